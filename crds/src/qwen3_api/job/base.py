@@ -1,0 +1,61 @@
+"""Base of the documents that cross a pod's border."""
+
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+
+CONTRACT = 1
+"""Version of the contract. A reader refuses any other."""
+
+Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+
+
+class Document(BaseModel):
+    """A strict, immutable JSON document in snake_case; unknown fields are errors."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+    def to_json(self) -> bytes:
+        """The document as UTF-8 JSON with sorted structure as declared."""
+        return self.model_dump_json(indent=1).encode()
+
+
+class S3Location(Document):
+    """A bucket and a key prefix in it."""
+
+    endpoint: str | None
+    """URL of the object store; None is AWS."""
+    region: str | None
+    bucket: str
+    prefix: str = ""
+    """Key prefix without a trailing slash; an object has its whole key here."""
+
+    @property
+    def uri(self) -> str:
+        """s3://bucket/prefix."""
+        return f"s3://{self.bucket}/{self.prefix}"
+
+    def join(self, *parts: str) -> "S3Location":
+        """The location below this one."""
+        return self.model_copy(update={"prefix": "/".join(p for p in (self.prefix, *parts) if p)})
+
+
+class Failure(Document):
+    """Why a pod ended early: also the JSON of its termination message (at most 4 KiB)."""
+
+    reason: str
+    """A member of qwen3_api.v1alpha1.conditions.Reason."""
+    message: str = Field(max_length=1024)
+    hint: str = Field(default="", max_length=1024)
+    step: int | None = None
+    """Optimiser step at which it happened."""
+
+
+class FileDigest(Document):
+    """A file of a commit or a checkpoint."""
+
+    path: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.\-/]*$", max_length=512)
+    """Path below the folder that the document describes."""
+    size: int = Field(ge=0)
+    """Bytes."""
+    sha256: Sha256

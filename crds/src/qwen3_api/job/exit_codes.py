@@ -1,0 +1,51 @@
+"""Exit codes of trainer and evaluator, and what the Job does about each.
+
+The operator builds podFailurePolicy from `ACTIONS`; the pods exit with the names below. The code is
+a hint for the Job controller alone: what happened is told by the report in the bucket and by the
+termination message.
+"""
+
+from enum import IntEnum, StrEnum
+
+
+class ExitCode(IntEnum):
+    """How a pod ended."""
+
+    SUCCEEDED = 0
+    """The result is committed (by this attempt or by another one)."""
+    UNEXPECTED = 1
+    """An error without a name: counted, retried."""
+    USER_ERROR = 42
+    """Spec, data or credentials need a change: no retry."""
+    INTERRUPTED = 43
+    """Told to stop and did, with a checkpoint: free, goes on."""
+    OUT_OF_MEMORY = 44
+    """The same spec runs out of memory again: no retry."""
+    DIVERGED = 45
+    """Loss NaN or infinite; the same seed diverges again: no retry."""
+    STORAGE_UNAVAILABLE = 46
+    """The object store did not answer: counted, retried."""
+    GPU_UNAVAILABLE = 47
+    """No usable GPU on this node: counted, retried."""
+    ADAPTER_UNUSABLE = 48
+    """The finished adapter does not load or generate: no retry."""
+
+
+class PodFailureAction(StrEnum):
+    """Actions of batch/v1 podFailurePolicy."""
+
+    FAIL_JOB = "FailJob"
+    IGNORE = "Ignore"
+    COUNT = "Count"
+
+
+ACTIONS: dict[ExitCode, PodFailureAction] = {
+    ExitCode.UNEXPECTED: PodFailureAction.COUNT,
+    ExitCode.USER_ERROR: PodFailureAction.FAIL_JOB,
+    ExitCode.INTERRUPTED: PodFailureAction.IGNORE,
+    ExitCode.OUT_OF_MEMORY: PodFailureAction.FAIL_JOB,
+    ExitCode.DIVERGED: PodFailureAction.FAIL_JOB,
+    ExitCode.STORAGE_UNAVAILABLE: PodFailureAction.COUNT,
+    ExitCode.GPU_UNAVAILABLE: PodFailureAction.COUNT,
+    ExitCode.ADAPTER_UNUSABLE: PodFailureAction.FAIL_JOB,
+}

@@ -1,0 +1,141 @@
+"""What a trainer leaves in the bucket: progress, report, checkpoint manifest, commit.
+
+Every number in status comes from one of these.
+"""
+
+import hashlib
+import json
+from typing import Annotated, Literal
+
+from pydantic import Field, StringConstraints
+
+from qwen3_api.job.base import CONTRACT, Document, Failure, FileDigest, Sha256
+
+PodUid = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9-]{1,64}$")]
+Text = Annotated[str, StringConstraints(max_length=256)]
+
+
+class SavedCheckpoint(Document):
+    """A checkpoint that is complete in the bucket."""
+
+    step: int
+    prefix: Annotated[str, StringConstraints(max_length=1024)]
+    """Key prefix of its folder."""
+    time: Text
+    """RFC 3339, UTC."""
+
+
+class Progress(Document):
+    """`progress.json` of an attempt: overwritten at most every `progress_seconds`."""
+
+    contract: Literal[1] = CONTRACT
+    attempt: PodUid
+    phase: Literal["Starting", "LoadingData", "LoadingModel", "Training", "Verifying", "Uploading"]
+    step: int
+    total_steps: int | None
+    epoch: float | None = None
+    loss: float | None = None
+    eval_loss: float | None = None
+    learning_rate: float | None = None
+    tokens_per_second: float | None = None
+    eta_seconds: int | None = None
+    resumed_from_step: int | None = None
+    checkpoint: SavedCheckpoint | None = None
+    started: Text
+    """RFC 3339, UTC: when the attempt began."""
+    updated: Text
+    """RFC 3339, UTC: when this was written."""
+
+
+class TrainReport(Document):
+    """`report.json` of an attempt: written once, at its end, however it ended."""
+
+    contract: Literal[1] = CONTRACT
+    attempt: PodUid
+    outcome: Literal["Committed", "AlreadyCommitted", "Interrupted", "Failed"]
+    failure: Failure | None = None
+    """Set when the outcome is Failed."""
+    exit_code: int
+    step: int
+    total_steps: int | None
+    started: Text
+    finished: Text
+    versions: dict[str, Text] = Field(default={}, max_length=64)
+    """Library versions."""
+    log_tail: list[Text] = Field(default=[], max_length=50)
+    """The last lines of the log."""
+
+
+class CheckpointManifest(Document):
+    """`CHECKPOINT.json`: written last into a checkpoint's folder; without it there is none."""
+
+    contract: Literal[1] = CONTRACT
+    spec_hash: str
+    step: int
+    files: list[FileDigest]
+    written: Text
+
+
+class Metrics(Document):
+    """Numbers of the finished run."""
+
+    final_loss: float
+    """Mean training loss of the last logged window."""
+    train_loss: float
+    """Mean training loss of the run, as transformers reports it."""
+    eval_loss: float | None = None
+    steps: int
+    epochs: float
+    tokens: int
+    """Tokens seen by the model in this attempt and those it resumed from."""
+    train_seconds: float
+    """Of the attempt that finished."""
+    rows: int
+    truncated_rows: int
+
+
+class Provenance(Document):
+    """Where the adapter comes from."""
+
+    base_model: Text
+    base_commit: Text
+    """Hub commit, or sha256 over the weight files' digests."""
+    dataset_sha256: Sha256
+    """Over the bytes of the training data as read."""
+    validation_sha256: Sha256 | None = None
+    chat_template_sha256: Sha256
+    seed: int
+    image: Text
+    versions: dict[str, Text] = Field(max_length=64)
+    resumed_from_step: int | None = None
+
+
+class Commit(Document):
+    """`COMMIT.json`: the truth about the result of a revision, written once with If-None-Match."""
+
+    contract: Literal[1] = CONTRACT
+    spec_hash: str
+    revision: str
+    attempt: PodUid
+    prefix: Annotated[str, StringConstraints(max_length=1024)]
+    """Key prefix of the adapter's folder, which holds exactly `files`."""
+    files: list[FileDigest] = Field(min_length=1, max_length=64)
+    digest: Sha256
+    """`adapter_digest(files)`."""
+    rank: int
+    metrics: Metrics
+    provenance: Provenance
+    sample: Annotated[str, StringConstraints(max_length=2048)] = ""
+    """What the reloaded adapter generated for the first training prompt."""
+    committed: Text
+
+
+def adapter_digest(files: list[FileDigest]) -> str:
+    """Digest of an adapter: sha256 over the sorted `[path, sha256]` pairs as compact JSON."""
+    pairs = sorted([f.path, f.sha256] for f in files)
+    return hashlib.sha256(json.dumps(pairs, separators=(",", ":")).encode()).hexdigest()
+
+
+def adapter_id(namespace: str, name: str, digest: str) -> str:
+    """Immutable model id on a serving pool: `<namespace>.<name>.<sha8>`."""
+    return f"{namespace}.{name}.{digest[:8]}"

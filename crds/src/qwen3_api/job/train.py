@@ -1,0 +1,124 @@
+"""`TrainJob`: all that a trainer pod is told. The operator resolves every default into it."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from qwen3_api.job.base import CONTRACT, Document, S3Location
+from qwen3_api.v1alpha1.finetune import TargetModule
+
+
+class HuggingFaceModel(Document):
+    """Weights from the hub."""
+
+    type: Literal["HuggingFace"] = "HuggingFace"
+    repo: str
+    revision: str | None = None
+
+
+class S3Model(Document):
+    """Weights from a bucket: `location.prefix` is the folder with config.json."""
+
+    type: Literal["S3"] = "S3"
+    location: S3Location
+
+
+ModelSource = Annotated[HuggingFaceModel | S3Model, Field(discriminator="type")]
+
+
+class JobBaseModel(Document):
+    """The base model."""
+
+    name: str
+    """The name it is served under; goes into adapter_config.json."""
+    source: ModelSource
+
+
+class S3Data(Document):
+    """One object of rows: .jsonl, .jsonl.gz, .json.gz, .parquet by its key's ending."""
+
+    type: Literal["S3"] = "S3"
+    location: S3Location
+
+
+class FileData(Document):
+    """A mounted file of JSONL rows (a ConfigMap)."""
+
+    type: Literal["File"] = "File"
+    path: str
+    source: str
+    """What the user calls it, for messages: `ConfigMap name, key key`."""
+
+
+DataSource = Annotated[S3Data | FileData, Field(discriminator="type")]
+
+
+class JobDataset(Document):
+    """The rows."""
+
+    train: DataSource
+    validation: DataSource | None
+    format: Literal["Auto", "Messages", "ShareGPT", "Alpaca", "PromptCompletion"]
+    max_sequence_length: int
+    """Tokens."""
+
+
+class JobAdapter(Document):
+    """PEFT LoraConfig."""
+
+    quantized: bool
+    """True: the frozen base is kept in 4 bits (QLoRA)."""
+    rank: int
+    alpha: int
+    dropout: float
+    target_modules: list[TargetModule]
+    use_rslora: bool
+
+
+class JobHyperparameters(Document):
+    """Training arguments. Exactly one of epochs and max_steps is set."""
+
+    epochs: int | None
+    max_steps: int | None
+    learning_rate: float
+    scheduler: Literal["linear", "cosine", "constant"]
+    warmup_ratio: float
+    weight_decay: float
+    micro_batch_size: int
+    gradient_accumulation_steps: int
+    gradient_checkpointing: bool
+    seed: int
+    assistant_only_loss: bool
+
+
+class JobCheckpoint(Document):
+    """When to save and whether to go on from what is there."""
+
+    every_steps: int
+    keep_last: int
+    resume: bool
+
+
+class TrainJob(Document):
+    """The whole order, mounted as JSON at `layout.JOB_FILE`."""
+
+    contract: Literal[1] = CONTRACT
+    namespace: str
+    name: str
+    uid: str
+    revision: str
+    spec_hash: str
+    method: Literal["SFT"]
+    base_model: JobBaseModel
+    dataset: JobDataset
+    adapter: JobAdapter
+    hyperparameters: JobHyperparameters
+    checkpoint: JobCheckpoint
+    gpus: int
+    """0: train on the CPU. Otherwise a missing GPU is an error."""
+    output: S3Location
+    """Folder of the revision (`layout.revision_prefix`)."""
+    progress_seconds: int = 10
+    """Shortest time between two writes of progress.json, in seconds."""
+    image: str = ""
+    """The trainer image as the operator names it (a digest where the platform pins one)."""

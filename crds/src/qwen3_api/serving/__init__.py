@@ -1,0 +1,1 @@
+"""What the operator and the sidecars of a serving pool tell each other."""

@@ -1,0 +1,100 @@
+"""Operator to sidecar: `PoolIndex`, `CurrentAlias`. Sidecar to operator: `AgentStatus`.
+
+The operator writes the index into the bucket; each sidecar polls it, loads what it names, and
+answers `GET /status` on its own port. Neither needs the other to be up.
+"""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, StringConstraints
+
+from qwen3_api.job.base import Document, FileDigest, S3Location, Sha256
+
+VLLM_PORT = 8000
+"""OpenAI routes; the only port of the Service."""
+AGENT_PORT = 8001
+"""Sidecar: /ready, /status, /healthz, /metrics."""
+
+ModelId = Annotated[
+    str, StringConstraints(pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$", max_length=160)
+]
+Alias = Annotated[
+    str, StringConstraints(pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$", max_length=120)
+]
+
+
+class PoolAdapter(Document):
+    """An adapter that every pod of the pool shall hold."""
+
+    id: ModelId
+    digest: Sha256
+    location: S3Location
+    """Folder with exactly `files`."""
+    files: list[FileDigest]
+    rank: int
+    required: bool
+    """True: a pod is unready without it (it is behind a public name). False: a candidate."""
+
+
+class PoolIndex(Document):
+    """`index.json`: the desired set of a pool, the operator's to write."""
+
+    contract: Literal[1] = 1
+    namespace: str
+    pool: str
+    base_model: str
+    """The name vLLM serves the base under."""
+    max_rank: int
+    adapters: list[PoolAdapter] = Field(max_length=256)
+    aliases: dict[Alias, ModelId]
+    """Public name to id. Every id is among `adapters` and required."""
+    serial: int
+    """Grows with every write."""
+
+
+class CurrentAlias(Document):
+    """`current.json`: which adapter a public name stands for. Moved by If-Match only."""
+
+    contract: Literal[1] = 1
+    alias: Alias
+    owner_uid: str
+    """uid of the Qwen3FineTune that owns the name."""
+    owner_name: str
+    revision: str
+    id: ModelId
+    digest: Sha256
+    promoted: str
+    """RFC 3339, UTC."""
+    previous_id: ModelId | None = None
+    """What the name stood for before; kept loaded until it has drained."""
+    previous_revision: str | None = None
+
+
+AdapterState = Literal["Pending", "Pulling", "Loading", "Loaded", "Failed"]
+
+
+class AgentAdapter(Document):
+    """One adapter on one pod."""
+
+    id: ModelId
+    digest: str
+    """Digest of the files that this sidecar verified and loaded ("" before)."""
+    state: AdapterState
+    reason: str = ""
+    """When Failed: ArtifactCorrupt, ArtifactRefused, LoadFailed, StorageDenied, …"""
+    message: Annotated[str, StringConstraints(max_length=512)] = ""
+
+
+class AgentStatus(Document):
+    """Body of `GET /status` of a sidecar."""
+
+    contract: Literal[1] = 1
+    pod: str
+    ready: bool
+    """vLLM is healthy and every required adapter of the index is loaded, now."""
+    serial: int
+    """Serial of the index this pod has applied (0: none yet)."""
+    adapters: list[AgentAdapter] = Field(max_length=512)
+    aliases: dict[Alias, ModelId]
+    """Public names that this pod answers now."""
+    message: str = ""

@@ -1,0 +1,1 @@
+"""Group qwen3.dev, version v1alpha1."""

@@ -1,0 +1,637 @@
+"""`Qwen3FineTune`: one adapter of a Qwen3 base model, from a dataset to a served public name."""
+
+from enum import StrEnum
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import Field
+
+from qwen3_api.v1alpha1.meta import (
+    BucketName,
+    Condition,
+    DecimalString,
+    DnsLabel,
+    DnsSubdomain,
+    FractionString,
+    HttpUrl,
+    KubeModel,
+    LocalObjectReference,
+    Message,
+    ModelAlias,
+    Quantity,
+    Rule,
+    S3Uri,
+    ShortText,
+    StatusModel,
+    Timestamp,
+    TransitionRule,
+)
+
+KIND = "Qwen3FineTune"
+PLURAL = "qwen3finetunes"
+MAX_NAME_LENGTH = 40  # children add suffixes, and a Job name is a label value of at most 63
+
+
+# --- base model -----------------------------------------------------------------------------------
+
+
+class BaseModelSourceType(StrEnum):
+    """Where the weights come from."""
+
+    HUGGING_FACE = "HuggingFace"
+    S3 = "S3"
+
+
+class S3Object(KubeModel):
+    """An object, or a prefix that ends in `/`, in object storage."""
+
+    uri: S3Uri
+    """uri of the object: s3://bucket/key. Read with the credentials of spec.artifacts.s3."""
+
+
+class BaseModelSource(KubeModel):
+    """Where the weights of the base model come from."""
+
+    type: BaseModelSourceType
+    """type of the source: HuggingFace (the hub, by spec.baseModel.name) or S3."""
+    s3: S3Object | None = None
+    """s3 prefix that holds config.json, tokenizer and *.safetensors; only with type S3."""
+
+    rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            cel="(self.type == 'S3') == has(self.s3)",
+            message="baseModel.source.s3 goes with type S3, and only with it",
+            check=lambda m: (m.type is BaseModelSourceType.S3) == (m.s3 is not None),
+            field_path=".s3",
+        ),
+    )
+
+
+class BaseModelSpec(KubeModel):
+    """The model to start from."""
+
+    name: Annotated[
+        str,
+        Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*/[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=96),
+    ]
+    """name of the base model as its users know it, for example Qwen/Qwen3-8B; also its name on the
+    serving pool."""
+    revision: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.\-/]+$", max_length=64)] | None = None
+    """revision (commit, tag or branch) of the model on the hub; default: the catalogue's."""
+    source: BaseModelSource | None = None
+    """source of the weights; default: the platform's catalogue decides."""
+    token_secret_ref: LocalObjectReference | None = None
+    """tokenSecretRef names a Secret with key HF_TOKEN, for gated models."""
+
+
+# --- dataset --------------------------------------------------------------------------------------
+
+
+class DatasetSourceType(StrEnum):
+    """Where rows come from."""
+
+    S3 = "S3"
+    CONFIG_MAP = "ConfigMap"
+
+
+class DatasetFormat(StrEnum):
+    """Shape of a row."""
+
+    AUTO = "Auto"
+    MESSAGES = "Messages"
+    SHARE_GPT = "ShareGPT"
+    ALPACA = "Alpaca"
+    PROMPT_COMPLETION = "PromptCompletion"
+    PREFERENCE = "Preference"
+
+
+class ConfigMapKey(KubeModel):
+    """A key of a ConfigMap in this namespace."""
+
+    name: DnsSubdomain
+    """name of the ConfigMap."""
+    key: Annotated[str, Field(pattern=r"^[-._a-zA-Z0-9]+$", max_length=253)] = "train.jsonl"
+    """key that holds the rows, one JSON object per line."""
+
+
+class DatasetSource(KubeModel):
+    """One file of rows."""
+
+    type: DatasetSourceType
+    """type of the source: S3 or ConfigMap."""
+    s3: S3Object | None = None
+    """s3 object: .jsonl, .jsonl.gz or .parquet; only with type S3."""
+    config_map: ConfigMapKey | None = None
+    """configMap key with JSONL rows, for demonstrations; only with type ConfigMap."""
+
+    rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            cel="(self.type == 'S3') == has(self.s3)",
+            message="s3 goes with type S3, and only with it",
+            check=lambda m: (m.type is DatasetSourceType.S3) == (m.s3 is not None),
+            field_path=".s3",
+        ),
+        Rule(
+            cel="(self.type == 'ConfigMap') == has(self.configMap)",
+            message="configMap goes with type ConfigMap, and only with it",
+            check=lambda m: (m.type is DatasetSourceType.CONFIG_MAP) == (m.config_map is not None),
+            field_path=".configMap",
+        ),
+    )
+
+
+class DatasetSpec(KubeModel):
+    """What to learn from."""
+
+    train: DatasetSource
+    """train rows."""
+    validation: DatasetSource | None = None
+    """validation rows, for the validation loss during training."""
+    format: DatasetFormat = DatasetFormat.AUTO
+    """format of a row; Auto looks at the keys of the first row."""
+    max_sequence_length: Annotated[int, Field(ge=32, le=131072)] = 2048
+    """maxSequenceLength in tokens; longer rows are cut and counted."""
+
+
+# --- method, adapter, hyperparameters -------------------------------------------------------------
+
+
+class MethodType(StrEnum):
+    """Training method."""
+
+    SFT = "SFT"
+    DPO = "DPO"
+
+
+class SFTSpec(KubeModel):
+    """Supervised fine-tuning."""
+
+    assistant_only_loss: bool = True
+    """assistantOnlyLoss computes the loss on the assistant's turns only."""
+
+
+class MethodSpec(KubeModel):
+    """How to learn."""
+
+    type: MethodType = MethodType.SFT
+    """type of training: SFT. (DPO is part of the API and arrives with a later release.)"""
+    sft: SFTSpec | None = None
+    """sft settings; only with type SFT."""
+
+    rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            cel="!has(self.sft) || self.type == 'SFT'",
+            message="method.sft goes with type SFT only",
+            check=lambda m: m.sft is None or m.type is MethodType.SFT,
+            field_path=".sft",
+        ),
+    )
+
+
+class AdapterType(StrEnum):
+    """Precision of the frozen base while the adapter is trained."""
+
+    LORA = "LoRA"
+    QLORA = "QLoRA"
+
+
+TargetModule = Literal["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
+ALL_LINEAR: tuple[TargetModule, ...] = (
+    "q_proj",
+    "k_proj",
+    "v_proj",
+    "o_proj",
+    "gate_proj",
+    "up_proj",
+    "down_proj",
+)
+
+
+class AdapterSpec(KubeModel):
+    """The adapter (PEFT LoraConfig)."""
+
+    type: AdapterType = AdapterType.LORA
+    """type: LoRA keeps the base in 16 bits, QLoRA in 4 bits (nf4)."""
+    rank: Literal[8, 16, 32, 64, 128] = 16
+    """rank of the update (PEFT r). The serving pool caps it."""
+    alpha: Annotated[int, Field(ge=1, le=1024)] | None = None
+    """alpha (PEFT lora_alpha); default: the rank."""
+    dropout: FractionString = "0"
+    """dropout (PEFT lora_dropout), a fraction as a string."""
+    target_modules: Annotated[list[TargetModule], Field(min_length=1, max_length=7)] = list(
+        ALL_LINEAR
+    )
+    """targetModules are the projections that get an update; default: all seven."""
+    use_rslora: Annotated[bool, Field(alias="useRSLoRA")] = False
+    """useRSLoRA scales by alpha / sqrt(rank) instead of alpha / rank."""
+
+
+class Scheduler(StrEnum):
+    """Learning-rate schedule (transformers lr_scheduler_type)."""
+
+    LINEAR = "Linear"
+    COSINE = "Cosine"
+    CONSTANT = "Constant"
+
+
+class HyperparametersSpec(KubeModel):
+    """How long and how fast."""
+
+    epochs: Annotated[int, Field(ge=1, le=100)] | None = None
+    """epochs over the training rows; at most one of epochs and maxSteps, default 3 epochs."""
+    max_steps: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
+    """maxSteps of the optimiser; at most one of epochs and maxSteps."""
+    learning_rate: DecimalString = "2e-4"
+    """learningRate as a string, for example "2e-4"."""
+    scheduler: Scheduler = Scheduler.LINEAR
+    """scheduler of the learning rate."""
+    warmup_ratio: FractionString = "0.03"
+    """warmupRatio is the part of all steps spent warming up."""
+    weight_decay: DecimalString = "0.01"
+    """weightDecay of AdamW."""
+    effective_batch_size: Annotated[int, Field(ge=1, le=4096)] = 16
+    """effectiveBatchSize is the number of rows per optimiser step."""
+    micro_batch_size: Annotated[int, Field(ge=1, le=512)] = 2
+    """microBatchSize is the number of rows in memory at once; it divides effectiveBatchSize."""
+    gradient_checkpointing: bool = True
+    """gradientCheckpointing trades speed for memory."""
+    seed: Annotated[int, Field(ge=0, le=2_147_483_647)] = 3407
+    """seed of initialisation, order and dropout."""
+
+    rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            cel="!(has(self.epochs) && has(self.maxSteps))",
+            message="set either hyperparameters.epochs or hyperparameters.maxSteps, not both",
+            check=lambda m: m.epochs is None or m.max_steps is None,
+            field_path=".maxSteps",
+        ),
+        Rule(
+            cel="self.effectiveBatchSize % self.microBatchSize == 0",
+            message="effectiveBatchSize must be a multiple of microBatchSize",
+            check=lambda m: m.effective_batch_size % m.micro_batch_size == 0,
+            field_path=".microBatchSize",
+        ),
+    )
+
+
+class ResumePolicy(StrEnum):
+    """What an attempt does with the checkpoints of earlier ones."""
+
+    AUTO = "Auto"
+    NEVER = "Never"
+
+
+class CheckpointSpec(KubeModel):
+    """Checkpoints in object storage."""
+
+    every_steps: Annotated[int, Field(ge=1, le=100_000)] = 50
+    """everySteps between two checkpoints; one more is written when the pod is told to stop."""
+    keep_last: Annotated[int, Field(ge=1, le=20)] = 2
+    """keepLast checkpoints stay in the bucket."""
+    resume: ResumePolicy = ResumePolicy.AUTO
+    """resume: Auto goes on from the newest checkpoint that verifies, Never starts over."""
+
+
+# --- where it runs, where it is kept, how it is served --------------------------------------------
+
+
+class Toleration(KubeModel):
+    """A pod toleration (core/v1)."""
+
+    key: Annotated[str, Field(max_length=253)] | None = None
+    """key of the taint."""
+    operator: Literal["Exists", "Equal"] = "Equal"
+    """operator: Exists or Equal."""
+    value: Annotated[str, Field(max_length=63)] | None = None
+    """value of the taint."""
+    effect: Literal["NoSchedule", "PreferNoSchedule", "NoExecute"] | None = None
+    """effect of the taint; none matches all."""
+    toleration_seconds: Annotated[int, Field(ge=0)] | None = None
+    """tolerationSeconds that a NoExecute taint is tolerated."""
+
+
+LabelValue = Annotated[
+    str, Field(pattern=r"^([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?$", max_length=63)
+]
+
+
+class ResourcesSpec(KubeModel):
+    """What the training pod asks for."""
+
+    gpus: Annotated[int, Field(ge=0, le=16)] = 1
+    """gpus (nvidia.com/gpu) of the training pod."""
+    cpu: Quantity | None = None
+    """cpu request; default: the platform's."""
+    memory: Quantity | None = None
+    """memory request and limit; default: the platform's."""
+    node_selector: Annotated[dict[str, LabelValue], Field(max_length=16)] = {}
+    """nodeSelector of the training pod, for example a GPU product."""
+    tolerations: Annotated[list[Toleration], Field(max_length=16)] = []
+    """tolerations of the training pod."""
+    priority_class_name: DnsSubdomain | None = None
+    """priorityClassName of the training pod."""
+    queue_name: DnsLabel | None = None
+    """queueName is a Kueue LocalQueue; the Job then starts when Kueue admits it."""
+
+
+class FailurePolicySpec(KubeModel):
+    """What failures cost."""
+
+    max_retries: Annotated[int, Field(ge=0, le=10)] = 2
+    """maxRetries after failures of the system; disruptions and suspensions are free, errors of the
+    user are never retried."""
+
+
+class DeletionPolicy(StrEnum):
+    """What happens to artifacts when the object is deleted."""
+
+    RETAIN = "Retain"
+    DELETE = "Delete"
+
+
+class S3Spec(KubeModel):
+    """A bucket and how to reach it. The operator computes every prefix below it."""
+
+    endpoint: HttpUrl | None = None
+    """endpoint of the object store; default: the platform's."""
+    bucket: BucketName | None = None
+    """bucket for artifacts; default: the platform's."""
+    region: Annotated[str, Field(pattern=r"^[a-z0-9-]+$", max_length=40)] | None = None
+    """region of the bucket."""
+    credentials_secret_ref: LocalObjectReference | None = None
+    """credentialsSecretRef names a Secret of this namespace with AWS_ACCESS_KEY_ID and
+    AWS_SECRET_ACCESS_KEY; default: the platform's name."""
+
+
+class ArtifactsSpec(KubeModel):
+    """Where results are kept."""
+
+    s3: S3Spec = S3Spec()
+    """s3 bucket of the results."""
+    deletion_policy: DeletionPolicy = DeletionPolicy.RETAIN
+    """deletionPolicy: Retain leaves the artifacts when the object is deleted, Delete removes them."""
+
+
+class ServingMode(StrEnum):
+    """How the adapter is served."""
+
+    NONE = "None"
+    SHARED_BASE = "SharedBase"
+
+
+class ServingSpec(KubeModel):
+    """How the adapter is served."""
+
+    mode: ServingMode = ServingMode.NONE
+    """mode: SharedBase serves beside other adapters on one base model per namespace; None doesn't."""
+    model_name: ModelAlias | None = None
+    """modelName is the public name that clients put into `model`; default <namespace>.<name>."""
+    replicas: Annotated[int, Field(ge=1, le=64)] = 1
+    """replicas of the pool; the pool takes the largest of its fine-tunes."""
+
+
+class FineTuneSpec(KubeModel):
+    """What the user wants."""
+
+    suspend: bool = False
+    """suspend parks the run at a checkpoint; false goes on from there."""
+    base_model: BaseModelSpec
+    """baseModel to start from."""
+    dataset: DatasetSpec
+    """dataset to learn from."""
+    method: MethodSpec = MethodSpec()
+    """method of training."""
+    adapter: AdapterSpec = AdapterSpec()
+    """adapter that is trained."""
+    hyperparameters: HyperparametersSpec = HyperparametersSpec()
+    """hyperparameters of training."""
+    checkpoint: CheckpointSpec = CheckpointSpec()
+    """checkpoint policy."""
+    resources: ResourcesSpec = ResourcesSpec()
+    """resources of the training pod."""
+    failure_policy: FailurePolicySpec = FailurePolicySpec()
+    """failurePolicy of the training Job."""
+    artifacts: ArtifactsSpec = ArtifactsSpec()
+    """artifacts: where results are kept."""
+    serving: ServingSpec = ServingSpec()
+    """serving of the result."""
+    revision_history_limit: Annotated[int, Field(ge=1, le=20)] = 5
+    """revisionHistoryLimit is how many revisions status remembers."""
+    ttl_seconds_after_finished: Annotated[int, Field(ge=0, le=31_536_000)] = 86400
+    """ttlSecondsAfterFinished removes the finished Job and its pods, never a result."""
+
+    rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            cel="self.method.type != 'DPO' || self.dataset.format == 'Preference'",
+            message="method DPO needs dataset.format Preference (rows of prompt, chosen, rejected)",
+            check=lambda m: (
+                m.method.type is not MethodType.DPO or m.dataset.format is DatasetFormat.PREFERENCE
+            ),
+            field_path=".dataset.format",
+        ),
+        Rule(
+            cel="self.method.type != 'SFT' || self.dataset.format != 'Preference'",
+            message="dataset.format Preference needs method DPO",
+            check=lambda m: (
+                m.method.type is not MethodType.SFT
+                or m.dataset.format is not DatasetFormat.PREFERENCE
+            ),
+            field_path=".dataset.format",
+        ),
+    )
+    transition_rules: ClassVar[tuple[TransitionRule, ...]] = (
+        TransitionRule(
+            cel="self.artifacts.s3 == oldSelf.artifacts.s3",
+            message="artifacts.s3 can't change: results would be split over two buckets; "
+            "delete the object and apply it again",
+            check=lambda new, old: new.artifacts.s3 == old.artifacts.s3,
+            field_path=".artifacts",
+        ),
+    )
+
+
+# --- status ---------------------------------------------------------------------------------------
+
+
+class RevisionStatus(StatusModel):
+    """One revision: a spec hash of the training inputs and what became of it."""
+
+    id: ShortText
+    """id of the revision: the first eight hex digits of specHash."""
+    spec_hash: ShortText
+    """specHash is sha256 over the training inputs of the spec."""
+    created_time: Timestamp
+    """createdTime is when the operator first saw the revision."""
+    adapter_uri: Annotated[str, Field(max_length=1024, alias="adapterURI")] | None = None
+    """adapterURI is the folder of the committed adapter."""
+    adapter_digest: ShortText | None = None
+    """adapterDigest is sha256 over the names and digests of the adapter's files."""
+    dataset_digest: ShortText | None = None
+    """datasetDigest is sha256 over the bytes of the training data."""
+    base_commit: ShortText | None = None
+    """baseCommit identifies the weights of the base model."""
+    seed: int | None = None
+    """seed of the run."""
+    final_loss: ShortText | None = None
+    """finalLoss is the training loss at the end."""
+
+
+class CheckpointStatus(StatusModel):
+    """The newest checkpoint."""
+
+    step: int
+    """step of the checkpoint."""
+    uri: Annotated[str, Field(max_length=1024)]
+    """uri of its folder."""
+    time: Timestamp
+    """time it was complete in the bucket."""
+
+
+class TrainingStatus(StatusModel):
+    """The run of the current revision."""
+
+    job_name: ShortText | None = None
+    """jobName of the training Job."""
+    attempt: ShortText | None = None
+    """attempt is the uid of the pod that reported last."""
+    step: int | None = None
+    """step of the optimiser."""
+    total_steps: int | None = None
+    """totalSteps of the run."""
+    progress: ShortText | None = None
+    """progress for people, like 420/1200."""
+    epoch: ShortText | None = None
+    """epoch as a decimal string."""
+    loss: ShortText | None = None
+    """loss of the last logged step."""
+    eval_loss: ShortText | None = None
+    """evalLoss on the validation rows."""
+    learning_rate: ShortText | None = None
+    """learningRate of the last logged step."""
+    tokens_per_second: ShortText | None = None
+    """tokensPerSecond since the attempt began."""
+    eta_seconds: int | None = None
+    """etaSeconds is how long the rest will take at the present speed."""
+    eta: ShortText | None = None
+    """eta for people, like 3m20s."""
+    start_time: Timestamp | None = None
+    """startTime of the Job."""
+    completion_time: Timestamp | None = None
+    """completionTime of the commit."""
+    last_heartbeat_time: Timestamp | None = None
+    """lastHeartbeatTime is when the trainer last reported."""
+    last_checkpoint: CheckpointStatus | None = None
+    """lastCheckpoint in the bucket."""
+    resumed_from_step: int | None = None
+    """resumedFromStep is where the present attempt went on."""
+
+
+class QueueStatus(StatusModel):
+    """What a queue says."""
+
+    local_queue: ShortText | None = None
+    """localQueue is the Kueue LocalQueue."""
+    message: Message = ""
+    """message for people."""
+
+
+class ServingStatus(StatusModel):
+    """What answers now."""
+
+    endpoint: Annotated[str, Field(max_length=253)] | None = None
+    """endpoint of the OpenAI API, inside the cluster."""
+    model_name: ShortText | None = None
+    """modelName is the public name."""
+    model_id: ShortText | None = None
+    """modelId is the immutable id behind the public name."""
+    revision: ShortText | None = None
+    """revision that answers under the public name."""
+    digest: ShortText | None = None
+    """digest of the adapter that answers; every ready pod reports the same."""
+    loaded_replicas: int = 0
+    """loadedReplicas are the ready pods whose sidecar reports the digest."""
+    desired_replicas: int = 0
+    """desiredReplicas of the pool."""
+    candidate_id: ShortText | None = None
+    """candidateId is the immutable id that is being loaded."""
+
+
+class FailureClass(StrEnum):
+    """Who can mend it."""
+
+    USER = "User"
+    SYSTEM = "System"
+
+
+class FailureStatus(StatusModel):
+    """Why the current revision is not there."""
+
+    reason: ShortText
+    """reason, one of the documented reasons."""
+    failure_class: Annotated[FailureClass, Field(alias="class")]
+    """class: User if a change of the spec or data mends it, else System."""
+    message: Message
+    """message says what happened."""
+    hint: Message = ""
+    """hint says what to do."""
+    exit_code: int | None = None
+    """exitCode of the trainer."""
+    log_uri: Annotated[str, Field(max_length=1024, alias="logURI")] | None = None
+    """logURI of the attempt's report."""
+    retriable: bool = False
+    """retriable: the same spec may work another time."""
+
+
+class FineTuneStatus(StatusModel):
+    """What is true."""
+
+    observed_generation: int = 0
+    """observedGeneration of the spec that this status speaks of."""
+    conditions: Annotated[list[Condition], Field(max_length=16)] = []
+    """conditions, one of each type."""
+    stage: ShortText | None = None
+    """stage is the reason of Ready, for people; no contract."""
+    current_revision: ShortText | None = None
+    """currentRevision answers under the public name (or is stored, without serving)."""
+    candidate_revision: ShortText | None = None
+    """candidateRevision is the one the spec asks for, while it isn't current."""
+    revisions: Annotated[list[RevisionStatus], Field(max_length=20)] = []
+    """revisions, newest first."""
+    training: TrainingStatus | None = None
+    """training of the current spec."""
+    queue: QueueStatus | None = None
+    """queue, while one holds the Job."""
+    serving: ServingStatus | None = None
+    """serving now."""
+    failure: FailureStatus | None = None
+    """failure of the current spec."""
+
+
+def alias_of(namespace: str, name: str, spec: FineTuneSpec) -> str:
+    """The public model name: spec.serving.modelName, else `<namespace>.<name>`."""
+    return spec.serving.model_name or f"{namespace}.{name}"
+
+
+PRINTER_COLUMNS: tuple[dict[str, Any], ...] = (
+    {"name": "Model", "type": "string", "jsonPath": ".spec.baseModel.name"},
+    {
+        "name": "Ready",
+        "type": "string",
+        "jsonPath": ".status.conditions[?(@.type=='Ready')].status",
+    },
+    {"name": "Stage", "type": "string", "jsonPath": ".status.stage"},
+    {"name": "Progress", "type": "string", "jsonPath": ".status.training.progress"},
+    {"name": "Loss", "type": "string", "jsonPath": ".status.training.loss"},
+    {"name": "ETA", "type": "string", "jsonPath": ".status.training.eta"},
+    {"name": "Serving", "type": "string", "jsonPath": ".status.serving.revision"},
+    {"name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestamp"},
+    {"name": "Method", "type": "string", "jsonPath": ".spec.adapter.type", "priority": 1},
+    {"name": "Queue", "type": "string", "jsonPath": ".spec.resources.queueName", "priority": 1},
+    {"name": "Digest", "type": "string", "jsonPath": ".status.serving.digest", "priority": 1},
+    {"name": "Endpoint", "type": "string", "jsonPath": ".status.serving.endpoint", "priority": 1},
+    {
+        "name": "Message",
+        "type": "string",
+        "jsonPath": ".status.conditions[?(@.type=='Ready')].message",
+        "priority": 1,
+    },
+)

@@ -1,0 +1,139 @@
+"""What every API model is made of: the base model, cross-field rules, and the shared types.
+
+A cross-field rule is written once, as a pair: the CEL text that the API server runs at admission
+and the Python check that pydantic runs when the operator parses an object. `structural.py` puts the
+first into the CRD; `KubeModel` runs the second. One table test drives both, so they can't disagree.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Annotated, Any, ClassVar, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic.alias_generators import to_camel
+
+GROUP = "qwen3.dev"
+VERSION = "v1alpha1"
+API_VERSION = f"{GROUP}/{VERSION}"
+
+
+@dataclass(frozen=True)
+class Rule:
+    """A cross-field rule of one model.
+
+    cel: the expression for `x-kubernetes-validations`, true when the object is good.
+    message: what the user reads; names the field and the fix.
+    check: the same rule over the parsed model; true when it is good.
+    field_path: the field to blame, in CRD spelling (".maxSteps").
+    """
+
+    cel: str
+    message: str
+    check: Callable[[Any], bool]
+    field_path: str | None = None
+
+
+@dataclass(frozen=True)
+class TransitionRule:
+    """A rule over an update: CEL that names `oldSelf`, and the same over (new, old)."""
+
+    cel: str
+    message: str
+    check: Callable[[Any, Any], bool]
+    field_path: str | None = None
+
+
+class KubeModel(BaseModel):
+    """Base of every API model: camelCase on the wire, unknown fields refused, immutable."""
+
+    model_config = ConfigDict(
+        alias_generator=to_camel,
+        populate_by_name=True,
+        extra="forbid",
+        frozen=True,
+        use_attribute_docstrings=True,
+    )
+
+    rules: ClassVar[tuple[Rule, ...]] = ()
+    transition_rules: ClassVar[tuple[TransitionRule, ...]] = ()
+
+    @model_validator(mode="after")
+    def _run_rules(self) -> Self:
+        for rule in self.rules:
+            if not rule.check(self):
+                where = f"{rule.field_path}: " if rule.field_path else ""
+                raise ValueError(f"{where}{rule.message}")
+        return self
+
+    def to_wire(self) -> dict[str, Any]:
+        """The object as JSON for the API server: camelCase, unset optionals left out."""
+        return self.model_dump(mode="json", by_alias=True, exclude_none=True)
+
+
+class StatusModel(KubeModel):
+    """Base of status models: an older operator must be able to read a newer one's status."""
+
+    model_config = ConfigDict(extra="ignore")
+
+
+# Numbers with a fraction travel as strings: the API conventions forbid floats in a spec.
+DecimalString = Annotated[
+    str, Field(pattern=r"^[0-9]+(\.[0-9]+)?([eE][-+]?[0-9]{1,2})?$", max_length=24)
+]
+FractionString = Annotated[str, Field(pattern=r"^(0(\.[0-9]+)?|1(\.0+)?)$", max_length=16)]
+Quantity = Annotated[
+    str, Field(pattern=r"^[0-9]+(\.[0-9]+)?(m|k|M|G|T|Ki|Mi|Gi|Ti)?$", max_length=24)
+]
+DnsLabel = Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$", max_length=63)]
+DnsSubdomain = Annotated[
+    str,
+    Field(
+        pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$", max_length=253
+    ),
+]
+ModelAlias = Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$", max_length=120)]
+S3Uri = Annotated[
+    str,
+    Field(
+        pattern=r"^s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]/[A-Za-z0-9][A-Za-z0-9_=.\-/]*$",
+        max_length=1024,
+    ),
+]
+BucketName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$", max_length=63)]
+HttpUrl = Annotated[str, Field(pattern=r"^https?://[A-Za-z0-9.-]+(:[0-9]{1,5})?$", max_length=253)]
+ShortText = Annotated[str, Field(max_length=128)]
+Message = Annotated[str, Field(max_length=1024)]
+Timestamp = Annotated[str, Field(json_schema_extra={"format": "date-time"}, max_length=40)]
+
+
+class ConditionStatus(StrEnum):
+    """The three values of a condition."""
+
+    TRUE = "True"
+    FALSE = "False"
+    UNKNOWN = "Unknown"
+
+
+class Condition(StatusModel):
+    """One condition, as in the Kubernetes API conventions."""
+
+    type: Annotated[str, Field(max_length=64)]
+    """type of the condition, a CamelCase word."""
+    status: ConditionStatus
+    """status is True, False or Unknown."""
+    observed_generation: Annotated[int, Field(ge=0)] = 0
+    """observedGeneration is the metadata.generation this condition speaks of."""
+    last_transition_time: Timestamp
+    """lastTransitionTime is when the status last changed."""
+    reason: Annotated[str, Field(max_length=64)]
+    """reason is one CamelCase word of the documented vocabulary."""
+    message: Message = ""
+    """message says the same to a person, with the fix where one exists."""
+
+
+class LocalObjectReference(KubeModel):
+    """A named object in the namespace of the resource."""
+
+    name: DnsSubdomain
+    """name of the object in this namespace."""
