@@ -1,7 +1,7 @@
 """Where everything lies: keys in the bucket and paths in a pod. Pure.
 
-<prefix>/<namespace>/<uid>/revisions/<rev>/{job.json, attempts/<pod-uid>/{progress.json, report.json,
-checkpoints/step-<n>/…, adapter/…}, COMMIT.json}
+<prefix>/<namespace>/<uid>/revisions/<rev>/{job.json, attempts/<pod-uid>/{progress.json,
+report.json, checkpoints/step-<n>/…, adapter/…}, COMMIT.json}
 <prefix>/<namespace>/evals/<uid>/{job.json, progress.json, report.json, samples.jsonl}
 <prefix>/<namespace>/aliases/<alias>/current.json
 <prefix>/<namespace>/pools/<pool>/index.json

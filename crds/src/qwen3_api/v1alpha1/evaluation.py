@@ -252,7 +252,9 @@ class EvalStatus(StatusModel):
     """samples behind the score."""
     resolved: ResolvedStatus | None = None
     """resolved target."""
-    report_uri: Annotated[str, Field(max_length=1024, alias="reportURI")] | None = None
+    report_uri: Annotated[str, Field(max_length=1024)] | None = Field(
+        default=None, alias="reportURI"
+    )
     """reportURI of the report in the bucket."""
     failure: FailureStatus | None = None
     """failure, if it didn't run to its end."""

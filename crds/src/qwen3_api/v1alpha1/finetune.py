@@ -221,7 +221,7 @@ class AdapterSpec(KubeModel):
         ALL_LINEAR
     )
     """targetModules are the projections that get an update; default: all seven."""
-    use_rslora: Annotated[bool, Field(alias="useRSLoRA")] = False
+    use_rslora: bool = Field(default=False, alias="useRSLoRA")
     """useRSLoRA scales by alpha / sqrt(rank) instead of alpha / rank."""
 
 
@@ -368,7 +368,8 @@ class ArtifactsSpec(KubeModel):
     s3: S3Spec = S3Spec()
     """s3 bucket of the results."""
     deletion_policy: DeletionPolicy = DeletionPolicy.RETAIN
-    """deletionPolicy: Retain leaves the artifacts when the object is deleted, Delete removes them."""
+    """deletionPolicy: Retain leaves the artifacts when the object is deleted, Delete removes
+    them."""
 
 
 class ServingMode(StrEnum):
@@ -382,7 +383,8 @@ class ServingSpec(KubeModel):
     """How the adapter is served."""
 
     mode: ServingMode = ServingMode.NONE
-    """mode: SharedBase serves beside other adapters on one base model per namespace; None doesn't."""
+    """mode: SharedBase serves beside other adapters on one base model per namespace; None
+    doesn't serve."""
     model_name: ModelAlias | None = None
     """modelName is the public name that clients put into `model`; default <namespace>.<name>."""
     replicas: Annotated[int, Field(ge=1, le=64)] = 1
@@ -461,7 +463,9 @@ class RevisionStatus(StatusModel):
     """specHash is sha256 over the training inputs of the spec."""
     created_time: Timestamp
     """createdTime is when the operator first saw the revision."""
-    adapter_uri: Annotated[str, Field(max_length=1024, alias="adapterURI")] | None = None
+    adapter_uri: Annotated[str, Field(max_length=1024)] | None = Field(
+        default=None, alias="adapterURI"
+    )
     """adapterURI is the folder of the committed adapter."""
     adapter_digest: ShortText | None = None
     """adapterDigest is sha256 over the names and digests of the adapter's files."""
@@ -567,7 +571,7 @@ class FailureStatus(StatusModel):
 
     reason: ShortText
     """reason, one of the documented reasons."""
-    failure_class: Annotated[FailureClass, Field(alias="class")]
+    failure_class: FailureClass = Field(alias="class")
     """class: User if a change of the spec or data mends it, else System."""
     message: Message
     """message says what happened."""
@@ -575,7 +579,7 @@ class FailureStatus(StatusModel):
     """hint says what to do."""
     exit_code: int | None = None
     """exitCode of the trainer."""
-    log_uri: Annotated[str, Field(max_length=1024, alias="logURI")] | None = None
+    log_uri: Annotated[str, Field(max_length=1024)] | None = Field(default=None, alias="logURI")
     """logURI of the attempt's report."""
     retriable: bool = False
     """retriable: the same spec may work another time."""
