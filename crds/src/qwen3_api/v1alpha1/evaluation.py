@@ -10,6 +10,8 @@ from qwen3_api.v1alpha1.meta import (
     Condition,
     DnsLabel,
     KubeModel,
+    ListMap,
+    ListSet,
     Quantity,
     Rule,
     ShortText,
@@ -83,7 +85,7 @@ class QuestionsSuite(KubeModel):
 
     data: DatasetSource
     """data: JSONL rows with question, answer and, if you like, category and system."""
-    metrics: Annotated[list[Metric], Field(min_length=1, max_length=4)] = [
+    metrics: Annotated[list[Metric], Field(min_length=1, max_length=4), ListSet()] = [
         Metric.EXACT_MATCH,
         Metric.ASSISTANT_LOSS,
     ]
@@ -141,16 +143,31 @@ class EvalOutput(KubeModel):
     """s3 bucket of report and samples."""
 
 
+def _frozen(field: str) -> TransitionRule:
+    """The field can't change; the order of a list with names is no change (CEL agrees)."""
+
+    def value(spec: Any) -> Any:
+        found = getattr(spec, field)
+        return {item.name: item for item in found} if isinstance(found, list) else found
+
+    return TransitionRule(
+        cel=f"self.{field} == oldSelf.{field}",
+        message=f"{field} can't change once an evaluation exists; apply another evaluation",
+        check=lambda new, old: value(new) == value(old),
+        field_path=f".{field}",
+    )
+
+
 class EvalSpec(KubeModel):
     """What the user wants to know."""
 
     target: EvalTarget
     """target that is asked."""
-    baselines: Annotated[list[Baseline], Field(max_length=4)] = [
+    baselines: Annotated[list[Baseline], Field(max_length=4), ListMap("name")] = [
         Baseline(name="base", type=TargetType.BASE_MODEL)
     ]
     """baselines that answer the same questions."""
-    suites: Annotated[list[Suite], Field(min_length=1, max_length=8)]
+    suites: Annotated[list[Suite], Field(min_length=1, max_length=8), ListMap("name")]
     """suites of questions."""
     runner: RunnerSpec = RunnerSpec()
     """runner: the Job that asks."""
@@ -161,17 +178,8 @@ class EvalSpec(KubeModel):
     ttl_seconds_after_finished: Annotated[int, Field(ge=0, le=31_536_000)] = 86400
     """ttlSecondsAfterFinished removes the finished Job, never the report."""
 
-    transition_rules: ClassVar[tuple[TransitionRule, ...]] = (
-        TransitionRule(
-            cel="self.target == oldSelf.target && self.suites == oldSelf.suites "
-            "&& self.baselines == oldSelf.baselines && self.output == oldSelf.output "
-            "&& self.runner == oldSelf.runner",
-            message="an evaluation can't change once it exists; apply a new one",
-            check=lambda new, old: (
-                (new.target, new.suites, new.baselines, new.output, new.runner)
-                == (old.target, old.suites, old.baselines, old.output, old.runner)
-            ),
-        ),
+    transition_rules: ClassVar[tuple[TransitionRule, ...]] = tuple(
+        _frozen(field) for field in ("target", "baselines", "suites", "runner", "output")
     )
 
 
@@ -232,7 +240,7 @@ class EvalStatus(StatusModel):
 
     observed_generation: int = 0
     """observedGeneration of the spec that this status speaks of."""
-    conditions: Annotated[list[Condition], Field(max_length=16)] = []
+    conditions: Annotated[list[Condition], Field(max_length=16), ListMap("type")] = []
     """conditions, one of each type."""
     stage: ShortText | None = None
     """stage is the reason of Ready, for people; no contract."""

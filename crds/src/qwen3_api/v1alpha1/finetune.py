@@ -1,11 +1,13 @@
 """`Qwen3FineTune`: one adapter of a Qwen3 base model, from a dataset to a served public name."""
 
+import re
 from enum import StrEnum
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
 from qwen3_api.v1alpha1.meta import (
+    ATOMIC,
     BucketName,
     Condition,
     DecimalString,
@@ -14,6 +16,8 @@ from qwen3_api.v1alpha1.meta import (
     FractionString,
     HttpUrl,
     KubeModel,
+    ListMap,
+    ListSet,
     LocalObjectReference,
     Message,
     ModelAlias,
@@ -28,7 +32,6 @@ from qwen3_api.v1alpha1.meta import (
 
 KIND = "Qwen3FineTune"
 PLURAL = "qwen3finetunes"
-MAX_NAME_LENGTH = 40  # children add suffixes, and a Job name is a label value of at most 63
 
 
 # --- base model -----------------------------------------------------------------------------------
@@ -106,6 +109,8 @@ class DatasetFormat(StrEnum):
 
 class ConfigMapKey(KubeModel):
     """A key of a ConfigMap in this namespace."""
+
+    model_config = ATOMIC
 
     name: DnsSubdomain
     """name of the ConfigMap."""
@@ -217,8 +222,8 @@ class AdapterSpec(KubeModel):
     """alpha (PEFT lora_alpha); default: the rank."""
     dropout: FractionString = "0"
     """dropout (PEFT lora_dropout), a fraction as a string."""
-    target_modules: Annotated[list[TargetModule], Field(min_length=1, max_length=7)] = list(
-        ALL_LINEAR
+    target_modules: Annotated[list[TargetModule], Field(min_length=1, max_length=7), ListSet()] = (
+        list(ALL_LINEAR)
     )
     """targetModules are the projections that get an update; default: all seven."""
     use_rslora: bool = Field(default=False, alias="useRSLoRA")
@@ -294,24 +299,48 @@ class CheckpointSpec(KubeModel):
 # --- where it runs, where it is kept, how it is served --------------------------------------------
 
 
-class Toleration(KubeModel):
-    """A pod toleration (core/v1)."""
-
-    key: Annotated[str, Field(max_length=253)] | None = None
-    """key of the taint."""
-    operator: Literal["Exists", "Equal"] = "Equal"
-    """operator: Exists or Equal."""
-    value: Annotated[str, Field(max_length=63)] | None = None
-    """value of the taint."""
-    effect: Literal["NoSchedule", "PreferNoSchedule", "NoExecute"] | None = None
-    """effect of the taint; none matches all."""
-    toleration_seconds: Annotated[int, Field(ge=0)] | None = None
-    """tolerationSeconds that a NoExecute taint is tolerated."""
-
-
+LABEL_KEY = (
+    r"^([a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$"
+)
 LabelValue = Annotated[
     str, Field(pattern=r"^([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?$", max_length=63)
 ]
+
+
+class Toleration(KubeModel):
+    """A pod toleration (core/v1). The rules are core/v1's too: else no pod could be made."""
+
+    key: Annotated[str, Field(pattern=LABEL_KEY, max_length=317)] | None = None
+    """key of the taint."""
+    operator: Literal["Exists", "Equal"] = "Equal"
+    """operator: Exists or Equal."""
+    value: LabelValue | None = None
+    """value of the taint."""
+    effect: Literal["NoSchedule", "PreferNoSchedule", "NoExecute"] | None = None
+    """effect of the taint; none matches all."""
+    toleration_seconds: Annotated[int, Field(ge=0, le=31_536_000)] | None = None
+    """tolerationSeconds that a NoExecute taint is tolerated."""
+
+    rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            cel="self.operator == 'Exists' || has(self.key)",
+            message="key is needed unless the operator is Exists",
+            check=lambda m: m.operator == "Exists" or m.key is not None,
+            field_path=".key",
+        ),
+        Rule(
+            cel="self.operator == 'Equal' || !has(self.value)",
+            message="value goes with operator Equal only",
+            check=lambda m: m.operator == "Equal" or m.value is None,
+            field_path=".value",
+        ),
+        Rule(
+            cel="!has(self.tolerationSeconds) || (has(self.effect) && self.effect == 'NoExecute')",
+            message="tolerationSeconds goes with effect NoExecute only",
+            check=lambda m: m.toleration_seconds is None or m.effect == "NoExecute",
+            field_path=".tolerationSeconds",
+        ),
+    )
 
 
 class ResourcesSpec(KubeModel):
@@ -323,7 +352,10 @@ class ResourcesSpec(KubeModel):
     """cpu request; default: the platform's."""
     memory: Quantity | None = None
     """memory request and limit; default: the platform's."""
-    node_selector: Annotated[dict[str, LabelValue], Field(max_length=16)] = {}
+    node_selector: Annotated[
+        dict[str, LabelValue],
+        Field(max_length=16, json_schema_extra={"x-kubernetes-map-type": "atomic"}),
+    ] = {}
     """nodeSelector of the training pod, for example a GPU product."""
     tolerations: Annotated[list[Toleration], Field(max_length=16)] = []
     """tolerations of the training pod."""
@@ -331,6 +363,15 @@ class ResourcesSpec(KubeModel):
     """priorityClassName of the training pod."""
     queue_name: DnsLabel | None = None
     """queueName is a Kueue LocalQueue; the Job then starts when Kueue admits it."""
+
+    rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            cel=f"self.nodeSelector.all(key, size(key) <= 317 && key.matches('{LABEL_KEY}'))",
+            message="nodeSelector keys must be label names, like nvidia.com/gpu.product",
+            check=lambda m: all(re.fullmatch(LABEL_KEY, key) for key in m.node_selector),
+            field_path=".nodeSelector",
+        ),
+    )
 
 
 class FailurePolicySpec(KubeModel):
@@ -446,7 +487,7 @@ class FineTuneSpec(KubeModel):
             message="artifacts.s3 can't change: results would be split over two buckets; "
             "delete the object and apply it again",
             check=lambda new, old: new.artifacts.s3 == old.artifacts.s3,
-            field_path=".artifacts",
+            field_path=".artifacts.s3",
         ),
     )
 
@@ -590,7 +631,7 @@ class FineTuneStatus(StatusModel):
 
     observed_generation: int = 0
     """observedGeneration of the spec that this status speaks of."""
-    conditions: Annotated[list[Condition], Field(max_length=16)] = []
+    conditions: Annotated[list[Condition], Field(max_length=16), ListMap("type")] = []
     """conditions, one of each type."""
     stage: ShortText | None = None
     """stage is the reason of Ready, for people; no contract."""
@@ -598,7 +639,7 @@ class FineTuneStatus(StatusModel):
     """currentRevision answers under the public name (or is stored, without serving)."""
     candidate_revision: ShortText | None = None
     """candidateRevision is the one the spec asks for, while it isn't current."""
-    revisions: Annotated[list[RevisionStatus], Field(max_length=20)] = []
+    revisions: Annotated[list[RevisionStatus], Field(max_length=20), ListMap("id")] = []
     """revisions, newest first."""
     training: TrainingStatus | None = None
     """training of the current spec."""

@@ -5,13 +5,25 @@ and the Python check that pydantic runs when the operator parses an object. `str
 first into the CRD; `KubeModel` runs the second. One table test drives both, so they can't disagree.
 """
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Any, ClassVar, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    GetCoreSchemaHandler,
+    GetJsonSchemaHandler,
+    model_validator,
+)
 from pydantic.alias_generators import to_camel
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema, core_schema
 
 GROUP = "qwen3.dev"
 VERSION = "v1alpha1"
@@ -77,6 +89,92 @@ class StatusModel(KubeModel):
     model_config = ConfigDict(extra="ignore")
 
 
+def _refuse_duplicates(keys: Iterable[object]) -> None:
+    seen: set[object] = set()
+    for key in keys:
+        if key in seen:
+            raise ValueError(f"Duplicate value: {key}")
+        seen.add(key)
+
+
+@dataclass(frozen=True)
+class ListMap:
+    """Marks a list of objects that are unique by one field (`x-kubernetes-list-type: map`).
+
+    key: the field, required in every item and spelt alike in Python and on the wire.
+    """
+
+    key: str
+
+    def __get_pydantic_core_schema__(
+        self, source: Any, handler: GetCoreSchemaHandler
+    ) -> CoreSchema:
+        return core_schema.no_info_after_validator_function(self._check, handler(source))
+
+    def __get_pydantic_json_schema__(
+        self, schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> JsonSchemaValue:
+        return handler(schema) | {
+            "x-kubernetes-list-type": "map",
+            "x-kubernetes-list-map-keys": [self.key],
+        }
+
+    def _check(self, items: list[Any]) -> list[Any]:
+        _refuse_duplicates(getattr(item, self.key) for item in items)
+        return items
+
+
+@dataclass(frozen=True)
+class ListSet:
+    """Marks a list of unique scalars (`x-kubernetes-list-type: set`)."""
+
+    def __get_pydantic_core_schema__(
+        self, source: Any, handler: GetCoreSchemaHandler
+    ) -> CoreSchema:
+        return core_schema.no_info_after_validator_function(self._check, handler(source))
+
+    def __get_pydantic_json_schema__(
+        self, schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> JsonSchemaValue:
+        return handler(schema) | {"x-kubernetes-list-type": "set"}
+
+    def _check(self, items: list[Any]) -> list[Any]:
+        _refuse_duplicates(items)
+        return items
+
+
+ATOMIC = ConfigDict(json_schema_extra={"x-kubernetes-map-type": "atomic"})
+"""Config of a model that server-side apply replaces as a whole, like core/v1's references."""
+
+MAX_NAME_LENGTH = 40  # children add suffixes, and a Job name is a label value of at most 63
+
+NAME_RULES: tuple[Rule, ...] = (
+    Rule(
+        cel=f"size(self.metadata.name) <= {MAX_NAME_LENGTH}",
+        message=f"metadata.name must have at most {MAX_NAME_LENGTH} characters, "
+        "because the names of its Jobs and pods are built from it",
+        check=lambda name: len(name) <= MAX_NAME_LENGTH,
+        field_path=".metadata.name",
+    ),
+    Rule(
+        cel="self.metadata.name.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$')",
+        message="metadata.name must start with a letter and hold lower-case letters, digits and "
+        "dashes only",
+        check=lambda name: re.fullmatch(r"[a-z]([-a-z0-9]*[a-z0-9])?", name) is not None,
+        field_path=".metadata.name",
+    ),
+)
+"""Rules of metadata.name in every kind; their check takes the name."""
+
+
+def _check_timestamp(text: str) -> str:
+    """The API server refuses a status with a date that isn't one; so does the model."""
+    if not re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?(Z|[+-]\d\d:\d\d)", text):
+        raise ValueError("must be an RFC 3339 time")
+    datetime.fromisoformat(text)
+    return text
+
+
 # Numbers with a fraction travel as strings: the API conventions forbid floats in a spec.
 DecimalString = Annotated[
     str, Field(pattern=r"^[0-9]+(\.[0-9]+)?([eE][-+]?[0-9]{1,2})?$", max_length=24)
@@ -104,7 +202,11 @@ BucketName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$",
 HttpUrl = Annotated[str, Field(pattern=r"^https?://[A-Za-z0-9.-]+(:[0-9]{1,5})?$", max_length=253)]
 ShortText = Annotated[str, Field(max_length=128)]
 Message = Annotated[str, Field(max_length=1024)]
-Timestamp = Annotated[str, Field(json_schema_extra={"format": "date-time"}, max_length=40)]
+Timestamp = Annotated[
+    str,
+    AfterValidator(_check_timestamp),
+    Field(json_schema_extra={"format": "date-time"}, max_length=40),
+]
 
 
 class ConditionStatus(StrEnum):
@@ -134,6 +236,8 @@ class Condition(StatusModel):
 
 class LocalObjectReference(KubeModel):
     """A named object in the namespace of the resource."""
+
+    model_config = ATOMIC
 
     name: DnsSubdomain
     """name of the object in this namespace."""
