@@ -1,0 +1,63 @@
+"""Operator to the pods of a pool: `ServerConfig`, mounted as JSON, and the pod's fixed paths.
+
+Everything here holds for the pool as a whole; what belongs to one pod (its name, its credentials)
+comes by environment.
+"""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, StringConstraints
+
+from qwen3_api.job.base import CONTRACT, Document, S3Location
+from qwen3_api.job.train import ModelSource
+
+# Paths in the pod, agreed between its containers and the operator's builder.
+SERVER_CONFIG_FILE = "/etc/qwen3/server.json"
+"""`ServerConfig`, from a ConfigMap."""
+MODELS_DIR = "/models"
+"""emptyDir. fetch-base writes, vllm reads."""
+BASE_MODEL_DIR = "/models/base"
+"""The argument of vLLM's --model."""
+ADAPTERS_DIR = "/adapters"
+"""emptyDir of the verified adapters, one folder per digest. agent writes, vllm reads."""
+RUN_DIR = "/run/qwen3"
+"""emptyDir (memory). agent writes routes.json and agent.token, vllm reads them."""
+
+# Environment.
+ENV_POD_NAME = "QWEN3_POD_NAME"
+"""metadata.name by the downward API; the agent reports it."""
+ENV_RUN_DIR = "QWEN3_RUN_DIR"
+"""Where the gateway inside vLLM looks for the agent's files; default RUN_DIR."""
+ENV_MAX_BODY_BYTES = "QWEN3_MAX_BODY_BYTES"
+"""Largest request body that the gateway reads; default 16 MiB."""
+
+GATEWAY_CLASS = "qwen3_server.gateway.Gateway"
+"""The argument of vLLM's --middleware."""
+
+# Headers that the gateway sets.
+MODEL_ID_HEADER = "x-qwen3-model-id"
+"""On a response: the immutable id (or the base model's name) that answered."""
+
+
+class ServerConfig(Document):
+    """What a pod of a pool is told."""
+
+    contract: Literal[1] = CONTRACT
+    namespace: str
+    pool: str
+    base_model: str
+    """The name vLLM serves the base under; every adapter must name it as its base."""
+    source: ModelSource
+    """Where fetch-base takes the weights from."""
+    index: S3Location
+    """The object `index.json` (`layout.pool_index_key`): the prefix is its whole key."""
+    max_rank: int
+    """vLLM's --max-lora-rank."""
+    poll_seconds: float = Field(default=2.0, ge=0.2, le=60)
+    """Time between two looks at the index, in seconds."""
+    drain_seconds: float = Field(default=5.0, ge=0, le=600)
+    """How long an adapter stays loaded after it left the index and the routes, in seconds."""
+    max_adapter_bytes: int = Field(default=4 * 1024**3, gt=0)
+    """Largest adapter that a pod pulls, in bytes."""
+    smoke_prompt: Annotated[str, StringConstraints(min_length=1, max_length=256)] = "Hello"
+    """Each adapter must complete it by one token before it is routed."""
