@@ -1,0 +1,33 @@
+"""`python -m qwen3_local <command>`: the local platform from the command line."""
+
+import argparse
+import sys
+
+from qwen3_local import cluster
+from qwen3_local.layout import current_home
+from qwen3_local.timings import step
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m qwen3_local", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    commands.add_parser("kube", help="build the Kubernetes binary")
+    up = commands.add_parser("up", help="bring the cluster up")
+    up.add_argument("--control-plane-only", action="store_true")
+    up.add_argument("--scheduler", action="store_true", help="with --control-plane-only")
+    up.add_argument("--name", default="control-plane")
+    up.add_argument("--port", type=int, default=17000)
+    arguments = parser.parse_args()
+    home = current_home()
+    if arguments.command == "kube":
+        with step(home, "kube binary"):
+            print(cluster.ensure_kube(home))
+    elif arguments.command == "up" and arguments.control_plane_only:
+        print(cluster.up_control_plane(arguments.name, arguments.port, home, scheduler=arguments.scheduler).kubeconfig)
+    elif arguments.command == "up":
+        print(cluster.up(home).kubeconfig)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
