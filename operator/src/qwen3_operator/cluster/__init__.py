@@ -1,0 +1,1 @@
+"""All I/O with the Kubernetes API server: connection, client, errors, cache."""
