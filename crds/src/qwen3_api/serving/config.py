@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints
 
-from qwen3_api.job.base import CONTRACT, Document, S3Location
+from qwen3_api.job.base import Document, S3Location
 from qwen3_api.job.train import ModelSource
 
 # Paths in the pod, agreed between its containers and the operator's builder.
@@ -42,7 +42,7 @@ MODEL_ID_HEADER = "x-qwen3-model-id"
 class ServerConfig(Document):
     """What a pod of a pool is told."""
 
-    contract: Literal[1] = CONTRACT
+    contract: Literal[1] = 1
     namespace: str
     pool: str
     base_model: str
