@@ -1,0 +1,71 @@
+"""`python -m qwen3_evaluator [job.json]`: run the order, end with an exit code of the contract."""
+
+import asyncio
+import json
+import logging
+import signal
+import sys
+from pathlib import Path
+
+from pydantic import ValidationError
+from qwen3_api.job import layout
+from qwen3_api.job.base import Failure
+from qwen3_api.job.evaluate import EvalJob
+from qwen3_api.job.exit_codes import ExitCode
+from qwen3_api.v1alpha1.conditions import Reason
+
+from qwen3_evaluator.failures import EvaluationError, write_termination
+from qwen3_evaluator.logs import setup_logs
+from qwen3_evaluator.run import run_evaluation
+
+log = logging.getLogger(__name__)
+
+
+def main(arguments: list[str], termination_log: Path = Path(layout.TERMINATION_LOG)) -> ExitCode:
+    """Run the order in the file that the first argument names, or in the mounted one."""
+    setup_logs()
+    try:
+        job = load_job(Path(arguments[0] if arguments else layout.JOB_FILE))
+        return asyncio.run(_run_until_told_to_stop(job))
+    except EvaluationError as error:
+        log.error("%s: %s %s", error.failure.reason, error.failure.message, error.failure.hint)
+        write_termination(termination_log, error.failure)
+        return error.exit_code
+    except Exception as error:  # the last resort: say it where a person looks
+        log.exception("unexpected error")
+        text = f"{type(error).__name__}: {error}"[:1024]
+        write_termination(termination_log, Failure(reason=Reason.EVALUATOR_FAILED, message=text))
+        return ExitCode.UNEXPECTED
+
+
+def load_job(path: Path) -> EvalJob:
+    """Parse the order. Raises EvaluationError with BadConfig."""
+    try:
+        return EvalJob.model_validate_json(path.read_bytes())
+    except OSError as error:
+        raise EvaluationError(
+            Reason.BAD_CONFIG, f"the order can't be read: {error}", hint=_BAD_CONFIG
+        ) from error
+    except ValidationError as error:
+        found = json.dumps(error.errors(include_url=False, include_input=False)[:3], default=str)
+        raise EvaluationError(Reason.BAD_CONFIG, f"{path}: {found}", hint=_BAD_CONFIG) from error
+
+
+_BAD_CONFIG = "Operator and evaluator image must be of the same release."
+
+
+async def _run_until_told_to_stop(job: EvalJob) -> ExitCode:
+    work = asyncio.create_task(run_evaluation(job))
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, work.cancel)
+    try:
+        await work
+    except asyncio.CancelledError:
+        log.info("told to stop: the answers so far are in the bucket")
+        return ExitCode.INTERRUPTED
+    return ExitCode.SUCCEEDED
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

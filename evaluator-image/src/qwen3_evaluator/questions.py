@@ -1,0 +1,198 @@
+"""Questions: JSONL rows, from a bucket or a mounted file, all checked before anything is asked."""
+
+import gzip
+import hashlib
+import json
+import tempfile
+import zlib
+from collections.abc import AsyncIterable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Annotated, Any, Protocol
+
+from pydantic import BaseModel, ConfigDict, StringConstraints, ValidationError
+from qwen3_api.job import layout
+from qwen3_api.job.base import Sha256
+from qwen3_api.job.train import DataSource, FileData, S3Data
+from qwen3_api.v1alpha1.conditions import Reason
+
+from qwen3_evaluator.failures import EvaluationError
+from qwen3_evaluator.store import Store
+
+LINE_LIMIT = 1 << 20
+"""Bytes of a row; bounds memory against a gzip bomb."""
+SPOOL_LIMIT = 16 << 20
+"""Bytes of data kept in memory; more goes to the pod's scratch space."""
+_CHUNK = 1 << 20
+_GZIP_MAGIC = b"\x1f\x8b"
+_ROW_HINT = (
+    'Each line is a JSON object with text in "question" and "answer"; "category" and "system" '
+    "are optional."
+)
+
+_Text = Annotated[str, StringConstraints(pattern=r"\S")]
+
+
+class _Row(BaseModel):
+    """A row as the user writes it. Other fields are allowed and ignored."""
+
+    model_config = ConfigDict(extra="ignore", strict=True)
+
+    question: _Text
+    answer: _Text
+    category: str | None = None
+    system: str | None = None
+
+
+class Lines(Protocol):
+    """A binary stream that is read line by line."""
+
+    def readline(self, size: int, /) -> bytes:
+        """The next line, at most `size` bytes of it; empty at the end."""
+
+
+@dataclass(frozen=True)
+class Question:
+    """A row with its place in the file."""
+
+    line: int
+    """1-based."""
+    question: str
+    answer: str
+    category: str | None = None
+    system: str | None = None
+
+
+@dataclass(frozen=True)
+class QuestionSet:
+    """The questions of a suite and the digest of the bytes that they came from."""
+
+    questions: list[Question]
+    sha256: Sha256
+
+
+async def read_questions(source: DataSource, limit: int | None, store: Store) -> QuestionSet:
+    """Read the whole source, check its first `limit` rows (all without one).
+
+    Raises EvaluationError: DatasetNotFound, DatasetEmpty, DatasetInvalid (names line and field),
+    and the store's reasons.
+    """
+    with tempfile.SpooledTemporaryFile(max_size=SPOOL_LIMIT, dir=_scratch_folder()) as spool:
+        sha256 = await _copy(_chunks(source, store), spool)
+        spool.seek(0)
+        compressed = spool.read(2) == _GZIP_MAGIC
+        spool.seek(0)
+        lines = gzip.GzipFile(fileobj=spool) if compressed else spool
+        return QuestionSet(parse_questions(lines, limit, describe(source)), sha256)
+
+
+def _scratch_folder() -> str | None:
+    """The pod's emptyDir; outside a pod the system's default."""
+    return layout.WORK_DIR if Path(layout.WORK_DIR).is_dir() else None
+
+
+def describe(source: DataSource) -> str:
+    """What the user calls the source."""
+    return source.location.uri if isinstance(source, S3Data) else source.source
+
+
+def parse_questions(lines: Lines, limit: int | None, name: str) -> list[Question]:
+    """Check and keep the first `limit` rows of a JSONL stream; blank lines are skipped.
+
+    Raises EvaluationError: DatasetInvalid (names line and field), DatasetEmpty.
+    """
+    questions: list[Question] = []
+    for number, line in enumerate(_bounded(lines, name), start=1):
+        if limit is not None and len(questions) == limit:
+            break
+        if line.strip():
+            questions.append(_parse_row(line, number, name))
+    if not questions:
+        raise EvaluationError(
+            Reason.DATASET_EMPTY, f"{name} has no rows", hint="Give it at least one question."
+        )
+    return questions
+
+
+def _bounded(lines: Lines, name: str) -> Iterable[bytes]:
+    number = 0
+    try:
+        while line := lines.readline(LINE_LIMIT + 1):
+            number += 1
+            if len(line) > LINE_LIMIT:
+                raise _invalid(name, number, None, f"is longer than {LINE_LIMIT} bytes")
+            # A byte order mark is what Windows editors leave; it is no part of the first row.
+            yield line.removeprefix(b"\xef\xbb\xbf") if number == 1 else line
+    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+        raise _invalid(name, number + 1, None, f"can't be unpacked: {error}") from error
+
+
+def _parse_row(line: bytes, number: int, name: str) -> Question:
+    try:
+        row = _Row.model_validate(json.loads(line.decode()))
+    except UnicodeDecodeError as error:
+        raise _invalid(name, number, None, f"is not UTF-8 at byte {error.start}") from error
+    except (json.JSONDecodeError, RecursionError) as error:
+        raise _invalid(name, number, None, f"is not JSON: {error}") from error
+    except ValidationError as error:
+        first: Any = error.errors(include_url=False)[0]
+        field = str(first["loc"][0]) if first["loc"] else None
+        raise _invalid(name, number, field, _complaint(first)) from error
+    return Question(
+        line=number,
+        question=row.question,
+        answer=row.answer,
+        category=row.category,
+        system=row.system,
+    )
+
+
+def _complaint(error: dict[str, Any]) -> str:
+    match error["type"]:
+        case "missing":
+            return "is missing"
+        case "string_pattern_mismatch":
+            return "is empty"
+        case "model_type":
+            return "is not a JSON object"
+        case _:
+            return f"is wrong: {error['msg']}"
+
+
+def _invalid(name: str, line: int, field: str | None, complaint: str) -> EvaluationError:
+    where = f"line {line} of {name}" + (f": field {field}" if field else "")
+    return EvaluationError(Reason.DATASET_INVALID, f"{where} {complaint}", hint=_ROW_HINT)
+
+
+async def _copy(chunks: AsyncIterable[bytes], target: IO[bytes]) -> Sha256:
+    digest = hashlib.sha256()
+    async for chunk in chunks:
+        digest.update(chunk)
+        target.write(chunk)
+    return digest.hexdigest()
+
+
+def _chunks(source: DataSource, store: Store) -> AsyncIterable[bytes]:
+    if isinstance(source, FileData):
+        return _file_chunks(source)
+    key = source.location.prefix
+    if not key.endswith((".jsonl", ".jsonl.gz")):
+        raise EvaluationError(
+            Reason.DATASET_INVALID,
+            f"{source.location.uri} is neither .jsonl nor .jsonl.gz",
+            hint="Questions are JSON lines; name the object accordingly.",
+        )
+    return store.read_data(source.location)
+
+
+async def _file_chunks(source: FileData) -> AsyncIterable[bytes]:
+    try:
+        with Path(source.path).open("rb") as file:  # noqa: ASYNC230  # a small local file
+            while chunk := file.read(_CHUNK):
+                yield chunk
+    except (FileNotFoundError, IsADirectoryError, NotADirectoryError) as error:
+        raise EvaluationError(
+            Reason.DATASET_NOT_FOUND,
+            f"{source.source} doesn't exist",
+            hint="Check the name of the ConfigMap and its key.",
+        ) from error

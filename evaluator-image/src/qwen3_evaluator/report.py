@@ -1,0 +1,140 @@
+"""The documents of an evaluation: samples, progress and report. Pure.
+
+Resuming: answers are kept as `samples.partial-<fingerprint>-<attempt>-<n>.jsonl` until the report
+is there. The fingerprint stands for everything that an answer depends on, so an attempt takes over
+exactly the answers that it would ask for again.
+"""
+
+import hashlib
+import platform
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from importlib.metadata import version
+from typing import NamedTuple
+
+from qwen3_api.job.base import Failure, Sha256
+from qwen3_api.job.evaluate import (
+    EvalEndpoint,
+    EvalJob,
+    EvalProgressDocument,
+    EvalReport,
+    EvalSample,
+    EvalSuite,
+)
+
+from qwen3_evaluator.questions import Question, QuestionSet
+from qwen3_evaluator.score import aggregate
+
+PARTIAL_START = "samples.partial-"
+_REPORTED_VERSIONS = ("qwen3-evaluator", "qwen3-api", "aiohttp", "aiobotocore", "pydantic")
+
+
+class SampleKey(NamedTuple):
+    """What tells a sample from any other of the same evaluation."""
+
+    suite: str
+    model: str
+    line: int
+
+
+@dataclass(frozen=True)
+class Unit:
+    """One question to one model: what becomes a sample."""
+
+    suite: EvalSuite
+    endpoint: EvalEndpoint
+    question: Question
+
+    @property
+    def key(self) -> SampleKey:
+        """Key of the sample."""
+        return SampleKey(self.suite.name, self.endpoint.name, self.question.line)
+
+
+def plan_units(job: EvalJob, sets: Mapping[str, QuestionSet]) -> list[Unit]:
+    """Every question to every model, suite by suite.
+
+    The models take turns, so that all of them are compared under the same load.
+    """
+    return [
+        Unit(suite, endpoint, question)
+        for suite in job.suites
+        for question in sets[suite.name].questions
+        for endpoint in (job.target, *job.baselines)
+    ]
+
+
+def compute_fingerprint(job: EvalJob, data: Mapping[str, Sha256]) -> str:
+    """16 hex digits over models, suites and data; how fast or where to is left out."""
+    digest = hashlib.sha256()
+    for document in (job.target, *job.baselines, *job.suites):
+        digest.update(document.model_dump_json().encode() + b"\n")
+    for suite, sha256 in sorted(data.items()):
+        digest.update(f"{suite} {sha256}\n".encode())
+    return digest.hexdigest()[:16]
+
+
+def partial_name(fingerprint: str, attempt: str, number: int) -> str:
+    """Name of a batch of answers; no other attempt writes it."""
+    return f"{PARTIAL_START}{fingerprint}-{attempt}-{number:06d}.jsonl"
+
+
+def parse_samples(content: bytes) -> list[EvalSample]:
+    """The samples of a JSONL file."""
+    return [EvalSample.model_validate_json(line) for line in content.splitlines() if line]
+
+
+def render_samples(samples: Iterable[EvalSample]) -> bytes:
+    """Samples as JSONL."""
+    return b"".join(sample.model_dump_json().encode() + b"\n" for sample in samples)
+
+
+def build_progress(
+    *, completed: int, total: int, asked: int, seconds: float, suite: str, now: str
+) -> EvalProgressDocument:
+    """Progress; `asked` of the completed answers came in this attempt's `seconds`."""
+    eta = round(seconds / asked * (total - completed)) if asked else None
+    return EvalProgressDocument(
+        completed=completed, total=total, suite=suite, eta_seconds=eta, updated=now
+    )
+
+
+def build_report(
+    job: EvalJob,
+    sets: Mapping[str, QuestionSet],
+    samples: Iterable[EvalSample],
+    *,
+    started: str,
+    finished: str,
+) -> EvalReport:
+    """The report of a completed evaluation."""
+    return EvalReport(
+        outcome="Completed",
+        results=aggregate(job, samples),
+        data_sha256={name: questions.sha256 for name, questions in sets.items()},
+        target_model=job.target.model,
+        started=started,
+        finished=finished,
+        versions=collect_versions(),
+    )
+
+
+def build_failed_report(
+    job: EvalJob, failure: Failure, *, started: str, finished: str
+) -> EvalReport:
+    """The report of an evaluation that needs a change before it can be done."""
+    return EvalReport(
+        outcome="Failed",
+        failure=failure,
+        target_model=job.target.model,
+        started=started,
+        finished=finished,
+        versions=collect_versions(),
+    )
+
+
+def collect_versions() -> dict[str, str]:
+    """Versions of Python and of what asks and scores."""
+    return {"python": platform.python_version()} | {
+        name: version(name) for name in _REPORTED_VERSIONS
+    }
