@@ -82,7 +82,7 @@ async def read_questions(source: DataSource, limit: int | None, store: Store) ->
         spool.seek(0)
         compressed = spool.read(2) == _GZIP_MAGIC
         spool.seek(0)
-        lines = gzip.GzipFile(fileobj=spool) if compressed else spool
+        lines = gzip.GzipFile(fileobj=spool, mode="rb") if compressed else spool
         return QuestionSet(parse_questions(lines, limit, describe(source)), sha256)
 
 

@@ -1,0 +1,205 @@
+"""Asking, against a server on loopback that answers from a script."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+from aiohttp import web
+from qwen3_api.job.evaluate import EvalEndpoint, EvalSample, EvalSuite
+from qwen3_api.job.train import FileData
+from qwen3_evaluator.ask import Asker, Patience
+from qwen3_evaluator.failures import EvaluationError
+from qwen3_evaluator.questions import Question
+
+QUICK = Patience(endpoint_away=0.5, model_unknown=0.2, first_pause=0.01, longest_pause=0.05)
+QUESTION = Question(7, "2+2?", "4", category="sums", system="Be brief.")
+
+
+def completion(content: str | None, **extra: Any) -> web.Response:
+    """What vLLM answers; the reasoning beside the content is never to be read."""
+    message = {"role": "assistant", "content": content, "reasoning": "4"}
+    body = {"choices": [{"index": 0, "message": message}], "prompt_token_ids": [1, 2], **extra}
+    return web.json_response(body)
+
+
+def scored() -> web.Response:
+    return completion(
+        "!",
+        prompt_token_ids=[1, 2, 3, 4],
+        prompt_logprobs=[None, *({str(i): {"logprob": -i, "rank": 1}} for i in (2, 3, 4))],
+    )
+
+
+def error(status: int, message: str = "m", **headers: str) -> web.Response:
+    return web.json_response({"error": {"message": message}}, status=status, headers=headers)
+
+
+@dataclass
+class Server:
+    """Answers by the next item of the script; the last one goes on for ever."""
+
+    script: list[Callable[[], web.StreamResponse]]
+    url: str = ""
+    bodies: list[dict[str, Any]] = field(default_factory=list)
+
+    async def answer(self, request: web.Request) -> web.StreamResponse:
+        self.bodies.append(await request.json())
+        return self.script[min(len(self.bodies), len(self.script)) - 1]()
+
+
+@asynccontextmanager
+async def serve(*script: Callable[[], web.StreamResponse]) -> AsyncIterator[Server]:
+    server = Server(list(script))
+    app = web.Application()
+    app.router.add_post("/v1/chat/completions", server.answer)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    server.url = f"http://127.0.0.1:{runner.addresses[0][1]}/v1"
+    try:
+        yield server
+    finally:
+        await runner.cleanup()
+
+
+async def ask(url: str, *metrics: str, thinking: bool = False) -> EvalSample:
+    suite = EvalSuite.model_validate(
+        {
+            "name": "one",
+            "data": FileData(path="/q", source="q"),
+            "metrics": metrics,
+            "limit": None,
+            "max_tokens": 8,
+            "temperature": 0.5,
+            "thinking": thinking,
+            "seed": 11,
+        }
+    )
+    async with Asker(2, QUICK) as asker:
+        endpoint = EvalEndpoint(name="target", base_url=url, model="a.b.12345678")
+        return await asker.ask(endpoint, suite, QUESTION)
+
+
+async def test_both_metrics_cost_two_requests() -> None:
+    async with serve(lambda: completion("<think>\n\n</think>\n\n 4\n"), scored) as server:
+        sample = await ask(server.url, "ExactMatch", "AssistantLoss")
+    answer, loss = server.bodies
+    prompt = [
+        {"role": "system", "content": "Be brief."},
+        {"role": "user", "content": "2+2?"},
+    ]
+    assert answer == {
+        "model": "a.b.12345678",
+        "messages": prompt,
+        "temperature": 0.5,
+        "max_tokens": 8,
+        "seed": 11,
+        "chat_template_kwargs": {"enable_thinking": False},
+        "return_token_ids": True,
+    }
+    assert loss["messages"] == [*prompt, {"role": "assistant", "content": "4"}]
+    assert (loss["add_generation_prompt"], loss["prompt_logprobs"], loss["max_tokens"]) == (
+        False,
+        0,
+        1,
+    )
+    assert sample.model_dump() == {
+        "suite": "one",
+        "model": "target",
+        "line": 7,
+        "category": "sums",
+        "question": "2+2?",
+        "expected": "4",
+        "answer": "4\n",
+        "exact_match": True,
+        "loss": 7.0,
+        "answer_tokens": 2,
+    }
+
+
+async def test_a_thinking_prompt_is_not_the_one_that_the_loss_counts_from() -> None:
+    async with serve(
+        lambda: completion("4", prompt_token_ids=[9, 9, 9]), lambda: completion("x"), scored
+    ) as server:
+        sample = await ask(server.url, "ExactMatch", "AssistantLoss", thinking=True)
+    assert [b["chat_template_kwargs"]["enable_thinking"] for b in server.bodies] == [
+        True,
+        False,
+        False,
+    ]
+    assert (sample.exact_match, sample.loss) == (True, 7.0)
+
+
+async def test_reasoning_without_content_is_no_answer() -> None:
+    async with serve(lambda: completion(None)) as server:
+        sample = await ask(server.url, "ExactMatch", thinking=True)
+    assert (sample.answer, sample.exact_match) == ("", False)
+
+
+async def test_a_failing_server_is_asked_again() -> None:
+    async with serve(
+        lambda: error(429, **{"Retry-After": "1"}),
+        lambda: error(503),
+        lambda: web.Response(status=502, text="<html>bad gateway</html>"),
+        lambda: error(404),
+        lambda: completion("4"),
+    ) as server:
+        sample = await ask(server.url, "ExactMatch")
+    assert sample.exact_match is True
+    assert len(server.bodies) == 5
+
+
+async def test_a_server_that_comes_up_late_is_waited_for() -> None:
+    async with serve(lambda: completion("4")) as server:
+        url = server.url
+    asking = asyncio.create_task(ask(url, "ExactMatch"))
+    port = int(url.split(":")[2].split("/")[0])
+    app = web.Application()
+    app.router.add_post("/v1/chat/completions", Server([lambda: completion("4")]).answer)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    await asyncio.wait([asking], timeout=0.1)
+    assert not asking.done()
+    await web.TCPSite(runner, "127.0.0.1", port).start()
+    assert (await asking).exact_match is True
+    await runner.cleanup()
+
+
+@pytest.mark.parametrize(
+    ("reply", "code", "words"),
+    [
+        (lambda: error(500, "engine dead"), 1, "no answer for .*500: engine dead"),
+        (lambda: error(404, "The model `x` does not exist."), 42, "doesn't know the model .*`x`"),
+        (lambda: error(400, "8000 tokens"), 42, "line 7, .*refused the request with 400: 8000"),
+        (lambda: web.Response(status=307, headers={"Location": "/v1/x"}), 42, "307"),
+        (lambda: web.json_response({"choices": []}), 42, "prompt_token_ids: Field required"),
+        (lambda: completion("4", choices=[]), 42, "no choices"),
+        (lambda: web.Response(text="hello"), 42, "no chat completion of vLLM"),
+    ],
+)
+async def test_what_ends_an_evaluation(
+    reply: Callable[[], web.Response], code: int, words: str
+) -> None:
+    async with serve(reply) as server:
+        with pytest.raises(EvaluationError, match=words) as caught:
+            await ask(server.url, "ExactMatch")
+    assert caught.value.failure.reason == "EvaluatorFailed"
+    assert caught.value.exit_code == code
+
+
+async def test_nobody_at_the_address_is_retriable() -> None:
+    async with serve(scored) as server:
+        url = server.url
+    with pytest.raises(EvaluationError, match=r"no answer for .*Connect") as caught:
+        await ask(url, "ExactMatch")
+    assert caught.value.exit_code == 1
+
+
+async def test_a_prompt_that_is_no_prefix_ends_the_evaluation_loudly() -> None:
+    async with serve(lambda: completion("x", prompt_token_ids=[1, 8]), scored) as server:
+        with pytest.raises(EvaluationError, match=r"line 7: AssistantLoss .* token 1 of 2"):
+            await ask(server.url, "AssistantLoss")

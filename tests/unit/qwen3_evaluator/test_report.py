@@ -1,0 +1,145 @@
+"""Documents: the fingerprint that decides what is taken over, progress, termination message."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from qwen3_api.job.base import Failure, S3Location
+from qwen3_api.job.evaluate import EvalEndpoint, EvalJob, EvalSample, EvalSuite
+from qwen3_api.job.train import FileData
+from qwen3_api.v1alpha1.conditions import Reason
+from qwen3_evaluator.failures import EvaluationError, render_termination, write_termination
+from qwen3_evaluator.questions import Question, QuestionSet
+from qwen3_evaluator.report import (
+    build_progress,
+    build_report,
+    compute_fingerprint,
+    parse_samples,
+    plan_units,
+    render_samples,
+)
+
+SUITE = EvalSuite(
+    name="one",
+    data=FileData(path="/q", source="q"),
+    metrics=["ExactMatch"],
+    limit=None,
+    max_tokens=8,
+    temperature=0,
+    thinking=False,
+    seed=1,
+)
+JOB = EvalJob(
+    namespace="a",
+    name="e",
+    uid="u",
+    target=EvalEndpoint(name="target", base_url="http://p/v1", model="a.b.12345678"),
+    baselines=[EvalEndpoint(name="base", base_url="http://p/v1", model="base")],
+    suites=[SUITE],
+    concurrency=1,
+    output=S3Location(endpoint=None, region=None, bucket="b", prefix="p"),
+)
+DATA = {"one": "0" * 64}
+SETS = {"one": QuestionSet([Question(1, "q", "a"), Question(3, "r", "b")], "0" * 64)}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"target": JOB.target.model_copy(update={"model": "a.b.87654321"})},
+        {"baselines": []},
+        {"suites": [SUITE.model_copy(update={"temperature": 0.5})]},
+        {"suites": [SUITE.model_copy(update={"metrics": ["AssistantLoss"]})]},
+        {"suites": [SUITE.model_copy(update={"thinking": True})]},
+    ],
+)
+def test_answers_to_another_order_are_not_taken_over(change: dict[str, Any]) -> None:
+    other = JOB.model_copy(update=change)
+    assert compute_fingerprint(other, DATA) != compute_fingerprint(JOB, DATA)
+
+
+def test_answers_to_other_data_are_not_taken_over() -> None:
+    assert compute_fingerprint(JOB, {"one": "1" * 64}) != compute_fingerprint(JOB, DATA)
+
+
+def test_answers_are_taken_over_whatever_the_speed() -> None:
+    other = JOB.model_copy(update={"concurrency": 64, "progress_seconds": 1})
+    assert compute_fingerprint(other, DATA) == compute_fingerprint(JOB, DATA)
+
+
+def test_the_models_take_turns() -> None:
+    assert [unit.key for unit in plan_units(JOB, SETS)] == [
+        ("one", "target", 1),
+        ("one", "base", 1),
+        ("one", "target", 3),
+        ("one", "base", 3),
+    ]
+
+
+def sample(model: str, line: int, right: bool) -> EvalSample:
+    return EvalSample(
+        suite="one",
+        model=model,
+        line=line,
+        category="zh",
+        question="问\u2028题\n?",
+        expected="x",
+        answer="x",
+        exact_match=right,
+        loss=None,
+        answer_tokens=None,
+    )
+
+
+def test_samples_survive_the_file() -> None:
+    # U+2028 ends a line for str.splitlines, but not in JSONL.
+    samples = [sample("target", 1, True), sample("base", 1, False)]
+    assert parse_samples(render_samples(samples)) == samples
+
+
+def test_the_report_names_data_model_and_versions() -> None:
+    samples = [sample("target", 1, True), sample("target", 3, False), sample("base", 1, False)]
+    report = build_report(JOB, SETS, samples, started="s", finished="f")
+    assert [(r.model, r.value, r.samples) for r in report.results] == [
+        ("target", 0.5, 2),
+        ("base", 0.0, 1),
+    ]
+    assert report.data_sha256 == DATA
+    assert report.target_model == "a.b.12345678"
+    assert report.outcome == "Completed"
+    assert {"python", "qwen3-evaluator", "aiohttp"} <= set(report.versions)
+
+
+@pytest.mark.parametrize(
+    ("asked", "seconds", "eta"),
+    [(0, 5.0, None), (10, 20.0, 140), (30, 60.0, 140)],
+)
+def test_the_eta_counts_this_attempt_only(asked: int, seconds: float, eta: int | None) -> None:
+    progress = build_progress(
+        completed=30, total=100, asked=asked, seconds=seconds, suite="one", now="t"
+    )
+    assert (progress.completed, progress.total, progress.eta_seconds) == (30, 100, eta)
+
+
+@pytest.mark.parametrize("text", ["x" * 1024, "错" * 1024, "\x01" * 1024, '"\\' * 512])
+def test_the_termination_message_is_json_within_what_the_kubelet_keeps(text: str) -> None:
+    rendered = render_termination(Failure(reason="DatasetInvalid", message=text, hint=text))
+    assert 2048 < len(rendered) <= 4096 or rendered == b""
+    assert json.loads(rendered)["reason"] == "DatasetInvalid"
+
+
+def test_the_termination_message_is_written_only_where_the_kubelet_reads_it(tmp_path: Path) -> None:
+    failure = Failure(reason="DatasetEmpty", message="m")
+    write_termination(tmp_path / "none", failure)
+    assert list(tmp_path.iterdir()) == []
+    made = tmp_path / "log"
+    made.touch()
+    write_termination(made, failure)
+    assert Failure.model_validate_json(made.read_bytes()) == failure
+
+
+def test_an_endless_message_is_cut() -> None:
+    error = EvaluationError(Reason.EVALUATOR_FAILED, "m" * 5000, hint="h" * 5000)
+    assert (len(error.failure.message), len(error.failure.hint)) == (1024, 1024)
+    assert error.failure.message.endswith("…")
