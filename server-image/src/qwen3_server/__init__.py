@@ -1,0 +1,1 @@
+"""What runs beside and inside vLLM in a pool pod: fetch-base, agent, gateway."""

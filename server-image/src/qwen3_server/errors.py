@@ -1,0 +1,58 @@
+"""Why something could not be done.
+
+PodError(reason, message)
+├── AdapterError      this adapter: it is marked Failed and tried again later
+└── StorageError      the object store: denied, unavailable, bucket missing
+EngineDownError       vLLM does not answer: nobody's fault, tried again at the next tick
+
+Reasons are members of qwen3_api.v1alpha1.conditions.Reason: they end up in status.
+"""
+
+from qwen3_api.v1alpha1.conditions import Reason
+
+MAX_MESSAGE = 512
+
+
+def clean_message(text: str) -> str:
+    """One printable line of at most MAX_MESSAGE characters.
+
+    File names, configurations and vLLM's words in it are a tenant's.
+    """
+    printable = "".join(c if c.isprintable() else " " for c in text)
+    return " ".join(printable.split())[:MAX_MESSAGE]
+
+
+class PodError(Exception):
+    """Something failed for a reason that status can show."""
+
+    def __init__(self, reason: Reason, message: str) -> None:
+        self.reason = reason
+        self.message = clean_message(message)
+        super().__init__(f"{reason}: {self.message}")
+
+
+class AdapterError(PodError):
+    """An adapter cannot be served."""
+
+
+class StorageError(PodError):
+    """The object store did not give what was asked for."""
+
+
+class EngineDownError(Exception):
+    """vLLM does not answer now: it starts, restarts or is too busy."""
+
+
+def corrupt(message: str) -> AdapterError:
+    """The files are not those that were committed."""
+    return AdapterError(Reason.ARTIFACT_CORRUPT, message)
+
+
+def refused(message: str) -> AdapterError:
+    """The files are as committed, and break a rule."""
+    return AdapterError(Reason.ARTIFACT_REFUSED, message)
+
+
+def load_failed(message: str) -> AdapterError:
+    """vLLM does not take the adapter, or does not answer with it."""
+    return AdapterError(Reason.LOAD_FAILED, message)
