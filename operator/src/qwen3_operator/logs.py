@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from types import MappingProxyType
+from typing import Any
 
 from pythonjsonlogger.json import JsonFormatter
 
@@ -28,14 +29,18 @@ def log_fields(**fields: str) -> Iterator[None]:
         _fields.reset(token)
 
 
-class _ContextFilter(logging.Filter):
-    """Copies the context's fields onto the record; explicit `extra` fields win."""
+class _ContextJsonFormatter(JsonFormatter):
+    """Adds the context's fields to each line; the record's own `extra` fields win.
 
-    def filter(self, record: logging.LogRecord) -> bool:
+    Done here and not by a filter, because a record's `name` is its logger's.
+    """
+
+    def add_fields(
+        self, log_data: dict[str, Any], record: logging.LogRecord, message_dict: dict[str, Any]
+    ) -> None:
+        super().add_fields(log_data, record, message_dict)
         for key, value in _fields.get().items():
-            if not hasattr(record, key):
-                setattr(record, key, value)
-        return True
+            log_data.setdefault(key, value)
 
 
 def configure_logging(level: str = "INFO", *, as_json: bool = True) -> None:
@@ -43,7 +48,7 @@ def configure_logging(level: str = "INFO", *, as_json: bool = True) -> None:
     handler = logging.StreamHandler(sys.stderr)
     if as_json:
         handler.setFormatter(
-            JsonFormatter(
+            _ContextJsonFormatter(
                 "%(asctime)s %(levelname)s %(name)s %(message)s",
                 rename_fields={"asctime": "time", "levelname": "level", "name": "logger"},
                 datefmt="%Y-%m-%dT%H:%M:%S%z",
@@ -51,7 +56,6 @@ def configure_logging(level: str = "INFO", *, as_json: bool = True) -> None:
         )
     else:
         handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s %(message)s"))
-    handler.addFilter(_ContextFilter())
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level)
