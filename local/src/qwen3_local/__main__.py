@@ -2,9 +2,11 @@
 
 import argparse
 import sys
+from pathlib import Path
 
-from qwen3_local import cluster
+from qwen3_local import cluster, s3
 from qwen3_local.layout import current_home
+from qwen3_local.node import BRIDGE_ADDRESS
 from qwen3_local.timings import step
 
 
@@ -17,6 +19,10 @@ def main() -> int:
     up.add_argument("--scheduler", action="store_true", help="with --control-plane-only")
     up.add_argument("--name", default="control-plane")
     up.add_argument("--port", type=int, default=17000)
+    storage = commands.add_parser("s3", help="start the S3 server")
+    storage.add_argument("--address", default=BRIDGE_ADDRESS)
+    storage.add_argument("--port", type=int, default=s3.PORT)
+    storage.add_argument("--folder", type=Path)
     arguments = parser.parse_args()
     home = current_home()
     if arguments.command == "kube":
@@ -26,6 +32,11 @@ def main() -> int:
         print(cluster.up_control_plane(arguments.name, arguments.port, home, scheduler=arguments.scheduler).kubeconfig)
     elif arguments.command == "up":
         print(cluster.up(home).kubeconfig)
+    elif arguments.command == "s3":
+        server = s3.start(
+            home, address=arguments.address, port=arguments.port, folder=arguments.folder
+        )
+        print(server.endpoint)
     return 0
 
 
