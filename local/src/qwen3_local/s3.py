@@ -37,9 +37,8 @@ class Credentials:
 class S3Server:
     """A running server.
 
-    Uses `port` for S3, the three ports after it for master, volume and filer, and each of the
-    four plus 10000 for gRPC. All but S3 itself listen on loopback, so that no pod can go around
-    the identities.
+    Uses the ports `port` to `port + 7`: S3, master, volume and filer, then the gRPC ports of the
+    four. All but S3 itself listen on loopback, so that no pod can go around the identities.
     """
 
     folder: Path
@@ -54,7 +53,8 @@ class S3Server:
 
     @property
     def master(self) -> str:
-        return f"{LOOPBACK}:{self.port + 1}"
+        """Address in SeaweedFS's notation `host:port.grpc-port`."""
+        return f"{LOOPBACK}:{self.port + 1}.{self.port + 5}"
 
 
 def start(
@@ -107,6 +107,10 @@ def server_daemon(server: S3Server) -> Daemon:
             f"-master.port={server.port + 1}",
             f"-volume.port={server.port + 2}",
             f"-filer.port={server.port + 3}",
+            f"-s3.port.grpc={server.port + 4}",
+            f"-master.port.grpc={server.port + 5}",
+            f"-volume.port.grpc={server.port + 6}",
+            f"-filer.port.grpc={server.port + 7}",
             "-s3", f"-s3.port={server.port}", f"-s3.ip.bind={server.address}",
             f"-s3.localSocket={folder / 's3.sock'}",
             f"-filer.localSocket={folder / 'filer.sock'}",
