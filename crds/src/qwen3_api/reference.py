@@ -173,15 +173,9 @@ def _limits(field: Schema) -> str:
         )
         if key in field
     ]
-    parts += [
-        f"{words} {field[key]} items"
-        for key, words in (
-            ("minItems", "at least"),
-            ("maxItems", "at most"),
-            ("maxProperties", "at most"),
-        )
-        if key in field
-    ]
+    most = field.get("maxItems", field.get("maxProperties"))
+    if most is not None:
+        parts.append(f"{field.get('minItems', 0)} to {most} items")
     if "maxLength" in field and "enum" not in field and field.get("format") != "date-time":
         parts.append(f"≤ {field['maxLength']} characters")
     if "pattern" in field:

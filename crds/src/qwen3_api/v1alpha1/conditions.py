@@ -103,6 +103,8 @@ class Reason(StrEnum):
     """The rank is over what the serving pool can load."""
     ALIAS_TAKEN = "AliasTaken"
     """Another fine-tune of the namespace owns this public name."""
+    APPLY_REFUSED = "ApplyRefused"
+    """The API server refused a child object; the message has its words."""
     BAD_CONFIG = "BadConfig"
     """Trainer and operator don't speak the same contract version."""
 

@@ -586,8 +586,8 @@ class ServingStatus(StatusModel):
     """endpoint of the OpenAI API, inside the cluster."""
     model_name: ShortText | None = None
     """modelName is the public name."""
-    model_id: ShortText | None = None
-    """modelId is the immutable id behind the public name."""
+    model_id: ShortText | None = Field(default=None, alias="modelID")
+    """modelID is the immutable id behind the public name."""
     revision: ShortText | None = None
     """revision that answers under the public name."""
     digest: ShortText | None = None
@@ -596,8 +596,8 @@ class ServingStatus(StatusModel):
     """loadedReplicas are the ready pods whose sidecar reports the digest."""
     desired_replicas: int = 0
     """desiredReplicas of the pool."""
-    candidate_id: ShortText | None = None
-    """candidateId is the immutable id that is being loaded."""
+    candidate_id: ShortText | None = Field(default=None, alias="candidateID")
+    """candidateID is the immutable id that is being loaded."""
 
 
 class FailureClass(StrEnum):
