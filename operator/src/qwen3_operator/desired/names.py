@@ -1,0 +1,128 @@
+"""Names of everything the operator makes. Deterministic: a second run finds what the first made."""
+
+import hashlib
+import json
+import re
+from dataclasses import dataclass
+
+from qwen3_api.job.base import S3Location
+from qwen3_api.v1alpha1.finetune import FineTuneSpec, S3Spec
+
+from qwen3_operator.settings import Settings
+
+FIELD_MANAGER = "qwen3-operator"
+LIFECYCLE_MANAGER = "qwen3-operator-lifecycle"
+"""Second field manager, for the mutable fields of a Job. The Job itself is applied once: its
+template is immutable, and a second apply by the first manager would try to change it after an
+operator upgrade. Under a manager of their own, `suspend` and the TTL come and go alone."""
+FINALIZER = "qwen3.dev/artifacts"
+
+LABEL_MANAGED = "qwen3.dev/managed"
+LABEL_FINE_TUNE = "qwen3.dev/fine-tune"
+LABEL_EVAL = "qwen3.dev/eval"
+LABEL_POOL = "qwen3.dev/pool"
+LABEL_REVISION = "qwen3.dev/revision"
+ANNOTATION_PARKED = "qwen3.dev/parked"
+"""On a Job that the operator suspended because of spec.suspend. Without it a suspended Job belongs
+to a queue, and the operator never starts it."""
+LABEL_QUEUE = "kueue.x-k8s.io/queue-name"
+
+TRAINING_INPUTS = ("base_model", "dataset", "method", "adapter", "hyperparameters")
+"""Fields of the spec that make a revision. Everything else can change without training again."""
+
+
+def spec_hash(spec: FineTuneSpec) -> str:
+    """sha256 over the training inputs as canonical JSON: the identity of a revision.
+
+    Equal for equal inputs, whatever the order of keys; so an edit and its revert are two revisions,
+    not three, and the second one finds its adapter in the bucket.
+    """
+    inputs = spec.model_dump(mode="json", by_alias=True, include=set(TRAINING_INPUTS))
+    # A set in the API: its order means nothing.
+    inputs["adapter"]["targetModules"].sort()
+    return hashlib.sha256(
+        json.dumps(inputs, sort_keys=True, separators=(",", ":")).encode()
+    ).hexdigest()
+
+
+def revision_id(digest: str) -> str:
+    """The first eight hex digits of a spec hash."""
+    return digest[:8]
+
+
+def job_name(name: str, revision: str) -> str:
+    """Name of the training Job and of its ConfigMap: at most 40 + 1 + 8 characters."""
+    return f"{name}-{revision}"
+
+
+def eval_job_name(name: str) -> str:
+    """Name of an evaluation's Job and ConfigMap. Ends in a word no revision is made of."""
+    return f"{name}-eval"
+
+
+def labels(component: str, **extra: str) -> dict[str, str]:
+    """Labels of every child; `extra` holds the owner's key."""
+    return {
+        "app.kubernetes.io/name": "qwen3-finetune",
+        "app.kubernetes.io/component": component,
+        "app.kubernetes.io/managed-by": FIELD_MANAGER,
+        LABEL_MANAGED: "true",
+        **extra,
+    }
+
+
+@dataclass(frozen=True)
+class StorageTarget:
+    """Where a resource's artifacts go, resolved."""
+
+    endpoint: str | None
+    region: str | None
+    bucket: str
+    prefix: str
+    secret: str
+    """Secret in the tenant's namespace."""
+
+    def location(self, key: str = "") -> S3Location:
+        """A key (or a key prefix) in the bucket."""
+        return S3Location(
+            endpoint=self.endpoint, region=self.region, bucket=self.bucket, prefix=key
+        )
+
+
+def resolve_storage(s3: S3Spec, settings: Settings) -> StorageTarget | None:
+    """The bucket of a resource, or None when its endpoint isn't configured or has no bucket."""
+    store = settings.store_for(s3.endpoint)
+    bucket = s3.bucket or (store.bucket if store else None)
+    if store is None or bucket is None:
+        return None
+    ref = s3.credentials_secret_ref
+    return StorageTarget(
+        endpoint=store.endpoint,
+        region=s3.region or store.region,
+        bucket=bucket,
+        prefix=settings.storage.prefix,
+        secret=ref.name if ref else settings.storage.tenant_secret,
+    )
+
+
+def pool_name(spec: FineTuneSpec, settings: Settings) -> str:
+    """Name of the pool that serves this base model in a namespace.
+
+    Fine-tunes share a pool when base model, its source and revision, the bucket and the credentials
+    agree: the sidecar reads one index with one identity.
+    """
+    target = resolve_storage(spec.artifacts.s3, settings)
+    identity = json.dumps(
+        [
+            spec.base_model.model_dump(mode="json"),
+            target and [target.endpoint, target.bucket, target.secret],
+        ],
+        sort_keys=True,
+    )
+    slug = re.sub(r"[^a-z0-9]+", "-", spec.base_model.name.rsplit("/", 1)[1].lower()).strip("-")
+    return f"pool-{slug[:30].strip('-')}-{hashlib.sha256(identity.encode()).hexdigest()[:6]}"
+
+
+def pool_endpoint(namespace: str, pool: str, settings: Settings) -> str:
+    """Base URL of a pool's OpenAI API, inside the cluster."""
+    return f"http://{pool}.{namespace}.svc.{settings.cluster_domain}/v1"

@@ -1,0 +1,256 @@
+"""Frozen views of everything a decision looks at. Missing is None, never an exception.
+
+`gather` code builds these once per reconcile; nothing later reads the cluster or the bucket again.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from pydantic import ValidationError
+from qwen3_api.job.report import Commit, Progress, TrainReport
+from qwen3_api.serving.pool import AgentStatus, CurrentAlias
+from qwen3_api.v1alpha1.evaluation import EvalSpec, EvalStatus
+from qwen3_api.v1alpha1.finetune import FineTuneSpec, FineTuneStatus
+
+Object = Mapping[str, Any]
+
+
+def parse_time(text: str) -> datetime:
+    """RFC 3339 to an aware datetime."""
+    return datetime.fromisoformat(text.replace("Z", "+00:00"))
+
+
+@dataclass(frozen=True)
+class Meta:
+    """The part of metadata that decisions need."""
+
+    namespace: str
+    name: str
+    uid: str
+    generation: int
+    created: datetime
+    deleting: bool
+    finalizers: tuple[str, ...]
+
+
+def parse_meta(body: Object) -> Meta:
+    """Metadata of any custom resource."""
+    m = body["metadata"]
+    return Meta(
+        namespace=m["namespace"],
+        name=m["name"],
+        uid=m["uid"],
+        generation=m.get("generation", 1),
+        created=parse_time(m["creationTimestamp"]),
+        deleting="deletionTimestamp" in m,
+        finalizers=tuple(m.get("finalizers", ())),
+    )
+
+
+@dataclass(frozen=True)
+class FineTune:
+    """A parsed Qwen3FineTune. `spec` is None when it can't be parsed; then `error` says why."""
+
+    meta: Meta
+    spec: FineTuneSpec | None
+    status: FineTuneStatus
+    error: str = ""
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """A parsed Qwen3Eval."""
+
+    meta: Meta
+    spec: EvalSpec | None
+    status: EvalStatus
+    error: str = ""
+
+
+def _explain(error: ValidationError) -> str:
+    first = error.errors()[0]
+    where = ".".join(str(p) for p in first["loc"])
+    return f"spec.{where}: {first['msg']}" if where else f"spec: {first['msg']}"
+
+
+def parse_finetune(body: Object) -> FineTune:
+    """A Qwen3FineTune; never raises on a bad spec (it may be older than a rule)."""
+    status = FineTuneStatus.model_validate(body.get("status") or {})
+    try:
+        spec = FineTuneSpec.model_validate(body.get("spec") or {})
+    except ValidationError as error:
+        return FineTune(parse_meta(body), None, status, _explain(error))
+    return FineTune(parse_meta(body), spec, status)
+
+
+def parse_evaluation(body: Object) -> Evaluation:
+    """A Qwen3Eval; never raises on a bad spec."""
+    status = EvalStatus.model_validate(body.get("status") or {})
+    try:
+        spec = EvalSpec.model_validate(body.get("spec") or {})
+    except ValidationError as error:
+        return Evaluation(parse_meta(body), None, status, _explain(error))
+    return Evaluation(parse_meta(body), spec, status)
+
+
+@dataclass(frozen=True)
+class PodView:
+    """A pod of a Job."""
+
+    name: str
+    uid: str
+    phase: str
+    created: datetime
+    deleting: bool
+    exit_code: int | None
+    termination_message: str
+    waiting_reason: str
+    """Why the container waits (ErrImagePull, CreateContainerConfigError, …), or ""."""
+    waiting_message: str
+    unschedulable: str
+    """Message of PodScheduled=False, or ""."""
+
+    @property
+    def running(self) -> bool:
+        """The container runs."""
+        return self.phase == "Running"
+
+
+def parse_pod(body: Object) -> PodView:
+    """A pod of a Job, by its first container."""
+    status = body.get("status", {})
+    statuses = status.get("containerStatuses") or [{}]
+    state = statuses[0].get("state", {})
+    terminated, waiting = state.get("terminated") or {}, state.get("waiting") or {}
+    scheduled = next((c for c in status.get("conditions", ()) if c["type"] == "PodScheduled"), {})
+    return PodView(
+        name=body["metadata"]["name"],
+        uid=body["metadata"]["uid"],
+        phase=status.get("phase", "Pending"),
+        created=parse_time(body["metadata"]["creationTimestamp"]),
+        deleting="deletionTimestamp" in body["metadata"],
+        exit_code=terminated.get("exitCode"),
+        termination_message=terminated.get("message", ""),
+        waiting_reason=waiting.get("reason", ""),
+        waiting_message=waiting.get("message", ""),
+        unschedulable=scheduled.get("message", "") if scheduled.get("status") == "False" else "",
+    )
+
+
+@dataclass(frozen=True)
+class JobView:
+    """A batch/v1 Job."""
+
+    name: str
+    uid: str
+    revision: str
+    suspended: bool
+    parked: bool
+    """We suspended it, because of spec.suspend."""
+    complete: bool
+    failed: bool
+    failed_reason: str
+    """Reason of the Failed condition: PodFailurePolicy, BackoffLimitExceeded, DeadlineExceeded."""
+    failed_message: str
+    failures: int
+    """Counted failures (status.failed)."""
+    start_time: str | None
+    ttl: int | None
+    deleting: bool
+
+    @property
+    def finished(self) -> bool:
+        """It will start no more pods."""
+        return self.complete or self.failed
+
+
+def parse_job(body: Object) -> JobView:
+    """A Job by its own conditions: FailureTarget and SuccessCriteriaMet are not ends yet."""
+    status = body.get("status", {})
+    conditions = {c["type"]: c for c in status.get("conditions", ()) if c["status"] == "True"}
+    failed = conditions.get("Failed", {})
+    return JobView(
+        name=body["metadata"]["name"],
+        uid=body["metadata"]["uid"],
+        revision=body["metadata"].get("labels", {}).get("qwen3.dev/revision", ""),
+        suspended=bool(body["spec"].get("suspend")),
+        parked="qwen3.dev/parked" in body["metadata"].get("annotations", {}),
+        complete="Complete" in conditions,
+        failed="Failed" in conditions,
+        failed_reason=failed.get("reason", ""),
+        failed_message=failed.get("message", ""),
+        failures=status.get("failed", 0),
+        start_time=status.get("startTime"),
+        ttl=body["spec"].get("ttlSecondsAfterFinished"),
+        deleting="deletionTimestamp" in body["metadata"],
+    )
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Something that stops an object, in the vocabulary of the API."""
+
+    reason: str
+    message: str
+    hint: str = ""
+    user: bool = True
+    exit_code: int | None = None
+    retriable: bool = False
+
+
+@dataclass(frozen=True)
+class PoolPod:
+    """A pod of a serving pool and what its sidecar says. `agent` is None if it didn't answer."""
+
+    name: str
+    ready: bool
+    agent: AgentStatus | None
+
+
+@dataclass(frozen=True)
+class PoolView:
+    """A serving pool as seen from one fine-tune."""
+
+    name: str
+    exists: bool
+    desired_replicas: int
+    pods: tuple[PoolPod, ...] = ()
+    trouble: Problem | None = None
+    """Why its pods can't start, if the kubelet or the scheduler says so."""
+
+
+@dataclass(frozen=True)
+class Alias:
+    """The pointer behind a public name, with the ETag that a compare-and-swap needs."""
+
+    current: CurrentAlias
+    etag: str
+
+
+@dataclass(frozen=True)
+class Observed:
+    """The world around one fine-tune."""
+
+    job: JobView | None = None
+    """The Job of the current revision."""
+    other_jobs: tuple[JobView, ...] = ()
+    """Jobs of other revisions."""
+    pods: tuple[PodView, ...] = ()
+    """Pods of the current Job, oldest first."""
+    commit: Commit | None = None
+    verified: bool = False
+    """The commit's files were all found as it says."""
+    artifact_problem: Problem | None = None
+    """What is wrong with the committed files."""
+    storage_problem: Problem | None = None
+    """The bucket can't be used; nothing else about it is known then."""
+    progress: Progress | None = None
+    """Of the newest pod that wrote any."""
+    report: TrainReport | None = None
+    """Of the newest finished pod."""
+    alias: Alias | None = None
+    alias_owner: str | None = None
+    """Name of another fine-tune that has the older claim on the public name."""
+    pool: PoolView | None = None

@@ -1,0 +1,122 @@
+"""From what pods and Jobs show to a reason that a user can act on. Pure."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+
+from pydantic import ValidationError
+from qwen3_api.job.base import Failure
+from qwen3_api.job.exit_codes import ExitCode
+from qwen3_api.job.report import TrainReport
+from qwen3_api.v1alpha1.conditions import Reason
+from qwen3_api.v1alpha1.finetune import FailureClass, FailureStatus
+
+from qwen3_operator.observed import JobView, PodView, Problem
+
+PULL_REASONS = ("ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull")
+CREDENTIAL_REASONS = ("CreateContainerConfigError",)
+REASONS = frozenset(Reason)
+USER_CODES = (
+    ExitCode.USER_ERROR,
+    ExitCode.OUT_OF_MEMORY,
+    ExitCode.DIVERGED,
+    ExitCode.ADAPTER_UNUSABLE,
+)
+OOM_KILLED = 137
+
+
+def parse_termination(message: str) -> Failure | None:
+    """A pod's termination message, if it is the contract's JSON. Anything else is a log's tail."""
+    try:
+        return Failure.model_validate(json.loads(message))
+    except (ValidationError, ValueError):
+        return None
+
+
+def diagnose_waiting(pods: Sequence[PodView]) -> Problem | None:
+    """Why the newest pod can't start, when the kubelet or the scheduler says so."""
+    if not pods:
+        return None
+    pod = pods[-1]
+    if pod.waiting_reason in CREDENTIAL_REASONS:
+        return Problem(
+            Reason.CREDENTIALS_NOT_FOUND,
+            f"pod {pod.name}: {pod.waiting_message}",
+            "Create the Secret that spec.artifacts.s3.credentialsSecretRef (or the platform's "
+            "default) names, with AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY. The pod starts by "
+            "itself then.",
+            retriable=True,
+        )
+    if pod.waiting_reason in PULL_REASONS:
+        return Problem(
+            Reason.IMAGE_PULL_FAILED,
+            f"pod {pod.name}: {pod.waiting_message or pod.waiting_reason}",
+            "Ask the platform team: images.* of the chart, or imagePullSecrets in this namespace.",
+            user=False,
+            retriable=True,
+        )
+    if pod.unschedulable:
+        return Problem(
+            Reason.UNSCHEDULABLE,
+            f"pod {pod.name}: {pod.unschedulable}",
+            "Ask for fewer GPUs or less memory in spec.resources, or wait for a node.",
+            retriable=True,
+        )
+    return None
+
+
+def diagnose_failed_job(
+    job: JobView, pods: Sequence[PodView], report: TrainReport | None
+) -> Problem:
+    """Why a Job failed: the report in the bucket first, then the pod's last words."""
+    ended = [p for p in pods if p.exit_code is not None]
+    pod = ended[-1] if ended else None
+    exit_code = pod.exit_code if pod else None
+    failure = report.failure if report else None
+    if failure is None and pod is not None:
+        failure = parse_termination(pod.termination_message)
+    if failure is not None and failure.reason in REASONS:
+        problem = Problem(
+            failure.reason,
+            failure.message,
+            failure.hint,
+            user=exit_code is None or exit_code in USER_CODES,
+            exit_code=exit_code
+            if exit_code is not None
+            else (report.exit_code if report else None),
+        )
+    elif exit_code == OOM_KILLED:
+        problem = Problem(
+            Reason.OUT_OF_MEMORY,
+            "the container was killed for memory",
+            "Raise spec.resources.memory or lower microBatchSize and maxSequenceLength.",
+            exit_code=exit_code,
+        )
+    else:
+        words = (pod.termination_message.strip() if pod else "") or job.failed_message
+        problem = Problem(
+            Reason.TRAINER_FAILED,
+            words[-800:] or "the trainer ended without a word",
+            f"Look at the logs of Job {job.name}.",
+            user=False,
+            exit_code=exit_code,
+        )
+    if job.failed_reason == "BackoffLimitExceeded":
+        return replace(
+            problem,
+            message=f"{job.failures} attempts failed; the last one: {problem.message}",
+            retriable=True,
+        )
+    return problem
+
+
+def build_failure(problem: Problem) -> FailureStatus:
+    """status.failure of a problem, cut to what status may hold."""
+    return FailureStatus(
+        reason=str(problem.reason),
+        failure_class=FailureClass.USER if problem.user else FailureClass.SYSTEM,
+        message=problem.message[:1024],
+        hint=problem.hint[:1024],
+        exit_code=problem.exit_code,
+        retriable=problem.retriable,
+    )

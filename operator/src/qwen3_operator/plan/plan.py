@@ -1,0 +1,80 @@
+"""What a decision asks for: values only, carried out by `reconcile`."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from qwen3_api.serving.pool import CurrentAlias, PoolIndex
+from qwen3_api.v1alpha1.evaluation import EvalStatus
+from qwen3_api.v1alpha1.finetune import FineTuneStatus
+
+Manifest = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Event:
+    """A Kubernetes Event about the resource; emitted only after its status was written."""
+
+    type: Literal["Normal", "Warning"]
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True)
+class Deletion:
+    """A child to remove. `uid` makes sure that it is the one that was seen."""
+
+    kind: str
+    name: str
+    uid: str | None = None
+
+
+@dataclass(frozen=True)
+class Promotion:
+    """A compare-and-swap of a public name. `etag` None: the name must not exist yet."""
+
+    alias: CurrentAlias
+    etag: str | None
+
+
+@dataclass(frozen=True)
+class FineTunePlan:
+    """What to do about one fine-tune."""
+
+    status: FineTuneStatus | None
+    """None: leave the status alone (the object is going away)."""
+    apply: tuple[Manifest, ...] = ()
+    lifecycle: tuple[Manifest, ...] = ()
+    """Applied under the second field manager."""
+    delete: tuple[Deletion, ...] = ()
+    finalizer: bool | None = None
+    """True: put ours on. False: take it off. None: leave it."""
+    delete_artifacts: bool = False
+    promote: Promotion | None = None
+    wake_pool: str | None = None
+    """Name of a pool that must look again."""
+    events: tuple[Event, ...] = ()
+    requeue_after: float | None = None
+
+
+@dataclass(frozen=True)
+class EvalPlan:
+    """What to do about one evaluation."""
+
+    status: EvalStatus | None
+    apply: tuple[Manifest, ...] = ()
+    lifecycle: tuple[Manifest, ...] = ()
+    delete: tuple[Deletion, ...] = ()
+    events: tuple[Event, ...] = ()
+    requeue_after: float | None = None
+
+
+@dataclass(frozen=True)
+class PoolPlan:
+    """What to do about one pool."""
+
+    index: PoolIndex | None
+    """To be written; None: it is right as it is."""
+    apply: tuple[Manifest, ...] = ()
+    delete: tuple[Deletion, ...] = ()
+    requeue_after: float | None = None

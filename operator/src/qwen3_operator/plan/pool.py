@@ -1,0 +1,130 @@
+"""The decision about one serving pool: its desired set, its objects, its end. Pure."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from qwen3_api.job.report import Commit, adapter_id
+from qwen3_api.serving.pool import CurrentAlias, PoolAdapter, PoolIndex
+
+from qwen3_operator.desired.names import StorageTarget
+from qwen3_operator.desired.pool import PoolSpec, build_pool_objects
+from qwen3_operator.observed import parse_time
+from qwen3_operator.plan.plan import Deletion, PoolPlan
+from qwen3_operator.settings import Settings
+
+POOL_KINDS = (
+    "Deployment", "Service", "PodDisruptionBudget", "NetworkPolicy", "ConfigMap",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Member:
+    """A fine-tune that is served by the pool, and what of it is in the bucket."""
+
+    name: str
+    uid: str
+    alias: str
+    replicas: int
+    revision: str
+    """The revision that the spec asks for."""
+    current: CurrentAlias | None
+    """What its public name stands for; None: nothing yet, or the name is another's."""
+    commits: Mapping[str, Commit]
+    """Verified commits by adapter id: the candidate's, the current's, the previous one's."""
+    candidate: Commit | None
+    """The verified commit of `revision`."""
+
+
+def plan_pool(
+    spec: PoolSpec | None,
+    members: Sequence[Member],
+    index: PoolIndex | None,
+    exists: bool,
+    name: str,
+    settings: Settings,
+    now: datetime,
+) -> PoolPlan:
+    """What the pool shall hold.
+
+    A pool exists from its first committed adapter to the end of its last member; before that it
+    would hold a GPU for nothing.
+    """
+    serving = [m for m in members if m.current is not None or m.candidate is not None]
+    if spec is None or not serving:
+        deletions = tuple(Deletion(kind, name) for kind in POOL_KINDS) if exists else ()
+        return PoolPlan(index=None, delete=deletions)
+    wanted, wait = build_index(spec, serving, index, settings, now)
+    return PoolPlan(
+        index=wanted if index is None or not same_content(wanted, index) else None,
+        apply=build_pool_objects(spec, settings),
+        requeue_after=wait,
+    )
+
+
+def same_content(a: PoolIndex, b: PoolIndex) -> bool:
+    """Equal but for the serial."""
+    return a.model_copy(update={"serial": 0}) == b.model_copy(update={"serial": 0})
+
+
+def build_index(
+    spec: PoolSpec,
+    members: Sequence[Member],
+    before: PoolIndex | None,
+    settings: Settings,
+    now: datetime,
+) -> tuple[PoolIndex, float | None]:
+    """The desired set, and in how many seconds a draining adapter may leave it."""
+    adapters: dict[str, PoolAdapter] = {}
+    aliases: dict[str, str] = {}
+    waits: list[float] = []
+    for member in sorted(members, key=lambda m: m.name):
+        current = member.current
+        if current is not None and current.id in member.commits:
+            aliases[member.alias] = current.id
+            adapters[current.id] = _build_adapter(
+                current.id, member.commits[current.id], spec.storage, required=True
+            )
+            left = _drain_left(current, settings, now)
+            previous = current.previous_id
+            if previous and previous in member.commits and left > 0:
+                waits.append(left)
+                adapters.setdefault(
+                    previous,
+                    _build_adapter(
+                        previous, member.commits[previous], spec.storage, required=False
+                    ),
+                )
+        if member.candidate is not None:
+            id_ = adapter_id(spec.namespace, member.name, member.candidate.digest)
+            adapters.setdefault(
+                id_, _build_adapter(id_, member.candidate, spec.storage, required=False)
+            )
+    index = PoolIndex(
+        namespace=spec.namespace,
+        pool=spec.name,
+        base_model=spec.base_model,
+        max_rank=settings.serving.max_lora_rank,
+        adapters=sorted(adapters.values(), key=lambda a: a.id),
+        aliases=aliases,
+        serial=(before.serial if before else 0) + 1,
+    )
+    return index, min(waits, default=None)
+
+
+def _drain_left(current: CurrentAlias, settings: Settings, now: datetime) -> float:
+    age = (now - parse_time(current.promoted)).total_seconds()
+    return settings.serving.drain_seconds - age
+
+
+def _build_adapter(
+    id_: str, commit: Commit, storage: StorageTarget, *, required: bool
+) -> PoolAdapter:
+    return PoolAdapter(
+        id=id_,
+        digest=commit.digest,
+        location=storage.location(commit.prefix),
+        files=commit.files,
+        rank=commit.rank,
+        required=required,
+    )

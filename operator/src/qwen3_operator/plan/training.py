@@ -1,0 +1,293 @@
+"""The training half of a fine-tune: from its Job and its commit to what to do next. Pure.
+
+The order of the guards is the order of truth: a commit in the bucket outranks the Job, a Job
+outranks the wish to have one.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from qwen3_api.v1alpha1.conditions import Reason
+from qwen3_api.v1alpha1.finetune import (
+    CheckpointStatus,
+    FineTuneSpec,
+    QueueStatus,
+    TrainingStatus,
+)
+
+from qwen3_operator.desired.names import ANNOTATION_PARKED, StorageTarget, job_name
+from qwen3_operator.desired.train_job import build_train_objects
+from qwen3_operator.observed import FineTune, JobView, Observed, Problem
+from qwen3_operator.plan.diagnosis import diagnose_failed_job, diagnose_waiting
+from qwen3_operator.plan.plan import Deletion, Event, Manifest
+from qwen3_operator.settings import Settings
+
+POLL_SECONDS = 10.0
+"""How often a running run is looked at in the bucket: as often as the trainer writes."""
+POLL_STARTING = 3.0
+
+
+@dataclass(frozen=True)
+class TrainingPlan:
+    """What training asks for, and how it stands."""
+
+    reason: Reason
+    message: str
+    committed: bool = False
+    admitted: bool | None = None
+    """None: there is nothing to admit."""
+    problem: Problem | None = None
+    """Set when nothing more will happen by itself."""
+    warning: Problem | None = None
+    """Set when a pod can't start for now."""
+    apply: tuple[Manifest, ...] = ()
+    lifecycle: tuple[Manifest, ...] = ()
+    delete: tuple[Deletion, ...] = ()
+    events: tuple[Event, ...] = ()
+    requeue_after: float | None = None
+
+
+def build_lifecycle(namespace: str, name: str, spec: Mapping[str, Any]) -> Manifest:
+    """The mutable fields of a Job under the second field manager; what is left out is given up."""
+    return {
+        "apiVersion": "batch/v1",
+        "kind": "Job",
+        "metadata": {"name": name, "namespace": namespace},
+        "spec": dict(spec),
+    }
+
+
+def build_parking(namespace: str, name: str) -> Manifest:
+    """Suspend a Job and say who did. Both go when the manager gives them up."""
+    manifest = dict(build_lifecycle(namespace, name, {"suspend": True}))
+    manifest["metadata"] = {**manifest["metadata"], "annotations": {ANNOTATION_PARKED: "true"}}
+    return manifest
+
+
+def plan_training(
+    ft: FineTune,
+    spec: FineTuneSpec,
+    revision: str,
+    observed: Observed,
+    storage: StorageTarget,
+    settings: Settings,
+) -> TrainingPlan:
+    """What the current revision needs."""
+    job = observed.job
+    if observed.commit is not None or observed.artifact_problem is not None:
+        return _plan_committed(ft, spec, observed)
+    if spec.suspend:
+        return _plan_suspended(ft, spec, job)
+    if job is None or job.deleting:
+        if job is not None:
+            return TrainingPlan(
+                Reason.PENDING, "waiting for the old Job to go", requeue_after=POLL_STARTING
+            )
+        return _plan_start(ft, spec, revision, storage, settings)
+    if job.failed:
+        problem = diagnose_failed_job(job, observed.pods, observed.report)
+        return TrainingPlan(Reason(problem.reason), problem.message, problem=problem, admitted=True)
+    if job.complete:
+        problem = Problem(
+            Reason.COMMIT_MISSING,
+            f"Job {job.name} completed but COMMIT.json is not in the bucket",
+            "Delete the Job to train again; tell the platform team if it repeats.",
+            user=False,
+        )
+        return TrainingPlan(Reason.COMMIT_MISSING, problem.message, problem=problem, admitted=True)
+    if job.suspended:
+        return _plan_held(ft, spec, job)
+    return _plan_running(observed)
+
+
+def _plan_start(
+    ft: FineTune,
+    spec: FineTuneSpec,
+    revision: str,
+    storage: StorageTarget,
+    settings: Settings,
+) -> TrainingPlan:
+    config_map, manifest = build_train_objects(ft.meta, spec, storage, settings)
+    name = job_name(ft.meta.name, revision)
+    return TrainingPlan(
+        Reason.SCHEDULING,
+        f"Job {name} was created",
+        admitted=spec.resources.queue_name is None,
+        apply=(config_map, manifest),
+        events=(Event("Normal", "TrainingStarted", f"Created Job {name}"),),
+    )
+
+
+def _plan_committed(ft: FineTune, spec: FineTuneSpec, observed: Observed) -> TrainingPlan:
+    """Done for good. Only now may the Job be forgotten: a TTL on it could have removed the evidence
+    of a failure while the operator was away."""
+    job, ttl = observed.job, spec.ttl_seconds_after_finished
+    lifecycle: tuple[Manifest, ...] = ()
+    if job is not None and job.finished and job.ttl != ttl and not job.deleting:
+        lifecycle = (
+            build_lifecycle(ft.meta.namespace, job.name, {"ttlSecondsAfterFinished": ttl}),
+        )
+    problem = observed.artifact_problem
+    if problem is not None:
+        return TrainingPlan(
+            Reason(problem.reason),
+            problem.message,
+            committed=True,
+            problem=problem,
+            admitted=True,
+            lifecycle=lifecycle,
+        )
+    return TrainingPlan(
+        Reason.COMMITTED,
+        "a result is committed",
+        committed=True,
+        admitted=True,
+        lifecycle=lifecycle,
+    )
+
+
+def _plan_suspended(ft: FineTune, spec: FineTuneSpec, job: JobView | None) -> TrainingPlan:
+    """Park the run. Without a queue the Job itself is suspended. Under Kueue `suspend` belongs to
+    Kueue, which would start it again; so the Job goes away, and its checkpoints keep the place."""
+    message = "spec.suspend is true; the run goes on from its last checkpoint when it is false"
+    parked = TrainingPlan(Reason.SUSPENDED, message, admitted=False)
+    if job is None or job.finished or job.deleting:
+        return parked
+    if spec.resources.queue_name:
+        return TrainingPlan(
+            Reason.SUSPENDED, message, admitted=False, delete=(Deletion("Job", job.name, job.uid),)
+        )
+    if job.suspended:
+        return parked
+    return TrainingPlan(
+        Reason.SUSPENDED,
+        message,
+        admitted=False,
+        lifecycle=(build_parking(ft.meta.namespace, job.name),),
+        events=(Event("Normal", "Suspended", f"Suspended Job {job.name}"),),
+    )
+
+
+def _plan_held(ft: FineTune, spec: FineTuneSpec, job: JobView) -> TrainingPlan:
+    """The Job is suspended and the user doesn't want that: either we did it and give it up now,
+    or a queue did it and we wait."""
+    if job.parked:
+        return TrainingPlan(
+            Reason.SCHEDULING,
+            f"Job {job.name} goes on",
+            admitted=True,
+            lifecycle=(build_lifecycle(ft.meta.namespace, job.name, {}),),
+            events=(Event("Normal", "Resumed", f"Resumed Job {job.name}"),),
+            requeue_after=POLL_STARTING,
+        )
+    return TrainingPlan(
+        Reason.QUEUED,
+        f"Job {job.name} is suspended by "
+        + (f"queue {spec.resources.queue_name}" if spec.resources.queue_name else "somebody else"),
+        admitted=False,
+    )
+
+
+def _plan_running(observed: Observed) -> TrainingPlan:
+    pods, progress = observed.pods, observed.progress
+    warning = diagnose_waiting(pods)
+    if warning is not None:
+        return TrainingPlan(
+            Reason(warning.reason),
+            warning.message,
+            admitted=True,
+            warning=warning,
+            requeue_after=POLL_SECONDS,
+        )
+    live = [p for p in pods if p.phase in ("Pending", "Running")]
+    if live and live[-1].running:
+        step = (
+            f"step {progress.step} of {progress.total_steps or '?'}"
+            if progress and progress.attempt == live[-1].uid
+            else "the trainer is starting"
+        )
+        return TrainingPlan(Reason.TRAINING, step, admitted=True, requeue_after=POLL_SECONDS)
+    ended = [p for p in pods if p.exit_code is not None]
+    if ended and not live:
+        return TrainingPlan(
+            Reason.RETRYING,
+            f"pod {ended[-1].name} ended with code {ended[-1].exit_code}; the next one follows",
+            admitted=True,
+            requeue_after=POLL_STARTING,
+        )
+    return TrainingPlan(
+        Reason.SCHEDULING, "the pod is starting", admitted=True, requeue_after=POLL_STARTING
+    )
+
+
+def build_training_status(
+    before: TrainingStatus | None, revision_job: str, observed: Observed
+) -> TrainingStatus:
+    """status.training from the newest progress; numbers of an older revision are dropped."""
+    keep = before if before is not None and before.job_name == revision_job else None
+    job, progress, commit = observed.job, observed.progress, observed.commit
+    status = keep or TrainingStatus(job_name=revision_job)
+    update: dict[str, Any] = {}
+    if job is not None and job.start_time:
+        update["start_time"] = job.start_time
+    if progress is not None:
+        total = progress.total_steps
+        update |= {
+            "attempt": progress.attempt,
+            "step": progress.step,
+            "total_steps": total,
+            "progress": f"{progress.step}/{total}" if total else progress.phase,
+            "epoch": _decimal(progress.epoch, 2),
+            "loss": _decimal(progress.loss, 4),
+            "eval_loss": _decimal(progress.eval_loss, 4),
+            "learning_rate": None
+            if progress.learning_rate is None
+            else f"{progress.learning_rate:.3g}",
+            "tokens_per_second": _decimal(progress.tokens_per_second, 0),
+            "eta_seconds": progress.eta_seconds,
+            "eta": None if progress.eta_seconds is None else format_duration(progress.eta_seconds),
+            "last_heartbeat_time": progress.updated,
+            "resumed_from_step": progress.resumed_from_step,
+        }
+        if progress.checkpoint is not None:
+            update["last_checkpoint"] = CheckpointStatus(
+                step=progress.checkpoint.step,
+                uri=progress.checkpoint.prefix,
+                time=progress.checkpoint.time,
+            )
+    if commit is not None:
+        steps = commit.metrics.steps
+        update |= {
+            "step": steps,
+            "total_steps": steps,
+            "progress": f"{steps}/{steps}",
+            "loss": _decimal(commit.metrics.final_loss, 4),
+            "eval_loss": _decimal(commit.metrics.eval_loss, 4),
+            "epoch": _decimal(commit.metrics.epochs, 2),
+            "resumed_from_step": commit.provenance.resumed_from_step,
+            "completion_time": commit.committed,
+            "eta_seconds": None,
+            "eta": None,
+        }
+    return status.model_copy(update=update)
+
+
+def build_queue_status(spec: FineTuneSpec, plan: TrainingPlan) -> QueueStatus | None:
+    """status.queue, while a queue holds the Job."""
+    if plan.reason is not Reason.QUEUED:
+        return None
+    return QueueStatus(local_queue=spec.resources.queue_name, message=plan.message)
+
+
+def _decimal(value: float | None, digits: int) -> str | None:
+    return None if value is None else f"{value:.{digits}f}"
+
+
+def format_duration(seconds: int) -> str:
+    """90 -> "1m30s", 7260 -> "2h1m"."""
+    minutes, rest = divmod(max(0, seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours}h{minutes}m"
+    return f"{minutes}m{rest}s" if minutes else f"{rest}s"

@@ -1,0 +1,1 @@
+"""The only orchestration: gather, plan, apply, one status write, events. A module per kind."""

@@ -1,0 +1,67 @@
+"""Asking the sidecars of a pool what they hold."""
+
+import asyncio
+from collections.abc import Callable
+
+import aiohttp
+from pydantic import ValidationError
+from qwen3_api.serving.pool import AGENT_PORT, AgentStatus
+
+from qwen3_operator.logs import get_logger
+
+TIMEOUT = aiohttp.ClientTimeout(total=2.0)
+FRESH_SECONDS = 0.5
+"""Fine-tunes of one pool look at the same pods within one burst of reconciles."""
+MAX_BODY = 1024 * 1024
+logger = get_logger(__name__)
+
+
+class Agents:
+    """`GET /status` of sidecars. Open it with `async with`."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._session: aiohttp.ClientSession | None = None
+        self._answers: dict[str, tuple[float, AgentStatus | None]] = {}
+        self._locks: dict[str, asyncio.Lock] = {}
+
+    async def __aenter__(self) -> "Agents":
+        self._session = aiohttp.ClientSession(timeout=TIMEOUT)
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        if self._session is not None:
+            await self._session.close()
+
+    async def ask(self, ip: str) -> AgentStatus | None:
+        """What the sidecar at this pod address says; None when it doesn't answer sensibly."""
+        async with self._locks.setdefault(ip, asyncio.Lock()):
+            asked, answer = self._answers.get(ip, (-1e9, None))
+            if self._clock() - asked >= FRESH_SECONDS:
+                answer = await self._ask(ip)
+                self._answers[ip] = (self._clock(), answer)
+            return answer
+
+    def forget(self, keep: set[str]) -> None:
+        """Drop what is known of addresses that are no pods any more."""
+        for ip in set(self._answers) - keep:
+            self._answers.pop(ip)
+            self._locks.pop(ip, None)
+
+    async def _ask(self, ip: str) -> AgentStatus | None:
+        if self._session is None:
+            raise RuntimeError("the agents' session is not open")
+        host = f"[{ip}]" if ":" in ip else ip
+        try:
+            async with self._session.get(f"http://{host}:{AGENT_PORT}/status") as response:
+                if response.status != 200:
+                    return None
+                body = await response.content.read(MAX_BODY)
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            logger.debug("sidecar doesn't answer", extra={"ip": ip, "error": repr(error)})
+            return None
+        try:
+            return AgentStatus.model_validate_json(body)
+        except ValidationError as error:
+            logger.warning("sidecar talks nonsense", extra={"ip": ip, "error": str(error)[:300]})
+            return None

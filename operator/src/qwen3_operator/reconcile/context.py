@@ -1,0 +1,149 @@
+"""What every reconcile needs: clients, caches, settings, the clock, a way to wake other keys."""
+
+import asyncio
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from qwen3_api.v1alpha1.finetune import ServingMode, alias_of
+
+from qwen3_operator.cluster.cache import Cache
+from qwen3_operator.cluster.client import Client
+from qwen3_operator.cluster.kinds import DEPLOYMENT, FINE_TUNE, POD, kind_of
+from qwen3_operator.desired.names import LABEL_POOL, pool_name
+from qwen3_operator.observed import (
+    FineTune,
+    PodView,
+    PoolPod,
+    PoolView,
+    parse_finetune,
+    parse_pod,
+)
+from qwen3_operator.plan.diagnosis import diagnose_waiting
+from qwen3_operator.plan.plan import Event
+from qwen3_operator.reconcile.agents import Agents
+from qwen3_operator.runtime.keys import Key
+from qwen3_operator.settings import Settings
+from qwen3_operator.store.artifacts import Artifacts
+
+Object = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Context:
+    """Collaborators of the reconciles."""
+
+    client: Client
+    cache: Cache
+    artifacts: Artifacts
+    agents: Agents
+    settings: Settings
+    now: Callable[[], datetime]
+    wake: Callable[[Key], None]
+    _parsed: dict[str, tuple[str, FineTune]] = field(default_factory=dict)
+
+    def finetunes(self, namespace: str) -> list[FineTune]:
+        """All fine-tunes of a namespace; each version is parsed once."""
+        return [self.parse(body) for body in self.cache.list(FINE_TUNE, namespace)]
+
+    def parse(self, body: Object) -> FineTune:
+        """`parse_finetune`, remembered by uid and resourceVersion."""
+        uid, version = body["metadata"]["uid"], body["metadata"]["resourceVersion"]
+        known = self._parsed.get(uid)
+        if known is None or known[0] != version:
+            known = (version, parse_finetune(body))
+            self._parsed[uid] = known
+        return known[1]
+
+    def forget(self, uid: str) -> None:
+        """A fine-tune is gone."""
+        self._parsed.pop(uid, None)
+
+    def members(self, namespace: str, pool: str) -> list[FineTune]:
+        """Fine-tunes that want to be served by this pool."""
+        return [
+            ft
+            for ft in self.finetunes(namespace)
+            if ft.spec is not None
+            and not ft.meta.deleting
+            and ft.spec.serving.mode is ServingMode.SHARED_BASE
+            and pool_name(ft.spec, self.settings) == pool
+        ]
+
+    def alias_owner(self, ft: FineTune) -> str | None:
+        """Another fine-tune with the older claim on the same public name, or None.
+
+        The older object wins, by creation time and then by name: both sides come to the same
+        verdict without talking to each other.
+        """
+        if ft.spec is None:
+            return None
+        alias = alias_of(ft.meta.namespace, ft.meta.name, ft.spec)
+        mine = (ft.meta.created, ft.meta.name)
+        for other in self.finetunes(ft.meta.namespace):
+            if (
+                other.spec is None
+                or other.meta.uid == ft.meta.uid
+                or other.meta.deleting
+                or other.spec.serving.mode is not ServingMode.SHARED_BASE
+                or alias_of(other.meta.namespace, other.meta.name, other.spec) != alias
+            ):
+                continue
+            if (other.meta.created, other.meta.name) < mine:
+                return other.meta.name
+        return None
+
+    async def gather_pool(self, namespace: str, pool: str, replicas: int) -> PoolView:
+        """The pods of a pool, and what their sidecars say now."""
+        deployment = self.cache.get(DEPLOYMENT, namespace, pool)
+        bodies = [
+            body
+            for body in self.cache.by_owner(POD, namespace, LABEL_POOL, pool)
+            if "deletionTimestamp" not in body["metadata"]
+        ]
+        answers = await asyncio.gather(*(self._ask(body) for body in bodies))
+        views = [parse_pod(body) for body in bodies]
+        return PoolView(
+            name=pool,
+            exists=deployment is not None,
+            desired_replicas=replicas,
+            pods=tuple(
+                PoolPod(body["metadata"]["name"], is_ready(body), answer)
+                for body, answer in zip(bodies, answers, strict=True)
+            ),
+            trouble=diagnose_waiting(_stuck(bodies, views)),
+        )
+
+    async def _ask(self, body: Object) -> Any:
+        ip = body.get("status", {}).get("podIP")
+        return await self.agents.ask(ip) if ip else None
+
+    async def emit(self, about: Object, events: tuple[Event, ...]) -> None:
+        """Post events about a resource."""
+        for event in events:
+            await self.client.create_event(
+                dict(about), type_=event.type, reason=event.reason, message=event.message
+            )
+
+
+def is_ready(body: Object) -> bool:
+    """The pod's Ready condition."""
+    conditions = body.get("status", {}).get("conditions", ())
+    return any(c["type"] == "Ready" and c["status"] == "True" for c in conditions)
+
+
+def _stuck(bodies: list[Any], views: list[PodView]) -> list[PodView]:
+    """Pods that aren't ready, whose waiting reasons are worth telling."""
+    return [view for body, view in zip(bodies, views, strict=True) if not is_ready(body)]
+
+
+def reference(body: Object) -> dict[str, Any]:
+    """apiVersion, kind and the identifying metadata: what an apply of a subresource needs."""
+    kind = kind_of(body)
+    meta = body["metadata"]
+    return {
+        "apiVersion": kind.api_version,
+        "kind": kind.name,
+        "metadata": {"name": meta["name"], "namespace": meta["namespace"], "uid": meta["uid"]},
+    }

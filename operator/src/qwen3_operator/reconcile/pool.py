@@ -1,0 +1,181 @@
+"""One serving pool: gather its members, plan, write the index, apply its objects or remove them."""
+
+import hashlib
+import json
+from typing import Any
+
+from qwen3_api.job import layout
+from qwen3_api.job.report import Commit, adapter_id
+from qwen3_api.v1alpha1.finetune import FineTuneSpec, alias_of
+
+from qwen3_operator.cluster.kinds import (
+    CONFIG_MAP,
+    DEPLOYMENT,
+    NETWORK_POLICY,
+    POD_DISRUPTION_BUDGET,
+    SERVICE,
+    Kind,
+)
+from qwen3_operator.desired.names import (
+    StorageTarget,
+    resolve_storage,
+    revision_id,
+    spec_hash,
+)
+from qwen3_operator.desired.pool import PoolSpec
+from qwen3_operator.desired.train_job import resolve_job_model, resolve_model
+from qwen3_operator.errors import Transient
+from qwen3_operator.failpoints import failpoint
+from qwen3_operator.logs import get_logger
+from qwen3_operator.observed import FineTune, Problem
+from qwen3_operator.plan.plan import PoolPlan
+from qwen3_operator.plan.pool import Member, plan_pool
+from qwen3_operator.reconcile.context import Context
+from qwen3_operator.runtime.keys import Key
+from qwen3_operator.runtime.reconciler import Result
+from qwen3_operator.store.client import StorageProblem
+
+logger = get_logger(__name__)
+KINDS: dict[str, Kind] = {
+    k.name: k for k in (DEPLOYMENT, SERVICE, POD_DISRUPTION_BUDGET, NETWORK_POLICY, CONFIG_MAP)
+}
+WATCHED = (DEPLOYMENT, SERVICE, CONFIG_MAP)
+
+
+class PoolReconciler:
+    """Reconciles pools; remembers what it applied, so that a pool at rest costs no writes."""
+
+    def __init__(self, ctx: Context) -> None:
+        self._ctx = ctx
+        self._applied: dict[tuple[str, str], str] = {}
+
+    async def reconcile(self, key: Key) -> Result:
+        """Make one pool so.
+
+        Raises:
+            Transient, Stalled, NotLeader: the queue tries again.
+        """
+        ctx = self._ctx
+        candidates = ctx.members(key.namespace, key.name)
+        spec, storage = self._resolve(key, candidates)
+        try:
+            members = (
+                [
+                    m
+                    for ft in candidates
+                    if (m := await self._gather_member(ft, storage)) is not None
+                ]
+                if storage
+                else []
+            )
+            index, etag = (
+                await ctx.artifacts.read_index(_index_location(key, storage))
+                if storage
+                else (None, None)
+            )
+        except StorageProblem as error:
+            # Told in each member's status; the pool stays as it is.
+            raise Transient(error.problem.reason, error.problem.message) from error
+        exists = any(ctx.cache.get(kind, key.namespace, key.name) for kind in WATCHED)
+        plan = plan_pool(spec, members, index, exists, key.name, ctx.settings, ctx.now())
+        if plan.index is not None and storage is not None:
+            failpoint("before-index")
+            location = _index_location(key, storage)
+            if not await ctx.artifacts.write_index(location, plan.index, etag):
+                raise Transient("IndexLost", f"{location.uri} was written by somebody else")
+            logger.info(
+                "index written",
+                extra={"serial": plan.index.serial, "aliases": dict(plan.index.aliases)},
+            )
+        await self._apply(key, plan)
+        for deletion in plan.delete:
+            await ctx.client.delete(KINDS[deletion.kind], key.namespace, deletion.name)
+        return Result(plan.requeue_after)
+
+    def _resolve(
+        self, key: Key, members: list[FineTune]
+    ) -> tuple[PoolSpec | None, StorageTarget | None]:
+        """What the members agree on; that they do is what makes them members (`pool_name`)."""
+        settings = self._ctx.settings
+        specs = [ft.spec for ft in members if ft.spec is not None]
+        for spec in specs:
+            storage = resolve_storage(spec.artifacts.s3, settings)
+            if storage is None or resolve_model(spec.base_model, settings) is None:
+                continue
+            token = spec.base_model.token_secret_ref
+            return (
+                PoolSpec(
+                    namespace=key.namespace,
+                    name=key.name,
+                    base_model=spec.base_model.name,
+                    source=resolve_job_model(spec.base_model, storage, settings),
+                    storage=storage,
+                    replicas=max(s.serving.replicas for s in specs),
+                    hf_token_secret=token.name if token else None,
+                ),
+                storage,
+            )
+        return None, None
+
+    async def _gather_member(self, ft: FineTune, storage: StorageTarget | None) -> Member | None:
+        if ft.spec is None or storage is None or self._ctx.alias_owner(ft) is not None:
+            return None
+        if ft.spec.adapter.rank > self._ctx.settings.serving.max_lora_rank:
+            return None
+        meta = ft.meta
+        alias = alias_of(meta.namespace, meta.name, ft.spec)
+        pointer = storage.location(layout.alias_key(storage.prefix, meta.namespace, alias))
+        found = await self._ctx.artifacts.read_alias(pointer)
+        current = found.current if found and found.current.owner_uid == meta.uid else None
+        revision = revision_id(spec_hash(ft.spec))
+        wanted = {revision}
+        if current is not None:
+            wanted |= {r for r in (current.revision, current.previous_revision) if r}
+        commits = [await self._read_verified(ft, ft.spec, r, storage) for r in sorted(wanted)]
+        good = {c.revision: c for c in commits if c is not None}
+        return Member(
+            name=meta.name,
+            uid=meta.uid,
+            alias=alias,
+            replicas=ft.spec.serving.replicas,
+            revision=revision,
+            current=current,
+            commits={adapter_id(meta.namespace, meta.name, c.digest): c for c in good.values()},
+            candidate=good.get(revision),
+        )
+
+    async def _read_verified(
+        self, ft: FineTune, spec: FineTuneSpec, revision: str, storage: StorageTarget
+    ) -> Commit | None:
+        folder = storage.location(
+            layout.revision_prefix(storage.prefix, ft.meta.namespace, ft.meta.uid, revision)
+        )
+        commit = await self._ctx.artifacts.read_commit(folder)
+        if commit is None or isinstance(commit, Problem):
+            return None
+        return commit if await self._ctx.artifacts.verify(folder, commit) is None else None
+
+    async def _apply(self, key: Key, plan: PoolPlan) -> None:
+        """Apply when the wish changed, or when somebody changed what was applied."""
+        where = (key.namespace, key.name)
+        if not plan.apply:
+            self._applied.pop(where, None)
+            return
+        if self._applied.get(where) == self._fingerprint(key, plan):
+            return
+        for manifest in plan.apply:
+            await self._ctx.client.apply(dict(manifest))
+        self._applied[where] = self._fingerprint(key, plan)
+
+    def _fingerprint(self, key: Key, plan: PoolPlan) -> str:
+        """The manifests, and the generation of the live Deployment: an edit by hand raises it."""
+        live: dict[str, Any] = {}
+        for kind in WATCHED:
+            body = self._ctx.cache.get(kind, key.namespace, key.name)
+            live[kind.name] = body["metadata"].get("generation", 0) if body else None
+        text = json.dumps([plan.apply, live], sort_keys=True, default=dict)
+        return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _index_location(key: Key, storage: StorageTarget) -> Any:
+    return storage.location(layout.pool_index_key(storage.prefix, key.namespace, key.name))

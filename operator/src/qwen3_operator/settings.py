@@ -1,0 +1,150 @@
+"""What the platform team decides: one YAML file, mounted by the chart, read once at start."""
+
+from pathlib import Path
+from typing import Annotated
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field
+from pydantic.alias_generators import to_camel
+from qwen3_api.v1alpha1.finetune import BaseModelSource
+from qwen3_api.v1alpha1.meta import HttpUrl
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(
+        alias_generator=to_camel,
+        populate_by_name=True,
+        extra="forbid",
+        frozen=True,
+        use_attribute_docstrings=True,
+    )
+
+
+class Images(_Section):
+    """Images of the pods that the operator starts; by digest in production."""
+
+    trainer: str
+    server: str
+    evaluator: str
+    pull_secrets: list[str] = []
+    """Names of imagePullSecrets in the tenants' namespaces."""
+    pull_policy: str = "IfNotPresent"
+
+
+class Store(_Section):
+    """An object store that the operator has credentials for."""
+
+    endpoint: HttpUrl | None = None
+    """None is AWS."""
+    region: str | None = None
+    bucket: str | None = None
+    """Bucket for a fine-tune that names none."""
+    credentials_dir: str | None = None
+    """Folder with files AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY: the operator's own, mounted
+    from a Secret of its namespace. None: the ambient identity (workload identity)."""
+
+
+class Storage(_Section):
+    """Object stores and how tenants get at them."""
+
+    default: Store
+    additional: list[Store] = []
+    """Further endpoints that a fine-tune may name."""
+    prefix: str = "qwen3"
+    """First part of every key."""
+    tenant_secret: str = "qwen3-s3"  # noqa: S105  the name of a Secret, not its content
+    """Secret in each tenant's namespace for a fine-tune that names none."""
+
+
+class CatalogueModel(_Section):
+    """A base model that may be fine-tuned."""
+
+    name: str
+    source: BaseModelSource
+    revision: str | None = None
+
+
+class TrainingSettings(_Section):
+    """Training pods."""
+
+    gpu_resource: str = "nvidia.com/gpu"
+    cpu: str = "4"
+    memory: str = "32Gi"
+    shared_memory: str = "8Gi"
+    """Size of /dev/shm."""
+    scratch: str = "100Gi"
+    """Size limit of the pod's /work."""
+    grace_seconds: int = 120
+    """Time for a checkpoint after SIGTERM: longer than a step plus an upload."""
+    progress_seconds: int = 10
+    allow_cpu: bool = False
+    """For clusters without GPUs where one is only advertised: train on the CPU."""
+
+
+class ServingSettings(_Section):
+    """Pools."""
+
+    max_lora_rank: int = 64
+    """Cap on the rank of served adapters (vLLM --max-lora-rank)."""
+    max_loras: int = 8
+    """Adapters in one batch (vLLM --max-loras)."""
+    max_cpu_loras: int = 32
+    """Adapters kept in memory (vLLM --max-cpu-loras)."""
+    gpus: int = 1
+    cpu: str = "4"
+    memory: str = "32Gi"
+    shared_memory: str = "8Gi"
+    drain_seconds: int = 120
+    """How long the previous adapter stays loaded after a promotion: the longest request."""
+    startup_seconds: int = 3600
+    """Time for vLLM to load the base model before the kubelet restarts it."""
+    args: list[str] = []
+    """More vLLM arguments."""
+    env: dict[str, str] = {}
+    """More vLLM environment."""
+    node_selector: dict[str, str] = {}
+    poll_seconds: float = 2.0
+    """How often the operator asks the sidecars while something is moving."""
+
+
+class EvaluationSettings(_Section):
+    """Evaluation pods."""
+
+    cpu: str = "500m"
+    memory: str = "1Gi"
+
+
+class Settings(_Section):
+    """The whole file."""
+
+    watch_namespaces: list[str] = []
+    """Empty: all."""
+    operator_namespace: str = "qwen3-system"
+    lease_name: str = "qwen3-operator"
+    cluster_domain: str = "cluster.local"
+    workers: Annotated[int, Field(ge=1)] = 16
+    resync_seconds: int = 120
+    metrics_port: int = 8080
+    images: Images
+    storage: Storage
+    catalogue: list[CatalogueModel] = []
+    training: TrainingSettings = TrainingSettings()
+    serving: ServingSettings = ServingSettings()
+    evaluation: EvaluationSettings = EvaluationSettings()
+
+    def store_for(self, endpoint: str | None) -> Store | None:
+        """The store with this endpoint (None: the default one), or None if it isn't configured."""
+        if endpoint is None:
+            return self.storage.default
+        stores = (self.storage.default, *self.storage.additional)
+        return next((s for s in stores if s.endpoint == endpoint), None)
+
+
+def load_settings(path: Path) -> Settings:
+    """Read the settings file.
+
+    Raises:
+        pydantic.ValidationError: a field is missing, misspelt or of the wrong type.
+        OSError: the file can't be read.
+    """
+    return Settings.model_validate(yaml.safe_load(path.read_text()))
