@@ -1,0 +1,133 @@
+"""The table of API cases against the models. `tests/integration/test_admission.py` puts the same
+cases to a real API server."""
+
+from collections.abc import Iterator
+
+import pytest
+from qwen3_api.kinds import KINDS, object_schema
+from qwen3_api.structural import walk
+from qwen3_api.v1alpha1.meta import NAME_RULES
+from support.api_boundaries import (
+    SAMPLES,
+    boundary_cases,
+    duplicate_cases,
+    patterns_of,
+    required_cases,
+    samples_by_pattern,
+)
+from support.api_cases import (
+    CASES,
+    TRANSITIONS,
+    ApiCase,
+    Refusal,
+    TransitionCase,
+    model_refusals,
+    model_transition_refusals,
+)
+
+DERIVED = [*boundary_cases(), *duplicate_cases(), *required_cases()]
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_case(case: ApiCase) -> None:
+    refusals = model_refusals(case.kind, case.object_name, case.spec)
+    if case.blamed is None:
+        assert refusals == []
+    elif case.message is None:
+        assert case.blamed in {refusal.path for refusal in refusals}
+    else:
+        assert Refusal(case.blamed, case.message) in refusals
+
+
+@pytest.mark.parametrize("case", TRANSITIONS, ids=lambda case: case.name)
+def test_transition(case: TransitionCase) -> None:
+    refusals = model_transition_refusals(case)
+    assert refusals == (
+        [Refusal(case.blamed, case.message)] if case.blamed and case.message else []
+    )
+
+
+@pytest.mark.parametrize(
+    "case", [case for case in DERIVED if case.blamed], ids=lambda case: case.name
+)
+def test_value_over_a_bound_is_refused(case: ApiCase) -> None:
+    paths = {refusal.path for refusal in model_refusals(case.kind, case.object_name, case.spec)}
+    assert case.blamed in paths
+
+
+@pytest.mark.parametrize(
+    "case",
+    [case for case in DERIVED if not case.blamed and "-is-" not in case.name],
+    ids=lambda case: case.name,
+)
+def test_value_within_its_bounds_is_taken(case: ApiCase) -> None:
+    refusals = model_refusals(case.kind, case.object_name, case.spec)
+    if "microBatchSize" in case.name:  # its upper bound is over the full object's batch
+        refusals = [r for r in refusals if "multiple of microBatchSize" not in r.message]
+    assert refusals == []
+
+
+def _rule_messages() -> Iterator[tuple[str, str]]:
+    """(message, CEL) of all rules of both kinds, as the CRDs have them."""
+    for kind in KINDS:
+        found: list[tuple[str, str]] = []
+        walk(
+            object_schema(kind),
+            "",
+            lambda _, node, found=found: found.extend(  # type: ignore[misc]
+                (rule["message"], rule["rule"]) for rule in node.get("x-kubernetes-validations", ())
+            ),
+        )
+        yield from found
+
+
+def test_every_rule_has_a_refused_case() -> None:
+    refused = {case.message for case in CASES} | {case.message for case in TRANSITIONS}
+    assert {message for message, _ in _rule_messages()} <= refused
+
+
+def test_every_message_of_a_case_is_that_of_a_rule() -> None:
+    known = {message for message, _ in _rule_messages()} | {rule.message for rule in NAME_RULES}
+    messages = {case.message for case in CASES} | {case.message for case in TRANSITIONS}
+    assert messages - {None} <= known
+
+
+def test_every_pattern_has_samples() -> None:
+    patterns = {pattern for kind in KINDS for pattern in patterns_of(kind).values()}
+    assert patterns == set(samples_by_pattern())
+    assert len(SAMPLES) == len(patterns)
+
+
+def test_full_objects_have_every_field() -> None:
+    """Else the derived cases would miss a field: unions are covered by two places."""
+    for kind in KINDS:
+        seen = {case.name.split("-")[0] for case in boundary_cases() if case.kind is kind}
+        missing: list[str] = []
+
+        def visit(
+            path: str, node: object, seen: set[str] = seen, missing: list[str] = missing
+        ) -> None:
+            bounded = isinstance(node, dict) and {"maximum", "maxLength", "enum"} & node.keys()
+            generic = path.replace("[]", "[0]")
+            if bounded and not any(
+                name in (generic, path.replace("[]", "[1]"), path.replace("{}", ".pool"))
+                for name in seen
+            ):
+                missing.append(path)
+
+        walk(object_schema(kind)["properties"]["spec"], "spec", visit)
+        assert [m for m in missing if not _has_sibling(m)] == []
+
+
+def _has_sibling(path: str) -> bool:
+    """The other member of a union, or a type that is tried at another place."""
+    tried_elsewhere = (
+        ".train.configMap.", ".validation.s3.", ".data.configMap.", ".output.s3.",
+        "hyperparameters.epochs",
+    )  # fmt: skip
+    return any(part in path for part in tried_elsewhere)
+
+
+def test_case_names_are_unique() -> None:
+    names = [case.name for case in CASES] + [case.name for case in TRANSITIONS]
+    assert len(names) == len(set(names))
