@@ -12,7 +12,7 @@ there are no locks.
 """
 
 from collections import OrderedDict, defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from qwen3_operator.cluster.kinds import (
@@ -31,9 +31,6 @@ TOMBSTONES = 20_000
 """How many deletions are remembered. A write is answered within its timeout, 20 s, so this stands
 for 1,000 deletions a second: more than an API server on this scale does."""
 LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
-
-ObjectKey = tuple[str, str, str]
-"""(kind, namespace, name)"""
 
 
 @dataclass(frozen=True)
@@ -59,6 +56,11 @@ class Cache:
         self._owned: defaultdict[tuple[Kind, str, str, str], set[str]] = defaultdict(set)
         self._tombstones: OrderedDict[tuple[Kind, str, str], int] = OrderedDict()
 
+    @property
+    def kinds(self) -> tuple[Kind, ...]:
+        """The kinds that are cached."""
+        return tuple(self._objects)
+
     def get(self, kind: Kind, namespace: str, name: str) -> Manifest | None:
         """The object, or None."""
         return self._objects[kind].get((namespace, name))
@@ -70,6 +72,13 @@ class Cache:
             for (where, _), obj in self._objects[kind].items()
             if namespace is None or where == namespace
         ]
+
+    def newest_version(self, kind: Kind, metadata: Mapping[str, str]) -> int:
+        """The highest resourceVersion known of an object or of its deletion; -1 if unknown."""
+        namespace, name = metadata["namespace"], metadata["name"]
+        known = self._objects[kind].get((namespace, name))
+        buried = self._tombstones.get((kind, namespace, name), -1)
+        return max(buried, version_of(known)) if known is not None else buried
 
     def by_owner(self, kind: Kind, namespace: str, label: str, owner: str) -> Manifests:
         """Children of a kind whose owner label has this value, by name."""
@@ -86,13 +95,10 @@ class Cache:
         kind = kind_of(obj)
         if kind not in self._objects or not is_cached(kind, obj):
             return False
-        metadata = obj["metadata"]
-        namespace, name, version = metadata["namespace"], metadata["name"], version_of(obj)
-        if self._tombstones.get((kind, namespace, name), -1) >= version:
+        namespace, name = obj["metadata"]["namespace"], obj["metadata"]["name"]
+        if self.newest_version(kind, obj["metadata"]) >= version_of(obj):
             return False
         old = self._objects[kind].get((namespace, name))
-        if old is not None and version_of(old) >= version:
-            return False
         if old is not None:
             self._unlink(kind, old)
         trim(obj)
@@ -165,6 +171,11 @@ def is_cached(kind: Kind, obj: Manifest) -> bool:
     """Whether an object of a cached kind is one of ours."""
     labels = obj["metadata"].get("labels") or {}
     return kind in CUSTOM_KINDS or labels.get(LABEL_MANAGED) == "true"
+
+
+def is_stale(cache: Cache, kind: Kind, obj: Manifest) -> bool:
+    """Whether the cache knows a newer state of this object, or its deletion."""
+    return cache.newest_version(kind, obj["metadata"]) > version_of(obj)
 
 
 def owners_of(obj: Manifest) -> Iterator[tuple[str, str]]:

@@ -27,7 +27,7 @@ _REFUSED = frozenset({400, 413, 415, 422})
 _MESSAGE_LIMIT = 800
 
 
-def classify_response(  # noqa: PLR0911  a ladder, one answer per line
+def classify_response(
     status: int, body: bytes, headers: Mapping[str, str], what: str
 ) -> OperatorError:
     """The error for an answer with a status of 400 or more, except 404 on a read.

@@ -56,7 +56,7 @@ async def run_reconcile(reconcile: Reconcile, key: Key) -> Verdict:
     return verdict
 
 
-async def _judge(reconcile: Reconcile, key: Key) -> Verdict:  # noqa: PLR0911  one per error
+async def _judge(reconcile: Reconcile, key: Key) -> Verdict:
     try:
         async with asyncio.timeout(RECONCILE_LIMIT_SECONDS):
             result = await reconcile(key)
