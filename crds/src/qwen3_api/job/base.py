@@ -1,10 +1,10 @@
 """Base of the documents that cross a pod's border."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
-CONTRACT = 1
+CONTRACT: Literal[1] = 1
 """Version of the contract. A reader refuses any other."""
 
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]

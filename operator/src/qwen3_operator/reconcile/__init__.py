@@ -1,1 +1,46 @@
 """The only orchestration: gather, plan, apply, one status write, events. A module per kind."""
+
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+
+from qwen3_operator.cluster.cache import Cache
+from qwen3_operator.cluster.client import Client
+from qwen3_operator.reconcile.agents import Agents
+from qwen3_operator.reconcile.context import Context
+from qwen3_operator.reconcile.dispatch import Reconcilers
+from qwen3_operator.runtime.keys import Key
+from qwen3_operator.settings import Settings
+from qwen3_operator.store.artifacts import Artifacts
+from qwen3_operator.store.client import ObjectStore
+
+__all__ = ["build"]
+
+
+def _utc_now() -> datetime:
+    return datetime.now(UTC)
+
+
+@asynccontextmanager
+async def build(
+    client: Client,
+    cache: Cache,
+    settings: Settings,
+    *,
+    wake: Callable[[Key], None],
+    now: Callable[[], datetime] = _utc_now,
+) -> AsyncIterator[Reconcilers]:
+    """The reconciles with everything they talk to, open for as long as the context is."""
+    async with ObjectStore(settings) as store, Agents(time.monotonic) as agents:
+        yield Reconcilers(
+            Context(
+                client=client,
+                cache=cache,
+                artifacts=Artifacts(store),
+                agents=agents,
+                settings=settings,
+                now=now,
+                wake=wake,
+            )
+        )

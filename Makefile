@@ -1,0 +1,79 @@
+# What a person types. `make help` lists it.
+SHELL := /bin/bash
+PYTHON := .venv/bin/python
+LOCAL := $(PYTHON) -m qwen3_local
+export PYTHONUNBUFFERED := 1
+
+.PHONY: help
+help:  ## this list
+	@grep -hE '^[a-z0-9-]+:.*?## ' $(MAKEFILE_LIST) | sed -E 's/:.*?## /\t/' | expand -t 18
+
+.venv/.synced: pyproject.toml uv.lock */pyproject.toml
+	bash .ci/bootstrap
+	@touch $@
+
+.PHONY: init
+init: .venv/.synced  ## the virtual environment of the workspace
+
+.PHONY: demo
+demo: init  ## the whole loop: cluster, images, bucket, chart, training, serving, one question
+	$(LOCAL) demo
+
+.PHONY: demo-down
+demo-down: init  ## stop and remove everything that the demo started
+	$(LOCAL) down
+
+.PHONY: test
+test: init  ## every tier: lint, unit, golden, chart, integration, e2e
+	$(MAKE) lint types imports verify
+	$(LOCAL) prepare
+	$(PYTHON) -m pytest tests/unit tests/golden tests/chart tests/integration tests/e2e
+
+.PHONY: lint
+lint: init  ## ruff
+	$(PYTHON) -m ruff check .
+	$(PYTHON) -m ruff format --check .
+
+.PHONY: fmt
+fmt: init  ## ruff, writing
+	$(PYTHON) -m ruff format .
+	$(PYTHON) -m ruff check --fix .
+
+.PHONY: types
+types: init  ## mypy, strict
+	$(PYTHON) -m mypy
+
+.PHONY: imports
+imports: init  ## who may import whom (import-linter)
+	.venv/bin/lint-imports
+
+.PHONY: generate
+generate: init  ## CRDs, schemas and reference pages from the models
+	$(PYTHON) -m qwen3_api generate
+
+.PHONY: verify
+verify: init  ## fail if something generated is stale
+	$(PYTHON) -m qwen3_api check
+
+.PHONY: unit golden integration e2e chart
+unit: init  ## pure parts, seconds
+	$(PYTHON) -m pytest tests/unit
+golden: init  ## resource and observed world in, manifests out
+	$(PYTHON) -m pytest tests/golden
+chart: init  ## the Helm chart
+	$(PYTHON) -m pytest tests/chart
+integration: init  ## against a real API server, S3 server, trainer and vLLM
+	$(PYTHON) -m pytest tests/integration
+e2e: init  ## on the local cluster, every part real
+	$(PYTHON) -m pytest tests/e2e
+
+.PHONY: cluster images
+cluster: init  ## the local cluster and its S3 server
+	$(LOCAL) up
+	$(LOCAL) s3
+images: init  ## build the images and put them into the local cluster
+	$(LOCAL) images
+
+.PHONY: bench
+bench: init  ## control-plane benchmark: 200 fine-tunes at once, beside the API server's own ceiling
+	$(PYTHON) -m benchmarks.control_plane
