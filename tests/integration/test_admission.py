@@ -1,0 +1,271 @@
+"""The API server says the same as the models, with the field and our words.
+
+Same table as `tests/unit/qwen3_api/test_rules.py`, and what users meet on the way: kubectl,
+server-side apply (GitOps), defaults, columns, the status subresource.
+"""
+
+import json
+import re
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+import yaml
+from kubernetes import client
+from kubernetes.client.exceptions import ApiException
+from qwen3_api.kinds import EVAL, FINE_TUNE, KINDS, ResourceKind
+from qwen3_api.v1alpha1.meta import GROUP, VERSION, StatusModel
+from support.api_boundaries import boundary_cases, duplicate_cases, required_cases
+from support.api_cases import (
+    CASES,
+    FINE_TUNE_MINIMAL,
+    FULL,
+    MINIMAL,
+    TRANSITIONS,
+    ApiCase,
+    Refusal,
+    TransitionCase,
+    changed,
+    manifest,
+    model_refusals,
+)
+from support.api_status import EVAL_STATUS, FINE_TUNE_STATUS
+from support.control_plane import ControlPlane
+
+pytestmark = pytest.mark.integration
+
+DERIVED = [*boundary_cases(), *duplicate_cases(), *required_cases()]
+STATUSES: dict[str, StatusModel] = {FINE_TUNE.kind: FINE_TUNE_STATUS, EVAL.kind: EVAL_STATUS}
+MISSPELT = changed(FINE_TUNE_MINIMAL, {"hyperparameters.learningrate": "1e-4"})
+
+Body = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Objects:
+    """Our custom resources in the namespace `default` of a control plane."""
+
+    plane: ControlPlane
+
+    def create(self, kind: ResourceKind, body: Body, **options: Any) -> Body:
+        """POST; strict about unknown fields, as kubectl is, unless told otherwise."""
+        options = {"field_validation": "Strict"} | options
+        created: Body = client.CustomObjectsApi(self.plane.api).create_namespaced_custom_object(
+            GROUP, VERSION, "default", kind.plural, body, **options
+        )
+        return created
+
+    def replace(self, kind: ResourceKind, body: Body, **options: Any) -> Body:
+        replaced: Body = client.CustomObjectsApi(self.plane.api).replace_namespaced_custom_object(
+            GROUP, VERSION, "default", kind.plural, body["metadata"]["name"], body, **options
+        )
+        return replaced
+
+    def apply(self, kind: ResourceKind, body: Body, *subresource: str) -> Body:
+        """Server-side apply, as Flux, Argo CD and the operator do it."""
+        answer = self._call(
+            "PATCH",
+            "/".join((kind.plural, body["metadata"]["name"], *subresource)),
+            "application/json",
+            body=body,
+            query=[("fieldManager", "tests")],
+        )
+        applied: Body = json.loads(answer)
+        return applied
+
+    def table(self, kind: ResourceKind, name: str) -> dict[str, Any]:
+        """The printed columns of an object, by their heading."""
+        accept = "application/json;as=Table;v=v1;g=meta.k8s.io"
+        table = json.loads(self._call("GET", f"{kind.plural}/{name}", accept))
+        headings = [column["name"] for column in table["columnDefinitions"]]
+        return dict(zip(headings, table["rows"][0]["cells"], strict=True))
+
+    def _call(
+        self,
+        method: str,
+        path: str,
+        accept: str,
+        body: Body | None = None,
+        query: list[tuple[str, str]] | None = None,
+    ) -> bytes:
+        answer = self.plane.api.call_api(
+            f"/apis/{GROUP}/{VERSION}/namespaces/default/{path}",
+            method,
+            query_params=query or [],
+            header_params={"Accept": accept, "Content-Type": "application/apply-patch+yaml"},
+            body=body,
+            auth_settings=["BearerToken"],
+            _preload_content=False,
+            _return_http_data_only=True,
+        )
+        content: bytes = answer.data
+        return content
+
+
+@pytest.fixture(scope="module")
+def objects(control_plane: ControlPlane) -> Objects:
+    return Objects(control_plane)
+
+
+def server_refusals(error: ApiException) -> list[Refusal]:
+    """The causes of a 422, each with its field."""
+    assert error.status == 422, error.body
+    causes = json.loads(error.body)["details"]["causes"]
+    return [Refusal(cause.get("field", ""), cause["message"]) for cause in causes]
+
+
+def refusals_of(objects: Objects, case: ApiCase) -> list[Refusal]:
+    """What the API server has against creating the object; empty when it takes it."""
+    try:
+        objects.create(case.kind, case.manifest(), dry_run="All")
+    except ApiException as error:
+        return server_refusals(error)
+    return []
+
+
+# --- agreement ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_case(objects: Objects, case: ApiCase) -> None:
+    refusals = refusals_of(objects, case)
+    if case.blamed is None:
+        assert refusals == []
+        return
+    blamed = [refusal.message for refusal in refusals if refusal.path == case.blamed]
+    assert blamed, refusals
+    if case.message is not None:
+        assert any(message.endswith(case.message) for message in blamed), blamed
+
+
+@pytest.mark.parametrize("case", DERIVED, ids=lambda case: case.name)
+def test_bound(objects: Objects, case: ApiCase) -> None:
+    server = refusals_of(objects, case)
+    model = model_refusals(case.kind, case.object_name, case.spec)
+    assert bool(server) == bool(model), (server, model)
+    if case.blamed is not None:
+        # A list's duplicate is blamed on its second item.
+        assert any(refusal.path.startswith(case.blamed) for refusal in server), server
+
+
+@pytest.mark.parametrize("case", TRANSITIONS, ids=lambda case: case.name)
+def test_transition(objects: Objects, case: TransitionCase) -> None:
+    existing = objects.create(case.kind, manifest(case.kind, f"edit-{case.name}", case.old))
+    edited = existing | {"spec": case.new}
+    if case.blamed is None:
+        objects.replace(case.kind, edited, dry_run="All")
+        return
+    with pytest.raises(ApiException) as caught:
+        objects.replace(case.kind, edited, dry_run="All")
+    (refusal,) = server_refusals(caught.value)
+    assert refusal.path == case.blamed
+    assert case.message is not None
+    assert refusal.message.endswith(case.message)
+
+
+# --- a misspelt field -----------------------------------------------------------------------------
+
+
+def test_kubectl_refuses_a_misspelt_field(control_plane: ControlPlane) -> None:
+    text = yaml.safe_dump(manifest(FINE_TUNE, "misspelt-kubectl", MISSPELT))
+    for how in ([], ["--server-side"]):
+        result = control_plane.kubectl("apply", *how, "-f", "-", stdin=text)
+        assert result.returncode != 0
+        assert "spec.hyperparameters.learningrate" in result.stderr
+    missing = control_plane.kubectl("get", "q3ft", "misspelt-kubectl")
+    assert "NotFound" in missing.stderr
+
+
+def test_server_side_apply_refuses_a_misspelt_field(objects: Objects) -> None:
+    """GitOps tools that use it need no setting: the fields must be in the schema."""
+    with pytest.raises(ApiException) as caught:
+        objects.apply(FINE_TUNE, manifest(FINE_TUNE, "misspelt-applied", MISSPELT))
+    assert ".spec.hyperparameters.learningrate: field not declared in schema" in caught.value.body
+
+
+def test_plain_post_drops_a_misspelt_field_with_a_warning(control_plane: ControlPlane) -> None:
+    """The one way past: a client that neither asks for strictness nor shows warnings."""
+    resources = client.CustomObjectsApi(control_plane.api)
+    created, status, headers = resources.create_namespaced_custom_object_with_http_info(
+        GROUP,
+        VERSION,
+        "default",
+        FINE_TUNE.plural,
+        manifest(FINE_TUNE, "misspelt-posted", MISSPELT),
+        dry_run="All",
+    )
+    assert status == 201
+    assert "learningrate" not in created["spec"]["hyperparameters"]
+    assert created["spec"]["hyperparameters"]["learningRate"] == "2e-4"
+    assert 'unknown field \\"spec.hyperparameters.learningrate\\"' in headers["Warning"]
+
+
+# --- what the API server adds ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.kind)
+def test_ten_lines_get_every_default(objects: Objects, kind: ResourceKind) -> None:
+    example = yaml.safe_load(kind.example)
+    assert kind is EVAL or len(kind.example.splitlines()) <= 10
+    applied = objects.apply(kind, example)
+    assert applied["spec"] == kind.spec.model_validate(example["spec"]).to_wire()
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.kind)
+def test_null_is_the_same_as_absent(objects: Objects, kind: ResourceKind) -> None:
+    """Templating tools write nulls."""
+    optional = [n for n, f in kind.spec.model_fields.items() if not f.is_required()]
+    nulls = {kind.spec.model_fields[name].alias or name: None for name in optional}
+    spec = MINIMAL[kind.kind]
+    created = objects.create(kind, manifest(kind, "nulls", nulls | spec), dry_run="All")
+    assert created["spec"] == kind.spec.model_validate(spec).to_wire()
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.kind)
+def test_a_new_object_is_not_done_before_the_operator_saw_it(
+    objects: Objects, kind: ResourceKind
+) -> None:
+    """kstatus takes an object without status for a finished one."""
+    created = objects.create(kind, manifest(kind, "unseen", MINIMAL[kind.kind]))
+    assert created["metadata"]["generation"] == 1
+    assert created["status"]["observedGeneration"] == 0
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.kind)
+def test_status_takes_all_that_the_model_can_say(objects: Objects, kind: ResourceKind) -> None:
+    body = manifest(kind, "status", FULL[kind.kind])
+    objects.create(kind, body)
+    status = STATUSES[kind.kind].to_wire()
+    applied = objects.apply(
+        kind,
+        {key: body[key] for key in ("apiVersion", "kind", "metadata")} | {"status": status},
+        "status",
+    )
+    assert applied["status"] == status
+    assert applied["metadata"]["generation"] == 1, "a status is no change of the spec"
+
+    row = objects.table(kind, "status")
+    assert set(row) == {"Name"} | {column["name"] for column in kind.columns}
+    assert [name for name, cell in row.items() if cell in (None, "")] == []
+    if kind is FINE_TUNE:
+        assert row["Ready"] == "True"
+        assert row["Progress"] == "420/1200"
+    else:
+        assert (row["Completed"], row["Total"], row["Verdict"]) == (80, 80, "Completed")
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.kind)
+def test_spec_can_not_be_written_through_status(objects: Objects, kind: ResourceKind) -> None:
+    """And the other way round: a user can't write a status."""
+    body = manifest(kind, "two-doors", MINIMAL[kind.kind])
+    created = objects.create(kind, body | {"status": {"stage": "Served"}})
+    assert "stage" not in created["status"]
+
+
+def test_names_work_as_documented(control_plane: ControlPlane, objects: Objects) -> None:
+    objects.create(FINE_TUNE, manifest(FINE_TUNE, "named", FINE_TUNE_MINIMAL))
+    for resource in ("q3ft", "qwen3finetune", "qwen3", "qwen3finetunes.qwen3.dev"):
+        listed = control_plane.kubectl("get", resource)
+        assert re.search(r"\bnamed +Qwen/Qwen3-8B", listed.stdout), listed
+    explained = control_plane.kubectl("explain", "q3ft.spec.hyperparameters.learningRate")
+    assert "learningRate as a string" in explained.stdout

@@ -1,0 +1,133 @@
+"""Statuses with every field set, as the operator may write them."""
+
+from qwen3_api.v1alpha1.conditions import ConditionType, Reason
+from qwen3_api.v1alpha1.evaluation import (
+    EvalProgress,
+    EvalStatus,
+    ResolvedStatus,
+    ResultStatus,
+    Verdict,
+)
+from qwen3_api.v1alpha1.finetune import (
+    CheckpointStatus,
+    FailureClass,
+    FailureStatus,
+    FineTuneStatus,
+    QueueStatus,
+    RevisionStatus,
+    ServingStatus,
+    TrainingStatus,
+)
+from qwen3_api.v1alpha1.meta import Condition, ConditionStatus
+
+NOW = "2026-11-24T11:00:00Z"
+DIGEST = "a" * 64
+LONGEST_MESSAGE = "第" * 1024
+
+CONDITIONS = [
+    Condition(
+        type=type_.value,
+        status=ConditionStatus.TRUE,
+        observed_generation=3,
+        last_transition_time=NOW,
+        reason=max(Reason, key=lambda reason: len(reason.value)).value,
+        message=LONGEST_MESSAGE,
+    )
+    for type_ in ConditionType
+]
+FAILURE = FailureStatus(
+    reason=Reason.OUT_OF_MEMORY.value,
+    failure_class=FailureClass.USER,
+    message=LONGEST_MESSAGE,
+    hint="Set adapter.type QLoRA.",
+    exit_code=44,
+    log_uri="s3://team-a/default/uid/report.json",
+    retriable=False,
+)
+
+FINE_TUNE_STATUS = FineTuneStatus(
+    observed_generation=3,
+    conditions=CONDITIONS,
+    stage="Training",
+    current_revision="0a1b2c3d",
+    candidate_revision="4e5f6a7b",
+    revisions=[
+        RevisionStatus(
+            id=f"{number:08x}",
+            spec_hash=DIGEST,
+            created_time="2026-11-24T11:00:00.123456+08:00",
+            adapter_uri="s3://team-a/adapter",
+            adapter_digest=DIGEST,
+            dataset_digest=DIGEST,
+            base_commit="b" * 40,
+            seed=3407,
+            final_loss="0.4211",
+        )
+        for number in range(20)
+    ],
+    training=TrainingStatus(
+        job_name="support-bot-0a1b2c3d",
+        attempt="0d0f5f44-5e2b-4f5c-9a2f-0b3b8a5b9c1d",
+        step=420,
+        total_steps=1200,
+        progress="420/1200",
+        epoch="1.05",
+        loss="1.2345",
+        eval_loss="1.3",
+        learning_rate="0.0002",
+        tokens_per_second="1234.5",
+        eta_seconds=200,
+        eta="3m20s",
+        start_time=NOW,
+        completion_time=NOW,
+        last_heartbeat_time=NOW,
+        last_checkpoint=CheckpointStatus(step=400, uri="s3://team-a/step-400", time=NOW),
+        resumed_from_step=200,
+    ),
+    queue=QueueStatus(local_queue="team-a", message="waiting for quota"),
+    serving=ServingStatus(
+        endpoint="http://qwen3-pool.default.svc:8000/v1",
+        model_name="default.support-bot",
+        model_id="default.support-bot.aaaaaaaa",
+        revision="0a1b2c3d",
+        digest=DIGEST,
+        loaded_replicas=1,
+        desired_replicas=2,
+        candidate_id="default.support-bot.bbbbbbbb",
+    ),
+    failure=FAILURE,
+)
+
+EVAL_STATUS = EvalStatus(
+    observed_generation=1,
+    conditions=CONDITIONS,
+    stage="Completed",
+    verdict=Verdict.COMPLETED,
+    job_name="exam-0a1b2c3d",
+    progress=EvalProgress(completed=80, total=80, suite="held-out", eta_seconds=0),
+    results=[
+        ResultStatus(
+            suite=f"suite-{number}",
+            metric="ExactMatch",
+            baseline_name="base",
+            value="0.95",
+            baseline="0.1",
+            delta="0.85",
+            samples=40,
+        )
+        for number in range(64)
+    ],
+    score="0.95",
+    delta="0.85",
+    samples=40,
+    resolved=ResolvedStatus(
+        endpoint="http://qwen3-pool.default.svc:8000/v1",
+        target_model="default.support-bot.aaaaaaaa",
+        target_revision="0a1b2c3d",
+        target_digest=DIGEST,
+    ),
+    report_uri="s3://team-a/default/evals/uid/report.json",
+    failure=FAILURE,
+    start_time=NOW,
+    completion_time=NOW,
+)

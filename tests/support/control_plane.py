@@ -1,0 +1,95 @@
+"""A real etcd, API server and controllers for a test session, with our CRDs installed."""
+
+import os
+import shutil
+import socket
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+from kubernetes import client, config
+from kubernetes.client import ApiClient
+from qwen3_local.cluster import Cluster, up_control_plane
+from qwen3_local.programs import stop_recorded, wait_until
+
+ROOT = Path(__file__).parents[2]
+CRDS = sorted((ROOT / "crds").glob("*.yaml"))
+PORTS = 5  # API server, etcd for clients and peers, controllers, scheduler
+
+
+@dataclass(frozen=True)
+class ControlPlane:
+    """What tests need of a running control plane.
+
+    api: client of the `kubernetes` package, as cluster admin.
+    kubeconfig: for programs under test.
+    """
+
+    api: ApiClient
+    kubeconfig: Path
+    cluster: Cluster
+
+    def kubectl(self, *arguments: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
+        """kubectl as a user runs it; the exit status is the caller's to judge."""
+        return subprocess.run(
+            [self.cluster.kubectl, f"--kubeconfig={self.kubeconfig}", *arguments],
+            input=stdin,
+            text=True,
+            capture_output=True,
+            timeout=60,
+            check=False,
+        )
+
+
+@contextmanager
+def running_control_plane() -> Iterator[ControlPlane]:
+    """Starts a control plane of its own, installs the CRDs, and removes it all at the end."""
+    name = f"pytest-{os.getpid()}"
+    cluster = up_control_plane(name, free_ports())
+    try:
+        api = config.new_client_from_config(config_file=str(cluster.kubeconfig))
+        install_crds(api)
+        yield ControlPlane(api, cluster.kubeconfig, cluster)
+    finally:
+        stop(cluster)
+
+
+def install_crds(api: ApiClient) -> None:
+    """Creates the committed CRDs and waits until the API server serves them."""
+    crds = client.ApiextensionsV1Api(api)
+    for path in CRDS:
+        crds.create_custom_resource_definition(yaml.safe_load(path.read_text()))
+
+    def established() -> bool:
+        conditions = [
+            (condition.type, condition.status)
+            for crd in crds.list_custom_resource_definition().items
+            for condition in crd.status.conditions or ()
+        ]
+        return conditions.count(("Established", "True")) == len(CRDS)
+
+    wait_until(established, "CRDs established")
+
+
+def stop(cluster: Cluster) -> None:
+    """Stops clients before servers and removes the folder."""
+    run = cluster.folder / "run"
+    for name in ("scheduler", "controllers", "apiserver", "etcd"):
+        stop_recorded(run / f"{name}.json")
+    shutil.rmtree(cluster.folder)
+
+
+def free_ports() -> int:
+    """The first of PORTS neighbouring ports that nobody listens on."""
+    for first in range(20000 + os.getpid() % 1000 * 10, 32000, PORTS):
+        if all(_is_free(port) for port in range(first, first + PORTS)):
+            return first
+    raise RuntimeError(f"no {PORTS} free neighbouring ports")
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) != 0
