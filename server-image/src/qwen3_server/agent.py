@@ -23,7 +23,14 @@ from qwen3_api.serving.pool import AgentStatus, PoolAdapter, PoolIndex
 from qwen3_server.adapter_cache import AdapterCache
 from qwen3_server.adapter_record import AdapterRecord
 from qwen3_server.engine import Engine, Listing
-from qwen3_server.errors import EngineDownError, PodError, StorageError, clean_message
+from qwen3_server.errors import (
+    AdapterError,
+    EngineDownError,
+    PodError,
+    StorageError,
+    clean_message,
+    load_failed,
+)
 from qwen3_server.metrics import AgentMetrics
 from qwen3_server.plan import (
     Readiness,
@@ -38,10 +45,13 @@ from qwen3_server.watched_file import WatchedFile, replace_file
 
 TICK_SECONDS = 1.0
 """Between two looks at vLLM's list."""
+INDEX_FILE = "index.json"
+"""In the run dir: the last good index, for an agent that restarts while the bucket is away."""
 MAX_SILENCE_SECONDS = 60.0
 """A loop that has not gone round for so long is dead."""
 _PULLS_AT_ONCE = 4
 
+_NOTHING = Listing(boot="", adapters={})
 _log = logging.getLogger(__name__)
 
 
@@ -64,13 +74,19 @@ class Agent:
         self._engine = engine
         self._cache = cache
         self._routes_file = run_dir / ROUTES_FILE
+        self._index_file = run_dir / INDEX_FILE
         self._pod = pod
         self._index: PoolIndex | None = None
         self._etag: str | None = None
-        self._index_message = "no index was read yet"
+        self._index_message = ""
+        """What is wrong with the newest index in the bucket."""
+        self._storage_message = ""
+        """Why the bucket could not be asked."""
         self._records: dict[str, AdapterRecord] = {}
         self._bring_ups: dict[str, asyncio.Task[None]] = {}
-        self._listing = Listing(boot="", adapters={})
+        self._listing = _NOTHING
+        self._boot = ""
+        """The last vLLM process seen."""
         # An agent that restarts beside a living vLLM goes on from what the gateway was told.
         self._routes = WatchedFile(self._routes_file, Routes.model_validate_json).current()
         self._unload_due: dict[str, float] = {}
@@ -94,31 +110,46 @@ class Agent:
                 await self._poll()
             except (StorageError, FileNotFoundError) as error:
                 reason = error.reason if isinstance(error, StorageError) else "IndexMissing"
-                self._note_index_problem(str(reason), str(error))
+                self._storage_message = self._note_problem(str(reason), str(error))
+                if self._index is None and isinstance(error, StorageError):
+                    self._recall_index()
+            except Exception:  # noqa: BLE001 - a bug must not take a serving pod out of service
+                self.metrics.loop_errors.inc()
+                _log.exception("a poll of the index failed")
             await asyncio.sleep(self._config.poll_seconds)
 
     async def _poll(self) -> None:
         fetched = await self._store.read_if_changed(self._config.index, self._etag)
+        self._storage_message = ""
         if fetched is None:
-            self._index_message = ""
             return
         # A useless index is not fetched again until it changes.
         self._etag = fetched.etag
-        try:
-            index = PoolIndex.model_validate_json(fetched.content)
-        except ValidationError as error:
-            self._note_index_problem("IndexInvalid", f"index.json cannot be parsed: {error}")
-            return
-        problem = index_problem(index, self._config)
-        if problem is not None:
-            self._note_index_problem("IndexInvalid", problem)
-            return
-        self._apply_index(index)
+        if self._read_index(fetched.content):
+            replace_file(self._index_file, fetched.content, 0o600)
 
-    def _note_index_problem(self, reason: str, message: str) -> None:
-        self._index_message = clean_message(message)
+    def _read_index(self, content: bytes) -> bool:
+        """Apply an index unless something is wrong with it."""
+        try:
+            index = PoolIndex.model_validate_json(content)
+            problem = index_problem(index, self._config)
+        except ValidationError as error:
+            problem = f"index.json cannot be parsed: {error}"
+        if problem is not None:
+            self._index_message = self._note_problem("IndexInvalid", problem)
+            return False
+        self._apply_index(index)
+        return True
+
+    def _recall_index(self) -> None:
+        """The last index of an earlier agent in this pod, when the bucket is away as well."""
+        if self._index_file.exists():
+            self._read_index(self._index_file.read_bytes())
+
+    def _note_problem(self, reason: str, message: str) -> str:
         self.metrics.index_errors.labels(reason).inc()
-        _log.warning("keeping the last index: %s", self._index_message)
+        _log.warning("the index stays as it is: %s", message)
+        return clean_message(message)
 
     def _apply_index(self, index: PoolIndex) -> None:
         """Take the index and the routes that follow from it in one step.
@@ -150,8 +181,7 @@ class Agent:
             try:
                 await self._tick()
             except EngineDownError as error:
-                _log.info("vLLM does not answer: %s", error)
-                self._forget_engine()
+                self._forget_engine(error)
             except Exception:  # noqa: BLE001 - a bug must not take a serving pod out of service
                 self.metrics.loop_errors.inc()
                 _log.exception("a round of the loop failed")
@@ -187,16 +217,19 @@ class Agent:
         await self._cache.remove_except(kept | {a.digest for a in self._index.adapters})
 
     def _see(self, listing: Listing) -> None:
-        if listing.boot != self._listing.boot:
+        if listing.boot != self._boot:
             _log.info("vLLM process %s, which has %d adapters", listing.boot, len(listing.adapters))
             self.metrics.engine_starts.inc()
             self._unload_due = {}
+            self._boot = listing.boot
         self._listing = listing
 
-    def _forget_engine(self) -> None:
-        """A vLLM that does not answer still counts as a living loop, with nothing loaded."""
+    def _forget_engine(self, error: EngineDownError) -> None:
+        """The loop goes round, but nothing is known to be loaded."""
         self._last_tick = time.monotonic()
-        self._listing = Listing(boot="", adapters={})
+        if self._listing is not _NOTHING:
+            _log.warning("vLLM does not answer: %s", error)
+        self._listing = _NOTHING
         for record in self._records.values():
             if record.state == "Loaded":
                 record.enter("Pending")
@@ -239,10 +272,10 @@ class Agent:
 
     def _start_bring_up(self, adapter: PoolAdapter) -> None:
         record = self._records[adapter.id]
-        answers = adapter.id in self._answering(self._listing)
-        if answers and record.state != "Failed":
+        if adapter.id in self._answering(self._listing):
             record.enter("Loaded")
-        if answers or adapter.id in self._bring_ups or time.monotonic() < record.retry_at:
+            return
+        if adapter.id in self._bring_ups or time.monotonic() < record.retry_at:
             return
         record.enter("Pending")
         task = asyncio.create_task(self._bring_up(record), name=f"bring up {adapter.id}")
@@ -271,6 +304,10 @@ class Agent:
         except EngineDownError as error:
             record.enter("Pending")
             _log.info("%s waits for vLLM: %s", adapter.id, error)
+        except Exception as error:  # noqa: BLE001 - whatever is in this adapter stays with it
+            record.fail(load_failed(f"{type(error).__name__}: {error}"), time.monotonic())
+            self.metrics.failures.labels("Unexpected").inc()
+            _log.exception("%s cannot be brought up", adapter.id)
         else:
             record.failures = 0
             record.enter("Loaded")
@@ -285,7 +322,11 @@ class Agent:
                 # The id was loaded from another folder: it is not what the index means.
                 await self._engine.unload(adapter.id)
             await self._engine.load(adapter.id, folder)
-        await self._engine.prove(adapter.id, self._config.smoke_prompt)
+        try:
+            await self._engine.prove(adapter.id, self._config.smoke_prompt)
+        except AdapterError:
+            await self._engine.unload(adapter.id)
+            raise
         record.proved_boot = listing.boot
 
     # What others ask
@@ -306,14 +347,14 @@ class Agent:
         readiness = await self.check_readiness()
         routes = self._routes
         current = routes if routes and routes.boot == self._listing.boot else None
-        message = "; ".join([*readiness.reasons, self._index_message]).strip("; ")
+        problems = [*readiness.reasons, self._index_message, self._storage_message]
         return AgentStatus(
             pod=self._pod,
             ready=readiness.ready,
             serial=self._index.serial if self._index else 0,
             adapters=[record.to_status() for record in self._records.values()],
             aliases=current.aliases if current else {},
-            message=message[:2048],
+            message="; ".join(filter(None, problems))[:2048],
         )
 
     def is_alive(self) -> bool:

@@ -1,0 +1,119 @@
+"""LoRA adapters for a tiny Qwen3, made by hand: real files, random weights."""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from qwen3_api.job.base import FileDigest, S3Location
+from qwen3_api.job.report import adapter_digest, adapter_id
+from qwen3_api.serving.pool import PoolAdapter
+from safetensors.numpy import save_file
+
+HIDDEN, HEADS, KV_HEADS, HEAD_DIM, LAYERS = 64, 4, 2, 32, 2
+"""Shape of the tiny base that `make_adapter` fits."""
+
+PEFT_CONFIG: dict[str, Any] = {
+    # As PEFT 0.21.0 writes it.
+    "alora_invocation_tokens": None,
+    "alpha_pattern": {},
+    "arrow_config": None,
+    "auto_mapping": None,
+    "base_model_name_or_path": "test/tiny",
+    "bias": "none",
+    "corda_config": None,
+    "ensure_weight_tying": False,
+    "eva_config": None,
+    "exclude_modules": None,
+    "fan_in_fan_out": False,
+    "inference_mode": True,
+    "init_lora_weights": True,
+    "kasa_config": None,
+    "layer_replication": None,
+    "layers_pattern": None,
+    "layers_to_transform": None,
+    "loftq_config": {},
+    "lora_alpha": 16,
+    "lora_bias": False,
+    "lora_dropout": 0.1,
+    "lora_ga_config": None,
+    "megatron_config": None,
+    "megatron_core": "megatron.core",
+    "modules_to_save": None,
+    "monteclora_config": None,
+    "peft_type": "LORA",
+    "peft_version": "0.21.0",
+    "qalora_group_size": 16,
+    "r": 8,
+    "rank_pattern": {},
+    "revision": None,
+    "target_modules": ["v_proj", "q_proj"],
+    "target_parameters": None,
+    "task_type": "CAUSAL_LM",
+    "trainable_token_indices": None,
+    "use_bdlora": None,
+    "use_dora": False,
+    "use_qalora": False,
+    "use_rslora": False,
+    "velora_config": None,
+}
+
+
+def make_tensors(rank: int, seed: int) -> dict[str, np.ndarray]:
+    """Random LoRA matrices for q_proj and v_proj of every layer, large enough to change answers."""
+    random = np.random.default_rng(seed)
+    widths = {"q_proj": HEADS * HEAD_DIM, "v_proj": KV_HEADS * HEAD_DIM}
+    tensors: dict[str, np.ndarray] = {}
+    for layer in range(LAYERS):
+        for module, width in widths.items():
+            stem = f"base_model.model.model.layers.{layer}.self_attn.{module}"
+            a = random.normal(size=(rank, HIDDEN))
+            b = random.normal(size=(width, rank))
+            tensors[f"{stem}.lora_A.weight"] = a.astype(np.float32)
+            tensors[f"{stem}.lora_B.weight"] = b.astype(np.float32)
+    return tensors
+
+
+def make_adapter(
+    folder: Path, *, seed: int = 1, rank: int = 8, config: dict[str, Any] | None = None
+) -> None:
+    """Write an adapter into `folder`; `config` overrides keys of adapter_config.json."""
+    folder.mkdir(parents=True, exist_ok=True)
+    save_file(make_tensors(rank, seed), folder / "adapter_model.safetensors")
+    content = {**PEFT_CONFIG, "r": rank, **(config or {})}
+    (folder / "adapter_config.json").write_text(json.dumps(content))
+    (folder / "README.md").write_text("# an adapter\n")
+
+
+def digest_files(folder: Path) -> list[FileDigest]:
+    """The files of a folder as a commit names them."""
+    return [
+        FileDigest(
+            path=path.name,
+            size=path.stat().st_size,
+            sha256=hashlib.sha256(path.read_bytes()).hexdigest(),
+        )
+        for path in sorted(folder.iterdir())
+    ]
+
+
+def describe_adapter(
+    folder: Path,
+    *,
+    name: str = "bot",
+    location: S3Location | None = None,
+    required: bool = True,
+    rank: int = 8,
+) -> PoolAdapter:
+    """The index entry of the adapter in `folder`."""
+    files = digest_files(folder)
+    digest = adapter_digest(files)
+    return PoolAdapter(
+        id=adapter_id("team-a", name, digest),
+        digest=digest,
+        location=location or S3Location(endpoint=None, region=None, bucket="b", prefix="p"),
+        files=files,
+        rank=rank,
+        required=required,
+    )
