@@ -18,7 +18,7 @@ from qwen3_evaluator.failures import EvaluationError, write_termination
 from qwen3_evaluator.logs import setup_logs
 from qwen3_evaluator.run import run_evaluation
 
-log = logging.getLogger(__name__)
+log = logging.getLogger("qwen3_evaluator")  # __name__ is __main__ here
 
 
 def main(arguments: list[str], termination_log: Path = Path(layout.TERMINATION_LOG)) -> ExitCode:

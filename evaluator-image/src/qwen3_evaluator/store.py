@@ -17,6 +17,7 @@ from botocore.exceptions import (
     ClientError,
     EndpointConnectionError,
     HTTPClientError,
+    IncompleteReadError,
     NoCredentialsError,
     PartialCredentialsError,
 )
@@ -38,20 +39,14 @@ _DENIED = frozenset(
         "SignatureDoesNotMatch",
     }
 )
-_CONFIG = AioConfig(
-    connect_timeout=10,
-    read_timeout=60,
-    retries={"mode": "standard", "total_max_attempts": 8},
-    # Stores other than AWS stumble over the checksums that botocore now adds by default.
-    request_checksum_calculation="when_required",
-    response_checksum_validation="when_required",
-)
 
 
 class Store:
     """An async context manager around one client per endpoint and region."""
 
-    def __init__(self) -> None:
+    def __init__(self, attempts: int = 8) -> None:
+        """`attempts` of each call before the store counts as away: 8 take about a minute."""
+        self._attempts = attempts
         self._session = get_session()
         self._clients: dict[tuple[str | None, str | None], Any] = {}
         self._stack = AsyncExitStack()
@@ -73,7 +68,7 @@ class Store:
         with _reasons(location, missing=Reason.DATASET_NOT_FOUND):
             reply = await client.get_object(Bucket=location.bucket, Key=location.prefix)
             async with reply["Body"] as body:
-                async for chunk in body.content.iter_chunked(_CHUNK):
+                async for chunk in body.iter_chunks(_CHUNK):
                     yield chunk
 
     async def get(self, location: S3Location) -> bytes | None:
@@ -144,12 +139,22 @@ class Store:
                         "s3",
                         endpoint_url=location.endpoint,
                         region_name=location.region or _region(),
-                        config=_CONFIG.merge(AioConfig(s3={"addressing_style": "path"}))
-                        if location.endpoint
-                        else _CONFIG,
+                        config=_config(self._attempts, path_style=location.endpoint is not None),
                     )
                 )
         return self._clients[address]
+
+
+def _config(attempts: int, *, path_style: bool) -> AioConfig:
+    return AioConfig(
+        connect_timeout=10,
+        read_timeout=60,
+        retries={"mode": "standard", "total_max_attempts": attempts},
+        s3={"addressing_style": "path" if path_style else "auto"},
+        # Stores other than AWS stumble over the checksums that botocore now adds by default.
+        request_checksum_calculation="when_required",
+        response_checksum_validation="when_required",
+    )
 
 
 def _region() -> str:
@@ -173,6 +178,7 @@ def _reasons(location: S3Location, missing: Reason | None = None) -> Iterator[No
     except (
         EndpointConnectionError,
         HTTPClientError,
+        IncompleteReadError,
         aiohttp.ClientError,
         TimeoutError,
         OSError,
