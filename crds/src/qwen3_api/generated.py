@@ -31,6 +31,9 @@ DOCUMENTS: dict[str, type[Document]] = {
 CRD_FOLDERS = ("crds", "helm/qwen3-operator/crds")
 
 
+_NUMBER = re.compile(r"^[-+.0-9][0-9.eE+-]*$")
+
+
 class _Dumper(yaml.SafeDumper):
     """Block YAML with indented lists and without anchors, as people write it."""
 
@@ -39,6 +42,15 @@ class _Dumper(yaml.SafeDumper):
 
     def increase_indent(self, flow: bool = False, indentless: bool = False) -> None:
         super().increase_indent(flow, False)
+
+
+def _represent_text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
+    """Quote what YAML 1.2 readers (kubectl, Helm) take for a number and PyYAML (1.1) doesn't."""
+    style = '"' if _NUMBER.match(text) else None
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
+
+
+_Dumper.add_representer(str, _represent_text)
 
 
 def render_yaml(value: Any) -> str:

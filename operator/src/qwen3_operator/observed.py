@@ -124,7 +124,8 @@ def parse_pod(body: Object) -> PodView:
     statuses = status.get("containerStatuses") or [{}]
     state = statuses[0].get("state", {})
     terminated, waiting = state.get("terminated") or {}, state.get("waiting") or {}
-    scheduled = next((c for c in status.get("conditions", ()) if c["type"] == "PodScheduled"), {})
+    conditions: list[Object] = status.get("conditions", [])
+    scheduled: Object = next((c for c in conditions if c["type"] == "PodScheduled"), {})
     return PodView(
         name=body["metadata"]["name"],
         uid=body["metadata"]["uid"],
