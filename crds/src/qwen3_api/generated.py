@@ -1,6 +1,7 @@
 """Everything that is generated from the models, as texts by their path in the repository. Pure."""
 
 import json
+import re
 from pathlib import PurePosixPath
 from typing import Any
 
