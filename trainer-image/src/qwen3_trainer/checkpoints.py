@@ -1,0 +1,279 @@
+"""Checkpoints in the bucket: what is kept of one, when it counts, which one to go on from.
+
+A folder counts once its CHECKPOINT.json is there; that is written last and deleted first. An
+attempt goes on from the newest step, over all attempts of the revision, whose manifest fits the
+spec and whose files verify.
+
+    attempts/<pod uid>/checkpoints/step-<n>/{adapter_model.safetensors, optimizer.pt, …,
+                                             origin.json, CHECKPOINT.json}
+"""
+
+import logging
+import re
+import shutil
+import threading
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import ValidationError
+from qwen3_api.job import layout
+from qwen3_api.job.base import Document
+from qwen3_api.job.report import CheckpointManifest, SavedCheckpoint
+
+from qwen3_trainer.base_model import file_digest
+from qwen3_trainer.failures import TrainerError
+from qwen3_trainer.progress import now
+from qwen3_trainer.store import Bucket, ObjectMissingError
+
+log = logging.getLogger(__name__)
+
+STATE_FILES = frozenset(
+    {
+        "adapter_config.json",
+        "adapter_model.safetensors",
+        "optimizer.pt",
+        "scheduler.pt",
+        "scaler.pt",
+        "rng_state.pth",
+        "trainer_state.json",
+    }
+)
+"""What transformers reads when it resumes. training_args.bin, a full pickle, is not among them; the
+*.pt and *.pth files are read with weights_only."""
+REQUIRED_FILES = STATE_FILES - {"scaler.pt"}
+ORIGIN = "origin.json"
+RETRY_SECONDS = 15.0
+"""Between two tries to upload a checkpoint."""
+_STEP = re.compile(r"/checkpoints/step-(\d+)/CHECKPOINT\.json$")
+
+
+class Origin(Document):
+    """`origin.json` of a checkpoint: what its sampler position and weights refer to."""
+
+    dataset_sha256: str
+    base_commit: str
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A checkpoint that seems complete."""
+
+    step: int
+    prefix: str
+    """Key prefix without a trailing slash."""
+
+
+@dataclass(frozen=True)
+class Restored:
+    """A verified checkpoint on the disk."""
+
+    step: int
+    folder: Path
+    saved: SavedCheckpoint
+
+
+def candidates(keys: Iterable[str]) -> list[Candidate]:
+    """The checkpoints among keys, newest step first."""
+    found = []
+    for key in keys:
+        match = _STEP.search(key)
+        if match:
+            found.append(Candidate(int(match[1]), key.rpartition("/")[0]))
+    return sorted(found, key=lambda c: (-c.step, c.prefix))
+
+
+class CheckpointStore:
+    """The checkpoints of one revision, as one attempt sees them."""
+
+    def __init__(
+        self,
+        bucket: Bucket,
+        *,
+        revision: str,
+        attempt: str,
+        spec_hash: str,
+        origin: Origin,
+        keep_last: int,
+    ) -> None:
+        self._bucket = bucket
+        self._attempts = f"{revision}/{layout.ATTEMPTS}/"
+        self._own = layout.attempt_prefix(revision, attempt) + "/"
+        self._attempt = layout.attempt_prefix(revision, attempt)
+        self._spec_hash = spec_hash
+        self._origin = origin
+        self._keep_last = keep_last
+
+    def restore(self, folder: Path) -> Restored | None:
+        """Downloads the newest checkpoint that verifies; None if there is none."""
+        for candidate in self._candidates():
+            target = folder / f"checkpoint-{candidate.step}"
+            shutil.rmtree(target, ignore_errors=True)
+            try:
+                manifest = self._fetch(candidate, target)
+            except (UnusableError, ObjectMissingError) as error:
+                log.warning("checkpoint %s is skipped: %s", candidate.prefix, error)
+                continue
+            log.info("going on from %s", candidate.prefix)
+            saved = SavedCheckpoint(
+                step=candidate.step, prefix=candidate.prefix, time=manifest.written
+            )
+            return Restored(candidate.step, target, saved)
+        return None
+
+    def save(self, source: Path, step: int) -> SavedCheckpoint:
+        """Uploads a checkpoint that transformers wrote, the manifest last, and prunes older ones.
+
+        Raises TrainerError of the store, and TrainerFailed for an incomplete folder.
+        """
+        (source / ORIGIN).write_bytes(self._origin.to_json())
+        present = {path.name for path in source.iterdir()} & (STATE_FILES | {ORIGIN})
+        missing = REQUIRED_FILES - present
+        if missing:
+            raise FileNotFoundError(f"checkpoint {step} lacks {', '.join(sorted(missing))}")
+        prefix = layout.checkpoint_prefix(self._attempt, step)
+        digests = [file_digest(source, name) for name in sorted(present)]
+        for digest in digests:
+            self._bucket.upload(source / digest.path, f"{prefix}/{digest.path}")
+        sizes = dict(self._bucket.list(prefix + "/"))
+        for digest in digests:
+            if sizes.get(f"{prefix}/{digest.path}") != digest.size:
+                raise self._bucket.unavailable(f"{prefix}/{digest.path} was not stored whole")
+        manifest = CheckpointManifest(
+            spec_hash=self._spec_hash, step=step, files=digests, written=now()
+        )
+        self._bucket.put(f"{prefix}/{layout.CHECKPOINT_MANIFEST}", manifest.to_json())
+        self._prune(step)
+        return SavedCheckpoint(step=step, prefix=prefix, time=manifest.written)
+
+    def _candidates(self) -> list[Candidate]:
+        return candidates(key for key, _ in self._bucket.list(self._attempts))
+
+    def _fetch(self, candidate: Candidate, target: Path) -> CheckpointManifest:
+        manifest = self._manifest(candidate)
+        names = {f.path for f in manifest.files}
+        if not REQUIRED_FILES | {ORIGIN} <= names <= STATE_FILES | {ORIGIN}:
+            raise UnusableError("its manifest names other files than a checkpoint has")
+        for expected in manifest.files:
+            self._bucket.download(f"{candidate.prefix}/{expected.path}", target / expected.path)
+            if file_digest(target, expected.path) != expected:
+                raise UnusableError(f"{expected.path} differs from its manifest")
+        self._require_origin(target / ORIGIN)
+        return manifest
+
+    def _manifest(self, candidate: Candidate) -> CheckpointManifest:
+        raw = self._bucket.get(f"{candidate.prefix}/{layout.CHECKPOINT_MANIFEST}")
+        try:
+            manifest = CheckpointManifest.model_validate_json(raw)
+        except ValidationError as error:
+            raise UnusableError(f"its manifest is broken: {error.error_count()} errors") from error
+        if manifest.spec_hash != self._spec_hash:
+            raise UnusableError("it belongs to another spec")
+        if manifest.step != candidate.step:
+            raise UnusableError(f"its manifest is about step {manifest.step}")
+        return manifest
+
+    def _require_origin(self, path: Path) -> None:
+        try:
+            origin = Origin.model_validate_json(path.read_bytes())
+        except ValidationError as error:
+            raise UnusableError(f"{ORIGIN} is broken") from error
+        if origin != self._origin:
+            raise UnusableError("the data set or the base model has changed since")
+
+    def _prune(self, newest: int) -> None:
+        """Keeps the newest `keep_last` of this attempt. Of other attempts, all go that are not
+        newer than the one just stored: whoever reads finds a step at least as high."""
+        own, others = [], []
+        for candidate in self._candidates():
+            mine = candidate.prefix.startswith(self._own)
+            (own if mine else others).append(candidate)
+        old = [*own[self._keep_last :], *(c for c in others if c.step <= newest)]
+        for candidate in old:
+            self._bucket.delete([f"{candidate.prefix}/{layout.CHECKPOINT_MANIFEST}"])
+            self._bucket.delete([key for key, _ in self._bucket.list(candidate.prefix + "/")])
+
+
+class UnusableError(Exception):
+    """Why a checkpoint is not gone on from."""
+
+
+class CheckpointUploader:
+    """Uploads from a thread with one waiting place: training never waits for the bucket.
+
+    A newer checkpoint takes the place of one that is still waiting. An upload that failed is tried
+    again until a newer one comes or the run ends. Local folders are removed once they are uploaded
+    or overtaken.
+    """
+
+    def __init__(
+        self,
+        save: Callable[[Path, int], SavedCheckpoint],
+        on_saved: Callable[[SavedCheckpoint], None],
+        retry_seconds: float = RETRY_SECONDS,
+    ) -> None:
+        self._save = save
+        self._on_saved = on_saved
+        self._retry_seconds = retry_seconds
+        self._waiting: tuple[Path, int] | None = None
+        self._closing = False
+        self._condition = threading.Condition()
+        self._thread = threading.Thread(target=self._run, name="checkpoints", daemon=True)
+
+    def start(self) -> None:
+        """Starts the thread."""
+        self._thread.start()
+
+    def submit(self, folder: Path, step: int) -> None:
+        """Hands a complete local checkpoint over."""
+        with self._condition:
+            overtaken, self._waiting = self._waiting, (folder, step)
+            self._condition.notify_all()
+        if overtaken is not None:
+            self._drop(*overtaken)
+
+    def close(self) -> None:
+        """Waits until the newest checkpoint is uploaded, or has failed once more."""
+        with self._condition:
+            self._closing = True
+            self._condition.notify_all()
+        self._thread.join()
+
+    def _run(self) -> None:
+        while True:
+            with self._condition:
+                self._condition.wait_for(lambda: self._waiting is not None or self._closing)
+                if self._waiting is None:
+                    return
+                (folder, step), self._waiting, last_try = self._waiting, None, self._closing
+            if self._upload(folder, step):
+                shutil.rmtree(folder, ignore_errors=True)
+            elif not last_try:
+                self._wait_to_retry(folder, step)
+
+    def _wait_to_retry(self, folder: Path, step: int) -> None:
+        with self._condition:
+            self._condition.wait_for(
+                lambda: self._waiting is not None or self._closing, self._retry_seconds
+            )
+            if self._waiting is None:
+                self._waiting = (folder, step)
+                return
+        self._drop(folder, step)
+
+    def _drop(self, folder: Path, step: int) -> None:
+        log.warning("checkpoint %d was overtaken before it reached the bucket", step)
+        shutil.rmtree(folder, ignore_errors=True)
+
+    def _upload(self, folder: Path, step: int) -> bool:
+        try:
+            self._on_saved(self._save(folder, step))
+        except TrainerError as error:
+            log.warning("checkpoint %d is not in the bucket: %s", step, error.message)
+            return False
+        except Exception:
+            # This thread has nobody to raise to, and whoever closes it waits for its end.
+            log.exception("checkpoint %d can't be uploaded", step)
+            return False
+        log.info("checkpoint %d is in the bucket", step)
+        return True

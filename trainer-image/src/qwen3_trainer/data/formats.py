@@ -1,0 +1,238 @@
+"""Shapes of a row, and how each becomes chat messages. Pure.
+
+A row on disk is `{"messages": [...]}` or `{"prompt": [...], "completion": [...]}`, each a list of
+`{"role", "content"}` (an assistant's may have `reasoning_content` and `tool_calls`), and perhaps
+`{"tools": [...]}`. Nothing of a row's content appears in an error: errors end up in status.
+"""
+
+import json
+from collections.abc import Callable
+from typing import Any, Literal
+
+Format = Literal["Messages", "ShareGPT", "Alpaca", "PromptCompletion"]
+Row = dict[str, Any]
+
+ROLES = ("system", "user", "assistant", "tool")
+_SHARE_GPT_ROLES = {
+    "human": "user",
+    "user": "user",
+    "gpt": "assistant",
+    "assistant": "assistant",
+    "chatgpt": "assistant",
+    "system": "system",
+    "tool": "tool",
+    "observation": "tool",
+    "function_response": "tool",
+}
+_KEPT_KEYS = ("reasoning_content", "tool_calls", "name", "tool_call_id")
+_SHOWN_KEYS = 8
+
+
+class RowError(ValueError):
+    """A row that can't be learned from: the field and what's wrong with it."""
+
+    def __init__(self, field: str, problem: str) -> None:
+        super().__init__(f"{field}: {problem}" if field else problem)
+
+
+def detect_format(row: Row) -> Format:
+    """The format of a row by its keys. Raises RowError when no format fits."""
+    keys = set(row)
+    if "messages" in keys:
+        return "Messages"
+    if "conversations" in keys:
+        return "ShareGPT"
+    if {"instruction", "output"} <= keys:
+        return "Alpaca"
+    if {"prompt", "completion"} <= keys:
+        return "PromptCompletion"
+    if {"chosen", "rejected"} <= keys:
+        raise RowError("", "a preference row (chosen, rejected); method SFT needs answers")
+    shown = ", ".join(sorted(str(k)[:40] for k in keys)[:_SHOWN_KEYS]) or "none"
+    raise RowError(
+        "",
+        f"no known format has these keys: {shown}; expected messages, conversations, "
+        "instruction + output, or prompt + completion",
+    )
+
+
+def convert(row: Row, shape: Format) -> Row:
+    """The row as uniform chat messages. Raises RowError."""
+    converted = _CONVERTERS[shape](row)
+    if row.get("tools"):
+        converted["tools"] = _tools(row["tools"])
+    return converted
+
+
+def opening(row: Row) -> list[Row]:
+    """The messages that a model has to answer first in a converted row."""
+    if "prompt" in row:
+        return list(row["prompt"])
+    first = next(i for i, m in enumerate(row["messages"]) if m["role"] == "assistant")
+    return list(row["messages"][:first])
+
+
+def _from_messages(row: Row) -> Row:
+    return {"messages": _conversation(row, "messages")}
+
+
+def _from_share_gpt(row: Row) -> Row:
+    turns = _list(row, "conversations")
+    messages: list[Row] = []
+    if isinstance(row.get("system"), str) and row["system"].strip():
+        messages.append({"role": "system", "content": row["system"]})
+    for i, turn in enumerate(turns):
+        field = f"conversations[{i}]"
+        if not isinstance(turn, dict):
+            raise RowError(field, f"an object is expected, not {_kind(turn)}")
+        if "from" not in turn and "role" in turn:
+            messages.append(_message(turn, field))
+            continue
+        speaker = _text(turn, "from", field)
+        if speaker not in _SHARE_GPT_ROLES:
+            known = ", ".join(_SHARE_GPT_ROLES)
+            raise RowError(f"{field}.from", f"unknown speaker; one of {known} is expected")
+        role = _SHARE_GPT_ROLES[speaker]
+        messages.append(
+            {"role": role, "content": _text(turn, "value", field, empty=role == "tool")}
+        )
+    return {"messages": _answered(messages, "conversations")}
+
+
+def _from_alpaca(row: Row) -> Row:
+    question = _text(row, "instruction")
+    context = row.get("input")
+    if context is not None and not isinstance(context, str):
+        raise RowError("input", f"a string is expected, not {_kind(context)}")
+    if context and context.strip():
+        question = f"{question}\n\n{context}"
+    messages = [
+        {"role": "user", "content": question},
+        {"role": "assistant", "content": _text(row, "output")},
+    ]
+    if isinstance(row.get("system"), str) and row["system"].strip():
+        messages.insert(0, {"role": "system", "content": row["system"]})
+    return {"messages": messages}
+
+
+def _from_prompt_completion(row: Row) -> Row:
+    prompt, completion = row.get("prompt"), row.get("completion")
+    if isinstance(prompt, str) and isinstance(completion, str):
+        return {
+            "prompt": [{"role": "user", "content": _text(row, "prompt")}],
+            "completion": [{"role": "assistant", "content": _text(row, "completion")}],
+        }
+    for name in ("prompt", "completion"):
+        if name not in row or row[name] is None:
+            raise RowError(name, "missing")
+    if not (isinstance(prompt, list) and isinstance(completion, list)):
+        raise RowError(
+            "prompt",
+            "prompt and completion are either two strings or two lists of messages, not "
+            f"{_kind(prompt)} and {_kind(completion)}",
+        )
+    asked = [_message(m, f"prompt[{i}]") for i, m in enumerate(_list(row, "prompt"))]
+    if not any(m["role"] == "user" for m in asked):
+        raise RowError("prompt", "no user message")
+    answers = [_message(m, f"completion[{i}]") for i, m in enumerate(_list(row, "completion"))]
+    if not any(m["role"] == "assistant" for m in answers):
+        raise RowError("completion", "no assistant answer")
+    return {"prompt": asked, "completion": answers}
+
+
+_CONVERTERS: dict[Format, Callable[[Row], Row]] = {
+    "Messages": _from_messages,
+    "ShareGPT": _from_share_gpt,
+    "Alpaca": _from_alpaca,
+    "PromptCompletion": _from_prompt_completion,
+}
+
+
+def _conversation(row: Row, field: str) -> list[Row]:
+    messages = [_message(m, f"{field}[{i}]") for i, m in enumerate(_list(row, field))]
+    return _answered(messages, field)
+
+
+def _answered(messages: list[Row], field: str) -> list[Row]:
+    roles = [m["role"] for m in messages]
+    if "assistant" not in roles:
+        raise RowError(field, "no assistant answer")
+    if "user" not in roles[: roles.index("assistant")]:
+        raise RowError(field, "no user message before the first answer")
+    return messages
+
+
+def _message(message: Any, field: str) -> Row:
+    if not isinstance(message, dict):
+        raise RowError(field, f"an object is expected, not {_kind(message)}")
+    role = _text(message, "role", field)
+    if role not in ROLES:
+        raise RowError(f"{field}.role", f"one of {', '.join(ROLES)} is expected")
+    kept = {k: message[k] for k in _KEPT_KEYS if message.get(k)}
+    if not isinstance(kept.get("tool_calls", []), list):
+        raise RowError(
+            f"{field}.tool_calls", f"a list is expected, not {_kind(kept['tool_calls'])}"
+        )
+    if not isinstance(kept.get("reasoning_content", ""), str):
+        raise RowError(f"{field}.reasoning_content", "a string is expected")
+    if isinstance(message.get("content"), list):
+        content = _joined_parts(message["content"], f"{field}.content")
+    elif "tool_calls" in kept and not message.get("content"):
+        content = ""
+    else:
+        content = _text(message, "content", field, empty=role in ("system", "tool"))
+    return {"role": role, "content": content, **kept}
+
+
+def _joined_parts(parts: list[Any], field: str) -> str:
+    texts = []
+    for i, part in enumerate(parts):
+        if not isinstance(part, dict) or part.get("type") != "text":
+            raise RowError(f"{field}[{i}]", 'only parts of type "text" can be learned from')
+        texts.append(_text(part, "text", f"{field}[{i}]"))
+    if not texts:
+        raise RowError(field, "empty")
+    return "".join(texts)
+
+
+def _tools(tools: Any) -> list[Any]:
+    if isinstance(tools, str):
+        try:
+            tools = json.loads(tools)
+        except ValueError as error:
+            raise RowError("tools", "a list, or a list as JSON text, is expected") from error
+    if not isinstance(tools, list):
+        raise RowError("tools", f"a list is expected, not {_kind(tools)}")
+    return tools
+
+
+def _list(row: Row, field: str) -> list[Any]:
+    value = row.get(field)
+    if value is None:
+        raise RowError(field, "missing")
+    if not isinstance(value, list):
+        raise RowError(field, f"a list is expected, not {_kind(value)}")
+    if not value:
+        raise RowError(field, "empty")
+    return value
+
+
+def _text(row: Row, key: str, field: str = "", *, empty: bool = False) -> str:
+    name = f"{field}.{key}" if field else key
+    value = row.get(key)
+    if value is None:
+        raise RowError(name, "missing")
+    if not isinstance(value, str):
+        raise RowError(name, f"a string is expected, not {_kind(value)}")
+    if not empty and not value.strip():
+        raise RowError(name, "empty")
+    return value
+
+
+def _kind(value: Any) -> str:
+    kinds = {bool: "a boolean", int: "a number", float: "a number", str: "a string"}
+    if value is None:
+        return "null"
+    if isinstance(value, list):
+        return "a list"
+    return kinds.get(type(value), "an object")

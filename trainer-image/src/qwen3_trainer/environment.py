@@ -1,0 +1,95 @@
+"""Where the trainer writes, and the environment of the libraries below it.
+
+Pure but for `prepare_process`. The libraries read their variables when they are imported, so the
+entry point sets them before anything else.
+"""
+
+import os
+from collections.abc import Mapping, MutableMapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from qwen3_api.job import layout
+from qwen3_api.job.train import TrainJob
+
+ENV_ALLOW_CPU = "QWEN3_ALLOW_CPU"
+"""1: train on the CPU where a GPU was asked for and none is there (clusters that only advertise
+GPUs). A setting of the platform, never of a tenant."""
+ENV_WORK_DIR = "QWEN3_WORK_DIR"
+"""Scratch folder instead of /work (tests)."""
+ENV_TERMINATION_LOG = "QWEN3_TERMINATION_LOG"
+"""File for the termination message instead of /dev/termination-log (tests)."""
+
+_CREDENTIALS = (
+    "AWS_ACCESS_KEY_ID",
+    "AWS_SECRET_ACCESS_KEY",
+    "AWS_SESSION_TOKEN",
+    "AWS_WEB_IDENTITY_TOKEN_FILE",
+    "HF_TOKEN",
+)
+
+
+@dataclass(frozen=True)
+class Paths:
+    """Folders and files of the attempt."""
+
+    work: Path
+    termination_log: Path
+
+    @classmethod
+    def from_environment(cls, environ: Mapping[str, str]) -> "Paths":
+        """The contract's paths unless a test says otherwise."""
+        return cls(
+            work=Path(environ.get(ENV_WORK_DIR, layout.WORK_DIR)),
+            termination_log=Path(environ.get(ENV_TERMINATION_LOG, layout.TERMINATION_LOG)),
+        )
+
+
+def prepare_process(work: Path, environ: MutableMapping[str, str] | None = None) -> None:
+    """Points every cache of the libraries below `work` and switches their telemetry off."""
+    target = os.environ if environ is None else environ
+    target.update(_forced(work))
+    # A platform may mount a cache of models, or let AWS nodes hand out credentials.
+    target.setdefault("HF_HOME", str(work / "huggingface"))
+    target.setdefault("AWS_EC2_METADATA_DISABLED", "true")
+
+
+def _forced(work: Path) -> dict[str, str]:
+    return {
+        "HOME": str(work / "home"),
+        "XDG_CACHE_HOME": str(work / "cache"),
+        "TRITON_CACHE_DIR": str(work / "triton"),
+        "TORCHINDUCTOR_CACHE_DIR": str(work / "inductor"),
+        # Relative to the current folder by default, which is read-only in the pod.
+        "UNSLOTH_COMPILE_LOCATION": str(work / "unsloth"),
+        "UNSLOTH_DISABLE_STATISTICS": "1",
+        "UNSLOTH_AUTO_INSTALL": "0",
+        "HF_HUB_DISABLE_TELEMETRY": "1",
+        "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+        "DO_NOT_TRACK": "1",
+        # It would report to a server of Kubeflow, and 100 % after an interrupted run.
+        "DISABLE_KUBEFLOW_INTEGRATION": "TRUE",
+        # A checkpoint is a tenant's file: never a full unpickle, whoever calls torch.load.
+        "TORCH_FORCE_WEIGHTS_ONLY_LOAD": "1",
+        "PYTHONUNBUFFERED": "1",
+    }
+
+
+def worker_environment(environ: Mapping[str, str], job: TrainJob) -> dict[str, str]:
+    """The environment of the processes that import torch: offline, without credentials.
+
+    They read local files only, so nothing that a library does there can reach the hub or the
+    bucket.
+    """
+    env = {k: v for k, v in environ.items() if k not in _CREDENTIALS}
+    env.update(HF_HUB_OFFLINE="1", HF_DATASETS_OFFLINE="1", TRANSFORMERS_OFFLINE="1")
+    if job.gpus == 0:
+        env.update(CUDA_VISIBLE_DEVICES="", UNSLOTH_FORCE_CPU="1")
+    elif not cpu_is_allowed(environ):
+        env["UNSLOTH_DISABLE_CPU_FALLBACK"] = "1"
+    return env
+
+
+def cpu_is_allowed(environ: Mapping[str, str]) -> bool:
+    """Whether the platform lets a job that asks for a GPU train on the CPU."""
+    return environ.get(ENV_ALLOW_CPU) == "1"

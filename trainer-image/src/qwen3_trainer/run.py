@@ -1,0 +1,385 @@
+"""One attempt from the job file to the exit code: the order of the steps.
+
+contract → committed already? → storage → data → base model → checkpoint → train → verify →
+upload → commit → report
+"""
+
+import logging
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from pydantic import ValidationError
+from qwen3_api.job import layout
+from qwen3_api.job.exit_codes import ExitCode
+from qwen3_api.job.report import (
+    Commit,
+    Metrics,
+    Progress,
+    Provenance,
+    SavedCheckpoint,
+    TrainReport,
+    adapter_digest,
+)
+from qwen3_api.job.train import TrainJob
+from qwen3_api.v1alpha1.conditions import Reason
+
+from qwen3_trainer import base_model, card, publish
+from qwen3_trainer.base_model import BaseModel
+from qwen3_trainer.checkpoints import CheckpointStore, CheckpointUploader, Origin, Restored
+from qwen3_trainer.data.dataset import PreparedData, prepare
+from qwen3_trainer.environment import Paths, cpu_is_allowed, worker_environment
+from qwen3_trainer.failures import Interrupted, TrainerError, classify
+from qwen3_trainer.logs import LogTail, configure
+from qwen3_trainer.progress import ProgressWriter, now
+from qwen3_trainer.report import library_versions, write_termination
+from qwen3_trainer.shutdown import Shutdown
+from qwen3_trainer.store import Bucket, Buckets, ObjectExistsError, patiently
+from qwen3_trainer.training_events import TrainingEvents
+from qwen3_trainer.worker.messages import Trained, TrainPlan, Verified, VerifyPlan
+from qwen3_trainer.workers import run_worker
+
+log = logging.getLogger(__name__)
+
+PUBLISH_PATIENCE = 600.0
+"""Seconds that a finished adapter waits for the bucket."""
+
+
+@dataclass(frozen=True)
+class Ending:
+    """How an attempt ended."""
+
+    outcome: str
+    exit_code: ExitCode
+    error: TrainerError | None = None
+
+
+@dataclass
+class Attempt:
+    """What the steps of one attempt share."""
+
+    job: TrainJob
+    pod_uid: str
+    paths: Paths
+    shutdown: Shutdown
+    environ: Mapping[str, str]
+    buckets: Buckets = field(default_factory=Buckets)
+    started: str = field(default_factory=now)
+    step: int = 0
+    total_steps: int | None = None
+
+    @property
+    def bucket(self) -> Bucket:
+        """Where results go."""
+        return self.buckets.at(self.job.output)
+
+    @property
+    def revision(self) -> str:
+        """Key prefix of the revision."""
+        return self.job.output.prefix
+
+    @property
+    def prefix(self) -> str:
+        """Key prefix of the attempt."""
+        return layout.attempt_prefix(self.revision, self.pod_uid)
+
+
+def main(arguments: list[str], environ: Mapping[str, str] | None = None) -> int:
+    """Runs the attempt described by the job file. Returns the exit code."""
+    environ = os.environ if environ is None else environ
+    paths = Paths.from_environment(environ)
+    configure({})
+    shutdown = Shutdown()
+    try:
+        shutdown.install()
+        job, pod_uid = read_job(Path(arguments[0] if arguments else layout.JOB_FILE), environ)
+        return _run_job(Attempt(job, pod_uid, paths, shutdown, environ))
+    except TrainerError as error:
+        log.error("%s: %s", error.reason, error.message)
+        write_termination(paths.termination_log, error.to_failure())
+        return int(error.exit_code)
+    except Interrupted:  # before there was anything to report
+        return int(ExitCode.INTERRUPTED)
+
+
+def _run_job(attempt: Attempt) -> int:
+    job = attempt.job
+    tail = configure(
+        {
+            "namespace": job.namespace,
+            "name": job.name,
+            "revision": job.revision,
+            "attempt": attempt.pod_uid,
+        }
+    )
+    attempt.paths.work.mkdir(parents=True, exist_ok=True)
+    ending = _run_to_the_end(attempt)
+    with attempt.shutdown.finishing():
+        _report(attempt, ending, tail)
+    return int(ending.exit_code)
+
+
+def read_job(path: Path, environ: Mapping[str, str]) -> tuple[TrainJob, str]:
+    """The order and the attempt's id. Raises TrainerError: BadConfig, InvalidSpec."""
+    hint = "Operator and trainer image must be of the same release."
+    try:
+        job = TrainJob.model_validate_json(path.read_bytes())
+    except (OSError, ValidationError) as error:
+        detail = _first_problem(error) if isinstance(error, ValidationError) else str(error)
+        raise TrainerError(Reason.BAD_CONFIG, f"{path}: {detail}", hint) from error
+    pod_uid = environ.get(layout.ENV_POD_UID, "")
+    if not pod_uid:
+        raise TrainerError(Reason.BAD_CONFIG, f"{layout.ENV_POD_UID} is not set", hint)
+    if job.gpus > 1:
+        raise TrainerError(
+            Reason.INVALID_SPEC,
+            f"{job.gpus} GPUs asked for; this release trains on one",
+            "Set resources.gpus to 1.",
+        )
+    return job, pod_uid
+
+
+def _first_problem(error: ValidationError) -> str:
+    first = error.errors()[0]
+    where = ".".join(str(part) for part in first["loc"]) or "document"
+    return f"{where}: {first['msg']} ({error.error_count()} in all)"
+
+
+def _run_to_the_end(attempt: Attempt) -> Ending:
+    try:
+        return _run(attempt)
+    except Interrupted as interrupted:
+        if interrupted.step is not None:
+            attempt.step = interrupted.step
+        log.info("interrupted at step %d", attempt.step)
+        return Ending("Interrupted", ExitCode.INTERRUPTED)
+    except TrainerError as error:
+        log.error("%s: %s", error.reason, error.message, exc_info=error.__cause__ is not None)
+        return Ending("Failed", error.exit_code, error)
+    except Exception as error:
+        log.exception("the trainer failed")
+        named = classify(error, attempt.job, attempt.step or None)
+        return Ending("Failed", named.exit_code, named)
+
+
+def _run(attempt: Attempt) -> Ending:
+    if publish.is_committed(attempt.bucket, attempt.revision):
+        log.info("another attempt has committed a result already")
+        return Ending("AlreadyCommitted", ExitCode.SUCCEEDED)
+    writer = _open_storage(attempt)
+    writer.start()
+    try:
+        return _train_and_commit(attempt, writer)
+    finally:
+        with attempt.shutdown.finishing():
+            writer.close()
+
+
+def _open_storage(attempt: Attempt) -> ProgressWriter:
+    """Writes the first progress, twice: the store has to refuse the second one, or two attempts
+    could both commit."""
+    first = Progress(
+        attempt=attempt.pod_uid,
+        phase="Starting",
+        step=0,
+        total_steps=None,
+        started=attempt.started,
+        updated=now(),
+    )
+    bucket, key = attempt.bucket, f"{attempt.prefix}/{layout.PROGRESS}"
+    try:
+        bucket.put(key, first.to_json(), only_if_absent=True)
+        bucket.put(key, first.to_json(), only_if_absent=True)
+    except ObjectExistsError:
+        return ProgressWriter(
+            first, lambda body: bucket.put(key, body), attempt.job.progress_seconds
+        )
+    raise TrainerError(
+        Reason.STORAGE_NOT_CONFIGURED,
+        f"the object store of bucket {bucket.name} ignores If-None-Match: two attempts could "
+        "both commit a result",
+        "Use an object store with conditional writes (AWS S3, SeaweedFS, a recent MinIO or Ceph).",
+    )
+
+
+def _train_and_commit(attempt: Attempt, writer: ProgressWriter) -> Ending:
+    job, work = attempt.job, attempt.paths.work
+    writer.update(phase="LoadingData")
+    data = prepare(job, attempt.buckets, work / "data")
+    log.info("%d training rows are valid", data.train.count)
+    writer.update(phase="LoadingModel")
+    base = base_model.fetch(job.base_model, attempt.buckets, work / "base")
+    store = CheckpointStore(
+        attempt.bucket,
+        revision=attempt.revision,
+        attempt=attempt.pod_uid,
+        spec_hash=job.spec_hash,
+        origin=Origin(dataset_sha256=data.train.sha256, base_commit=base.commit),
+        keep_last=job.checkpoint.keep_last,
+    )
+    restored = store.restore(work / "resume") if job.checkpoint.resume else None
+    if restored is not None:
+        attempt.step = restored.step
+        writer.update(
+            step=restored.step, resumed_from_step=restored.step, checkpoint=restored.saved
+        )
+    trained = _train(attempt, writer, store, data, base, restored)
+    writer.update(phase="Verifying")
+    attempt.shutdown.check()
+    sample = _verify(attempt, trained, data, base)
+    writer.update(phase="Uploading")
+    attempt.shutdown.check()
+    with attempt.shutdown.finishing():
+        return _publish(attempt, trained, sample, data, base, restored)
+
+
+def _train(
+    attempt: Attempt,
+    writer: ProgressWriter,
+    store: CheckpointStore,
+    data: PreparedData,
+    base: BaseModel,
+    restored: Restored | None,
+) -> Trained:
+    """Trains in a worker. The last checkpoint is in the bucket when this returns or raises."""
+    work = attempt.paths.work
+
+    def on_saved(saved: SavedCheckpoint) -> None:
+        writer.update(checkpoint=saved)
+
+    uploader = CheckpointUploader(store.save, on_saved)
+    uploader.start()
+    events = TrainingEvents(attempt, writer, uploader)
+    plan = TrainPlan(
+        job=attempt.job,
+        base=str(base.path),
+        train_rows=str(data.train.path),
+        validation_rows=str(data.validation.path) if data.validation else None,
+        output=str(work / "output"),
+        resume_from=str(restored.folder) if restored else None,
+        allow_cpu=cpu_is_allowed(attempt.environ),
+    )
+    try:
+        last = run_worker(
+            "train",
+            plan,
+            job=attempt.job,
+            folder=work,
+            environment=worker_environment(attempt.environ, attempt.job),
+            shutdown=attempt.shutdown,
+            on_message=events.on_message,
+        )
+    finally:
+        with attempt.shutdown.finishing():
+            uploader.close()
+    assert isinstance(last, Trained)  # noqa: S101  (the train command's last message)
+    return last
+
+
+def _verify(attempt: Attempt, trained: Trained, data: PreparedData, base: BaseModel) -> str:
+    plan = VerifyPlan(
+        job=attempt.job,
+        base=str(base.path),
+        adapter=trained.adapter,
+        prompt=data.train.first_prompt,
+    )
+    last = run_worker(
+        "verify",
+        plan,
+        job=attempt.job,
+        folder=attempt.paths.work,
+        environment=worker_environment(attempt.environ, attempt.job),
+        shutdown=attempt.shutdown,
+        on_message=lambda _: None,
+    )
+    assert isinstance(last, Verified)  # noqa: S101  (the verify command's last message)
+    return last.sample
+
+
+def _publish(
+    attempt: Attempt,
+    trained: Trained,
+    sample: str,
+    data: PreparedData,
+    base: BaseModel,
+    restored: Restored | None,
+) -> Ending:
+    job, folder = attempt.job, Path(trained.adapter)
+    metrics = Metrics(
+        final_loss=trained.final_loss,
+        train_loss=trained.train_loss,
+        eval_loss=trained.eval_loss,
+        steps=trained.steps,
+        epochs=trained.epochs,
+        tokens=trained.tokens,
+        train_seconds=trained.train_seconds,
+        rows=data.train.count,
+        truncated_rows=trained.truncated_rows,
+    )
+    provenance = Provenance(
+        base_model=job.base_model.name,
+        base_commit=base.commit,
+        dataset_sha256=data.train.sha256,
+        validation_sha256=data.validation.sha256 if data.validation else None,
+        chat_template_sha256=trained.chat_template_sha256,
+        seed=job.hyperparameters.seed,
+        image=job.image,
+        versions=library_versions(),
+        resumed_from_step=restored.step if restored else None,
+    )
+    text = card.render_card(job, metrics, provenance, _license(base))
+    files = publish.finish_adapter(folder, job.base_model.name, text)
+    prefix = f"{attempt.prefix}/{layout.ADAPTER}"
+    document = Commit(
+        spec_hash=job.spec_hash,
+        revision=job.revision,
+        attempt=attempt.pod_uid,
+        prefix=prefix,
+        files=files,
+        digest=adapter_digest(files),
+        rank=job.adapter.rank,
+        metrics=metrics,
+        provenance=provenance,
+        sample=sample,
+        committed=now(),
+    )
+    patiently(
+        lambda: publish.upload_verified(attempt.bucket, folder, prefix, files), PUBLISH_PATIENCE
+    )
+    won = patiently(
+        lambda: publish.commit(attempt.bucket, attempt.revision, document), PUBLISH_PATIENCE
+    )
+    log.info("committed %s" if won else "another attempt was first; dropped %s", document.digest)
+    return Ending("Committed" if won else "AlreadyCommitted", ExitCode.SUCCEEDED)
+
+
+def _license(base: BaseModel) -> str | None:
+    readme = base.path / "README.md"
+    return card.read_license(readme.read_text(encoding="utf-8")) if readme.is_file() else None
+
+
+def _report(attempt: Attempt, ending: Ending, tail: LogTail) -> None:
+    """Leaves the ending in the bucket and in the termination message, as well as it can."""
+    failure = ending.error.to_failure() if ending.error else None
+    if ending.outcome == "Interrupted":
+        failure_text = TrainerError(Reason.INTERRUPTED, "told to stop", step=attempt.step)
+        write_termination(attempt.paths.termination_log, failure_text.to_failure())
+    elif failure is not None:
+        write_termination(attempt.paths.termination_log, failure)
+    document = TrainReport(
+        attempt=attempt.pod_uid,
+        outcome=ending.outcome,
+        failure=failure,
+        exit_code=int(ending.exit_code),
+        step=attempt.step,
+        total_steps=attempt.total_steps,
+        started=attempt.started,
+        finished=now(),
+        versions=library_versions(),
+        log_tail=tail.lines(),
+    )
+    try:
+        attempt.bucket.put(f"{attempt.prefix}/{layout.REPORT}", document.to_json())
+    except TrainerError as error:
+        log.warning("no report: %s", error.message)
