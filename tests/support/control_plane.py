@@ -45,10 +45,10 @@ class ControlPlane:
 
 
 @contextmanager
-def running_control_plane() -> Iterator[ControlPlane]:
+def running_control_plane(*, scheduler: bool = False) -> Iterator[ControlPlane]:
     """Starts a control plane of its own, installs the CRDs, and removes it all at the end."""
     name = f"pytest-{os.getpid()}"
-    cluster = up_control_plane(name, free_ports())
+    cluster = up_control_plane(name, free_ports(), scheduler=scheduler)
     try:
         api = config.new_client_from_config(config_file=str(cluster.kubeconfig))
         install_crds(api)

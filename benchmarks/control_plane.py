@@ -1,0 +1,316 @@
+"""`make bench`: fine-tunes in a burst against a real API server, pods played by KWOK.
+
+What is real: etcd, kube-apiserver, controllers, scheduler, the object store, the operator. What is
+not: the nodes, whose pods KWOK runs and completes, and the trainer in them; this program writes the
+results that the trainers would have committed.
+
+Beside the operator's figure stands the API server's own ceiling, measured in the same run on the
+same cores by the operator's own client without any operator: Jobs by server-side apply.
+"""
+
+import argparse
+import asyncio
+import contextlib
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import boto3
+from kubernetes import client
+from qwen3_local import s3
+from qwen3_local.binaries import KWOK, ensure_program
+from qwen3_local.layout import current_home
+from qwen3_local.programs import stop_recorded
+
+from qwen3_api.job import layout
+from qwen3_api.job.report import Commit, FileDigest, Metrics, Provenance, adapter_digest
+from qwen3_api.job.train import TrainJob
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+from support.control_plane import ControlPlane, running_control_plane
+from support.finetunes import Tenant, is_true
+from support.operator_process import free_port, running_operator
+from support.waiting import wait_for
+
+NAMESPACE = "bench"
+CONTENT = b"{}"
+THREADS = 16
+
+
+@dataclass(frozen=True)
+class Figures:
+    """What one burst showed."""
+
+    fine_tunes: int
+    jobs_seconds: float
+    """From the first CR sent to the last Job there."""
+    created_seconds: float
+    """Part of that: until the last CR was accepted."""
+    trained_seconds: float
+    """Until every fine-tune was Ready."""
+    writes: float
+    writes_by_kind: dict[str, float]
+    ceiling_per_second: float
+    """Jobs per second by server-side apply, without an operator."""
+    memory_mib: float
+
+
+def build_settings(store: s3.S3Server, credentials: Path) -> dict[str, Any]:
+    """Settings of an operator outside the cluster."""
+    credentials.mkdir(parents=True, exist_ok=True)
+    (credentials / "AWS_ACCESS_KEY_ID").write_text(store.credentials.access_key)
+    (credentials / "AWS_SECRET_ACCESS_KEY").write_text(store.credentials.secret_key)
+    return {
+        "operatorNamespace": "default",
+        "images": {"trainer": "none", "server": "none", "evaluator": "none"},
+        "storage": {
+            "default": {
+                "endpoint": store.endpoint,
+                "bucket": s3.BUCKET,
+                "credentialsDir": str(credentials),
+            }
+        },
+        "catalogue": [{"name": "Qwen/Qwen3-8B", "source": {"type": "HuggingFace"}}],
+        "training": {"cpu": "1m", "memory": "1Mi"},
+    }
+
+
+@contextlib.contextmanager
+def kwok_node(plane: ControlPlane, folder: Path, *, completes: bool = True) -> Iterator[None]:
+    """One node that KWOK plays: its pods run at once and complete a little later."""
+    node = {
+        "apiVersion": "v1",
+        "kind": "Node",
+        "metadata": {"name": "kwok", "annotations": {"kwok.x-k8s.io/node": "fake"}},
+        "status": {
+            key: {"cpu": "1000", "memory": "1Ti", "pods": "5000", "nvidia.com/gpu": "5000"}
+            for key in ("allocatable", "capacity")
+        },
+    }
+    plane.kubectl("apply", "-f", "-", stdin=json.dumps(node))
+    with (folder / "kwok.log").open("wb") as log:
+        process = subprocess.Popen(
+            [
+                ensure_program(current_home(), KWOK),
+                f"--kubeconfig={plane.kubeconfig}",
+                "--manage-all-nodes=true",
+                f"--server-address=127.0.0.1:{free_port()}",
+            ],
+            stdout=log,
+            stderr=log,
+        )
+    try:
+        wait_for(
+            lambda: client.CoreV1Api(plane.api).read_node("kwok").status.conditions or [],
+            lambda found: any(c.type == "Ready" and c.status == "True" for c in found),
+            "KWOK node ready",
+            60,
+        )
+        yield
+    finally:
+        process.terminate()
+        process.wait(10)
+
+
+def commit_results(tenant: Tenant, bucket: Any, names: list[str], done: set[str]) -> None:
+    """Play the trainers: one tiny verified result for each Job that is there and has none."""
+    maps = tenant.core.list_namespaced_config_map(
+        tenant.namespace, label_selector="qwen3.dev/fine-tune"
+    )
+    for item in maps.items:
+        if item.metadata.name in done or "job.json" not in (item.data or {}):
+            continue
+        job = TrainJob.model_validate_json(item.data["job.json"])
+        _commit(bucket, job)
+        done.add(item.metadata.name)
+
+
+def _commit(bucket: Any, job: TrainJob) -> None:
+    import hashlib
+
+    files = [
+        FileDigest(
+            path=name, size=len(CONTENT), sha256=hashlib.sha256(CONTENT).hexdigest()
+        )
+        for name in ("adapter_config.json", "adapter_model.safetensors")
+    ]
+    folder = f"{layout.attempt_prefix(job.output.prefix, 'bench')}/{layout.ADAPTER}"
+    for file in files:
+        bucket.put_object(Bucket=job.output.bucket, Key=f"{folder}/{file.path}", Body=CONTENT)
+    zero = "0" * 64
+    commit = Commit(
+        spec_hash=job.spec_hash,
+        revision=job.revision,
+        attempt="bench",
+        prefix=folder,
+        files=files,
+        digest=adapter_digest(files),
+        rank=job.adapter.rank,
+        metrics=Metrics(
+            final_loss=0.0, train_loss=0.0, steps=1, epochs=1, tokens=1, train_seconds=0,
+            rows=1, truncated_rows=0,
+        ),
+        provenance=Provenance(
+            base_model=job.base_model.name, base_commit="bench", dataset_sha256=zero,
+            chat_template_sha256=zero, seed=1, image="bench", versions={},
+        ),
+        committed="2026-01-01T00:00:00Z",
+    )
+    bucket.put_object(
+        Bucket=job.output.bucket,
+        Key=f"{job.output.prefix}/{layout.COMMIT}",
+        Body=commit.to_json(),
+        IfNoneMatch="*",
+    )
+
+
+async def _ceiling(kubeconfig: Path, count: int) -> float:
+    """Jobs per second by server-side apply, THREADS at a time, in the operator's own client."""
+    from qwen3_operator.cluster.client import ApiServer, Client
+    from qwen3_operator.cluster.connection import from_kubeconfig
+
+    gate = asyncio.Semaphore(THREADS)
+    async with ApiServer(from_kubeconfig([kubeconfig])) as api:
+        writer = Client(api, fence=lambda: True)
+
+        async def one(number: int) -> None:
+            async with gate:
+                await writer.apply(_plain_job(number))
+
+        started = time.perf_counter()
+        await asyncio.gather(*(one(n) for n in range(count)))
+        return count / (time.perf_counter() - started)
+
+
+def _plain_job(number: int) -> dict[str, Any]:
+    return {
+        "apiVersion": "batch/v1",
+        "kind": "Job",
+        "metadata": {"name": f"ceiling-{number}", "namespace": "ceiling"},
+        "spec": {
+            "suspend": True,
+            "template": {
+                "spec": {
+                    "restartPolicy": "Never",
+                    "containers": [{"name": "c", "image": "none"}],
+                }
+            },
+        },
+    }
+
+
+def run_burst(count: int, folder: Path) -> Figures:
+    """One burst of `count` fine-tunes, from nothing to all Ready."""
+    store = s3.start(address="127.0.0.1", port=18433, folder=folder / "s3")
+    try:
+        with running_control_plane(scheduler=True) as plane, kwok_node(plane, folder):
+            core = client.CoreV1Api(plane.api)
+            for name in (NAMESPACE, "ceiling"):
+                core.create_namespace({"metadata": {"name": name}})
+            wait_for(
+                lambda: core.list_namespaced_service_account(NAMESPACE).items, bool, "account", 30
+            )
+            ceiling = asyncio.run(_ceiling(plane.kubeconfig, count))
+            settings = build_settings(store, folder / "credentials")
+            with running_operator(plane.kubeconfig, settings, folder) as operator:
+                return _burst(count, plane, store, operator, ceiling)
+    finally:
+        stop_recorded(folder / "s3" / "run" / "seaweedfs.json")
+
+
+def _burst(
+    count: int, plane: ControlPlane, store: s3.S3Server, operator: Any, ceiling: float
+) -> Figures:
+    tenant = Tenant(plane.api, NAMESPACE)
+    bucket = boto3.client(
+        "s3",
+        endpoint_url=store.endpoint,
+        region_name="us-east-1",
+        aws_access_key_id=store.credentials.access_key,
+        aws_secret_access_key=store.credentials.secret_key,
+    )
+    spec = {
+        "baseModel": {"name": "Qwen/Qwen3-8B"},
+        "dataset": {"train": {"type": "S3", "s3": {"uri": "s3://qwen3/datasets/x.jsonl"}}},
+    }
+    names = [f"burst-{n}" for n in range(count)]
+    started = time.perf_counter()
+    with ThreadPoolExecutor(THREADS) as pool:
+        list(pool.map(lambda name: tenant.create(name, spec), names))
+    created = time.perf_counter() - started
+    selector = "qwen3.dev/fine-tune"
+    wait_for(
+        lambda: len(tenant.batch.list_namespaced_job(NAMESPACE, label_selector=selector).items),
+        lambda found: found >= count,
+        "all Jobs",
+        120,
+        pause=0.05,
+    )
+    jobs = time.perf_counter() - started
+    done: set[str] = set()
+    commit_results(tenant, bucket, names, done)
+    wait_for(
+        lambda: sum(
+            is_true(b, "Ready")
+            for b in tenant.custom.list_namespaced_custom_object(
+                "qwen3.dev", "v1alpha1", NAMESPACE, "qwen3finetunes"
+            )["items"]
+        ),
+        lambda ready: ready == count,
+        "all Ready",
+        300,
+    )
+    trained = time.perf_counter() - started
+    metrics = operator.metrics()
+    writes = {
+        k: v for k, v in metrics.items() if k.startswith("qwen3_operator_api_writes_total{")
+    }
+    return Figures(
+        fine_tunes=count,
+        jobs_seconds=jobs,
+        created_seconds=created,
+        trained_seconds=trained,
+        writes=sum(writes.values()),
+        writes_by_kind={k.partition("{")[2].rstrip("}"): v / count for k, v in writes.items()},
+        ceiling_per_second=ceiling,
+        memory_mib=metrics.get("process_resident_memory_bytes", 0.0) / 2**20,
+    )
+
+
+def render(figures: Figures) -> str:
+    """The table."""
+    rate = figures.fine_tunes / figures.jobs_seconds
+    rows = [
+        ("fine-tunes applied at once", f"{figures.fine_tunes}"),
+        ("CRs accepted", f"{figures.created_seconds:.2f} s"),
+        ("all Jobs exist", f"{figures.jobs_seconds:.2f} s  ({rate:.0f}/s)"),
+        ("API server's own ceiling (Jobs by SSA)", f"{figures.ceiling_per_second:.0f}/s"),
+        ("part of the ceiling", f"{rate / figures.ceiling_per_second:.0%}"),
+        ("all Ready", f"{figures.trained_seconds:.2f} s"),
+        ("API writes per fine-tune", f"{figures.writes / figures.fine_tunes:.2f}"),
+        *((f"  {kind}", f"{n:.2f}") for kind, n in sorted(figures.writes_by_kind.items())),
+        ("operator's memory", f"{figures.memory_mib:.0f} MiB"),
+    ]
+    width = max(len(name) for name, _ in rows)
+    return "\n".join(f"{name:<{width}}  {value}" for name, value in rows)
+
+
+def main() -> int:
+    """Command line."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.control_plane", description=__doc__)
+    parser.add_argument("--fine-tunes", type=int, default=200)
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="qwen3-bench-") as folder:
+        print(render(run_burst(options.fine_tunes, Path(folder))))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
