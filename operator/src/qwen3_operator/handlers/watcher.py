@@ -6,7 +6,7 @@ switched off (docs/adr/0002-kopf-as-watcher.md).
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import kopf
@@ -19,6 +19,27 @@ from qwen3_operator.runtime.activity import INACTIVITY_SECONDS, WatchActivity
 Observe = Callable[[str | None, Manifest], None]
 
 PREFIX = "qwen3.dev"
+
+
+class NoDiffBase(kopf.DiffBaseStorage):
+    """kopf copies the whole object per event to compare it with the last one; nobody here asks.
+
+    That copy was a quarter of kopf's time per event.
+    """
+
+    def build(
+        self, *, body: kopf.Body, extra_fields: Iterable[Any] | None = None
+    ) -> kopf.BodyEssence:
+        """Nothing of the object."""
+        return kopf.BodyEssence({})
+
+    def fetch(self, *, body: kopf.Body) -> kopf.BodyEssence | None:
+        """No last object."""
+        return None
+
+    def store(self, *, body: kopf.Body, patch: kopf.Patch, essence: kopf.BodyEssence) -> None:
+        """Only a handler that keeps state gets here, and there must be none."""
+        raise NotImplementedError("kopf must not write to objects")
 
 
 def build_settings() -> kopf.OperatorSettings:
@@ -38,7 +59,7 @@ def build_settings() -> kopf.OperatorSettings:
     # Not used by `on.event`; ours all the same, so that nothing of kopf's own name can ever appear.
     settings.persistence.finalizer = f"{PREFIX}/kopf"
     settings.persistence.progress_storage = kopf.AnnotationsProgressStorage(prefix=PREFIX)
-    settings.persistence.diffbase_storage = kopf.AnnotationsDiffBaseStorage(prefix=PREFIX)
+    settings.persistence.diffbase_storage = NoDiffBase()
     for kind in CHILD_KINDS:
         settings.watching.label_selectors[kind.group, kind.version, kind.plural] = MANAGED_SELECTOR
     return settings

@@ -43,8 +43,9 @@ class Intake:
             self._cache.remove(obj)
         elif is_stale(self._cache, kind, obj):
             return
-        else:
-            self._cache.put(obj)
+        elif not self._cache.put(obj) and event_type is None:
+            # The watcher begins with a listing of what our own first list has just told.
+            return
         self.enqueue(obj)
 
     def enqueue(self, obj: Manifest) -> None:

@@ -1,0 +1,160 @@
+"""The operator's runtime around a toy reconcile: one ConfigMap and one Job per Qwen3FineTune.
+
+Run as a program by the runtime's integration tests: everything but the decisions is the product's.
+`python toy_operator.py --port N [--namespace NS ...] [--identity NAME] [--resync S] [--beat S]`
+"""
+
+import argparse
+import asyncio
+import sys
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+
+from qwen3_operator.cluster.cache import Cache
+from qwen3_operator.cluster.client import Client
+from qwen3_operator.cluster.connection import connect
+from qwen3_operator.cluster.kinds import CONFIG_MAP, FINE_TUNE, Manifest
+from qwen3_operator.failpoints import failpoint
+from qwen3_operator.handlers.watcher import watch
+from qwen3_operator.logs import configure_logging
+from qwen3_operator.runtime.app import Application, RuntimeConfig, Wake
+from qwen3_operator.runtime.intake import plain_keys
+from qwen3_operator.runtime.keys import Key
+from qwen3_operator.runtime.reconciler import Result
+
+LEASE = "toy"
+
+
+class Toy:
+    """Applies a ConfigMap and a Job, then says so in status."""
+
+    def __init__(self, client: Client, cache: Cache, identity: str, beat: float | None) -> None:
+        self._client = client
+        self._cache = cache
+        self._identity = identity
+        self._beat = beat
+        self._beats = 0
+
+    def keys_for(self, obj: Manifest) -> Iterable[Key]:
+        return plain_keys(obj)
+
+    async def reconcile(self, key: Key) -> Result:
+        obj = self._cache.get(FINE_TUNE, key.namespace, key.name)
+        if obj is None or obj["metadata"].get("deletionTimestamp"):
+            return Result()
+        if self._beat is not None:
+            return await self._write_beat(key)
+        await self._client.apply(build_config_map(obj))
+        await self._client.apply(build_job(obj))
+        failpoint("toy-after-job")
+        if (obj.get("status") or {}).get("observedGeneration") != obj["metadata"]["generation"]:
+            await self._client.apply_status(build_status(obj))
+        return Result()
+
+    async def _write_beat(self, key: Key) -> Result:
+        """A steady stream of writes that says who wrote."""
+        self._beats += 1
+        await self._client.apply(
+            {
+                "apiVersion": CONFIG_MAP.api_version,
+                "kind": CONFIG_MAP.name,
+                "metadata": {
+                    "namespace": key.namespace,
+                    "name": f"beat-{key.name}",
+                    "labels": {"qwen3.dev/managed": "true"},
+                },
+                "data": {"writer": self._identity, "beat": str(self._beats)},
+            }
+        )
+        return Result(requeue_after=self._beat)
+
+
+def build_metadata(obj: Manifest) -> Manifest:
+    metadata = obj["metadata"]
+    return {
+        "name": metadata["name"],
+        "namespace": metadata["namespace"],
+        "labels": {"qwen3.dev/managed": "true", "qwen3.dev/fine-tune": metadata["name"]},
+        "ownerReferences": [
+            {
+                "apiVersion": obj["apiVersion"],
+                "kind": obj["kind"],
+                "name": metadata["name"],
+                "uid": metadata["uid"],
+                "controller": True,
+            }
+        ],
+    }
+
+
+def build_config_map(obj: Manifest) -> Manifest:
+    return {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": build_metadata(obj),
+        "data": {"job.json": str(obj["spec"])},
+    }
+
+
+def build_job(obj: Manifest) -> Manifest:
+    metadata = build_metadata(obj)
+    return {
+        "apiVersion": "batch/v1",
+        "kind": "Job",
+        "metadata": metadata,
+        "spec": {
+            "suspend": True,
+            "backoffLimit": 3,
+            "template": {
+                "metadata": {"labels": metadata["labels"]},
+                "spec": {
+                    "restartPolicy": "Never",
+                    "containers": [{"name": "trainer", "image": "trainer"}],
+                },
+            },
+        },
+    }
+
+
+def build_status(obj: Manifest) -> Manifest:
+    metadata = obj["metadata"]
+    return {
+        "apiVersion": obj["apiVersion"],
+        "kind": obj["kind"],
+        "metadata": {key: metadata[key] for key in ("name", "namespace", "uid")},
+        "status": {"observedGeneration": metadata["generation"]},
+    }
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--port", type=int, required=True)
+    parser.add_argument("--identity", default="toy")
+    parser.add_argument("--namespace", action="append", default=[])
+    parser.add_argument("--resync", type=float, default=120.0)
+    parser.add_argument("--beat", type=float)
+    options = parser.parse_args()
+    configure_logging()
+
+    @asynccontextmanager
+    async def build(client: Client, cache: Cache, _: Wake) -> AsyncIterator[Toy]:
+        yield Toy(client, cache, options.identity, options.beat)
+
+    config = RuntimeConfig(
+        namespaces=tuple(options.namespace),
+        operator_namespace="default",
+        lease_name=LEASE,
+        identity=options.identity,
+        workers=8,
+        resync_seconds=options.resync,
+        metrics_port=options.port,
+    )
+
+    async def run() -> int:
+        return await Application(config, connect(), build, watch).run()
+
+    return asyncio.run(run())
+
+
+if __name__ == "__main__":
+    sys.exit(main())
