@@ -77,6 +77,11 @@ def patterns_of(kind: ResourceKind) -> dict[str, str]:
     return {path: node["pattern"] for path, _, node, _ in _leaves(kind) if "pattern" in node}
 
 
+def covered_paths(kind: ResourceKind) -> set[str]:
+    """Paths (without indices) that the derived cases reach."""
+    return {path for path, _, _, _ in _leaves(kind)}
+
+
 def samples_by_pattern() -> dict[str, tuple[tuple[str, ...], tuple[str, ...]]]:
     """Good and bad texts of each pattern."""
     return {pattern: SAMPLES[path] for path, pattern in _known_patterns().items()}

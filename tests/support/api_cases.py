@@ -127,7 +127,9 @@ EVAL_FULL: Spec = {
         },
         {
             "name": "manners",
-            "questions": {"data": {"type": "ConfigMap", "configMap": {"name": "manners"}}},
+            "questions": {
+                "data": {"type": "ConfigMap", "configMap": {"name": "manners", "key": "m.jsonl"}}
+            },
         },
     ],
     "runner": {

@@ -9,14 +9,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import yaml
-from kubernetes import client, config
+from kubernetes import config
 from kubernetes.client import ApiClient
 from qwen3_local.cluster import Cluster, up_control_plane
-from qwen3_local.programs import stop_recorded, wait_until
+from qwen3_local.programs import stop_recorded
 
 ROOT = Path(__file__).parents[2]
-CRDS = sorted((ROOT / "crds").glob("*.yaml"))
 PORTS = 5  # API server, etcd for clients and peers, controllers, scheduler
 
 
@@ -51,27 +49,21 @@ def running_control_plane(*, scheduler: bool = False) -> Iterator[ControlPlane]:
     cluster = up_control_plane(name, free_ports(), scheduler=scheduler)
     try:
         api = config.new_client_from_config(config_file=str(cluster.kubeconfig))
-        install_crds(api)
-        yield ControlPlane(api, cluster.kubeconfig, cluster)
+        plane = ControlPlane(api, cluster.kubeconfig, cluster)
+        install_crds(plane)
+        yield plane
     finally:
         stop(cluster)
 
 
-def install_crds(api: ApiClient) -> None:
-    """Creates the committed CRDs and waits until the API server serves them."""
-    crds = client.ApiextensionsV1Api(api)
-    for path in CRDS:
-        crds.create_custom_resource_definition(yaml.safe_load(path.read_text()))
-
-    def established() -> bool:
-        conditions = [
-            (condition.type, condition.status)
-            for crd in crds.list_custom_resource_definition().items
-            for condition in crd.status.conditions or ()
-        ]
-        return conditions.count(("Established", "True")) == len(CRDS)
-
-    wait_until(established, "CRDs established")
+def install_crds(plane: ControlPlane) -> None:
+    """As the documentation says it: `kubectl apply -f crds/`, then wait until they are served."""
+    for arguments in (
+        ("apply", "--server-side", "-f", str(ROOT / "crds")),
+        ("wait", "--for=condition=Established", "crd", "--all", "--timeout=60s"),
+    ):
+        result = plane.kubectl(*arguments)
+        assert result.returncode == 0, result.stderr
 
 
 def stop(cluster: Cluster) -> None:
