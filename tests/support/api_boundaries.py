@@ -116,6 +116,10 @@ def _cases_of(kind: ResourceKind) -> Iterator[ApiCase]:
             yield ApiCase(f"{place}-{title}", kind, changed(full, {path: item}), place)
 
 
+def _letters(length: int) -> str:
+    return "a" * length
+
+
 Values = list[tuple[str, Any]]
 
 
@@ -143,7 +147,7 @@ def _values(
         bad += [(f"refuses-{text!r}", text) for text in refuses]
         bad.append(("newline", f"{value}\n"))
     if "maxLength" in node and "enum" not in node:
-        make = longest.get(node.get("pattern", ""), lambda n: "a" * n)
+        make = longest.get(node.get("pattern", ""), _letters)
         good.append(("longest", make(node["maxLength"])))
         bad.append(("longer", make(node["maxLength"] + 1)))
     if node["type"] == "array":
