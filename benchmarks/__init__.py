@@ -1,1 +1,1 @@
-"""Benchmarks: each prints a table, and says beside its own figure what the machine can do at all."""
+"""Benchmarks: each prints a table with its own figure beside what the machine can do at all."""

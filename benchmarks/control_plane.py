@@ -11,6 +11,7 @@ same cores by the operator's own client without any operator: Jobs by server-sid
 import argparse
 import asyncio
 import contextlib
+import hashlib
 import json
 import subprocess
 import sys
@@ -24,14 +25,16 @@ from typing import Any
 
 import boto3
 from kubernetes import client
-from qwen3_local import s3
-from qwen3_local.binaries import KWOK, ensure_program
-from qwen3_local.layout import current_home
-from qwen3_local.programs import stop_recorded
 
 from qwen3_api.job import layout
 from qwen3_api.job.report import Commit, FileDigest, Metrics, Provenance, adapter_digest
 from qwen3_api.job.train import TrainJob
+from qwen3_local import s3
+from qwen3_local.binaries import KWOK, ensure_program
+from qwen3_local.layout import current_home
+from qwen3_local.programs import stop_recorded
+from qwen3_operator.cluster.client import ApiServer, Client
+from qwen3_operator.cluster.connection import from_kubeconfig
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 from support.control_plane import ControlPlane, running_control_plane
@@ -133,12 +136,8 @@ def commit_results(tenant: Tenant, bucket: Any, names: list[str], done: set[str]
 
 
 def _commit(bucket: Any, job: TrainJob) -> None:
-    import hashlib
-
     files = [
-        FileDigest(
-            path=name, size=len(CONTENT), sha256=hashlib.sha256(CONTENT).hexdigest()
-        )
+        FileDigest(path=name, size=len(CONTENT), sha256=hashlib.sha256(CONTENT).hexdigest())
         for name in ("adapter_config.json", "adapter_model.safetensors")
     ]
     folder = f"{layout.attempt_prefix(job.output.prefix, 'bench')}/{layout.ADAPTER}"
@@ -154,12 +153,23 @@ def _commit(bucket: Any, job: TrainJob) -> None:
         digest=adapter_digest(files),
         rank=job.adapter.rank,
         metrics=Metrics(
-            final_loss=0.0, train_loss=0.0, steps=1, epochs=1, tokens=1, train_seconds=0,
-            rows=1, truncated_rows=0,
+            final_loss=0.0,
+            train_loss=0.0,
+            steps=1,
+            epochs=1,
+            tokens=1,
+            train_seconds=0,
+            rows=1,
+            truncated_rows=0,
         ),
         provenance=Provenance(
-            base_model=job.base_model.name, base_commit="bench", dataset_sha256=zero,
-            chat_template_sha256=zero, seed=1, image="bench", versions={},
+            base_model=job.base_model.name,
+            base_commit="bench",
+            dataset_sha256=zero,
+            chat_template_sha256=zero,
+            seed=1,
+            image="bench",
+            versions={},
         ),
         committed="2026-01-01T00:00:00Z",
     )
@@ -173,9 +183,6 @@ def _commit(bucket: Any, job: TrainJob) -> None:
 
 async def _ceiling(kubeconfig: Path, count: int) -> float:
     """Jobs per second by server-side apply, THREADS at a time, in the operator's own client."""
-    from qwen3_operator.cluster.client import ApiServer, Client
-    from qwen3_operator.cluster.connection import from_kubeconfig
-
     gate = asyncio.Semaphore(THREADS)
     async with ApiServer(from_kubeconfig([kubeconfig])) as api:
         writer = Client(api, fence=lambda: True)
@@ -269,9 +276,7 @@ def _burst(
     )
     trained = time.perf_counter() - started
     metrics = operator.metrics()
-    writes = {
-        k: v for k, v in metrics.items() if k.startswith("qwen3_operator_api_writes_total{")
-    }
+    writes = {k: v for k, v in metrics.items() if k.startswith("qwen3_operator_api_writes_total{")}
     return Figures(
         fine_tunes=count,
         jobs_seconds=jobs,

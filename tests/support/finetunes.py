@@ -6,9 +6,9 @@ from typing import Any
 
 from kubernetes import client
 from kubernetes.client.exceptions import ApiException
-from support.waiting import wait_for
 
 from qwen3_api.v1alpha1.meta import GROUP, VERSION
+from support.waiting import wait_for
 
 FINE_TUNES, EVALS = "qwen3finetunes", "qwen3evals"
 Body = dict[str, Any]

@@ -7,7 +7,7 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
-class Deadline(AssertionError):
+class DeadlineError(AssertionError):
     """The condition didn't come true in time; the message shows the last value seen."""
 
 
@@ -21,7 +21,7 @@ def wait_for(
     """Read until the condition holds and return the value that met it.
 
     Raises:
-        Deadline: after `seconds`.
+        DeadlineError: after `seconds`.
     """
     end = time.monotonic() + seconds
     while True:
@@ -29,7 +29,9 @@ def wait_for(
         if until(value):
             return value
         if time.monotonic() > end:
-            raise Deadline(f"{what}: not so after {seconds:.0f} s; last seen: {str(value)[:1500]}")
+            raise DeadlineError(
+                f"{what}: not so after {seconds:.0f} s; last seen: {str(value)[:1500]}"
+            )
         time.sleep(pause)
 
 

@@ -1,0 +1,33 @@
+"""From a bare machine to everything that the demo and the tests run on, one timed step after
+another; what is there already takes no time."""
+
+from qwen3_local import cluster, images, s3
+from qwen3_local.image_python import ensure_python
+from qwen3_local.layout import Home, current_home
+from qwen3_local.tenants import Platform, install_chart
+from qwen3_local.timings import step
+from qwen3_local.tiny_model import publish_model
+
+
+def ensure_platform(home: Home | None = None, *, chart: bool = True) -> Platform:
+    """Cluster, object store, images, the small base model in the bucket, and the operator."""
+    home = home or current_home()
+    running = cluster.up(home)
+    store = s3.start(home)
+    with step(home, "images"):
+        built = images.build(home=home)
+    platform = Platform(home, running, store, built)
+    publish_model(platform)
+    if chart:
+        with step(home, "helm chart"):
+            install_chart(platform)
+    return platform
+
+
+def test_environment(platform: Platform) -> dict[str, str]:
+    """Where the tests find what isn't in their own environment."""
+    home = platform.home
+    return {
+        "QWEN3_ML_PYTHON": str(ensure_python(home, "trainer", platform.images["trainer"])),
+        "QWEN3_VLLM_PYTHON": str(ensure_python(home, "server", platform.images["server"])),
+    }

@@ -1,0 +1,14 @@
+"""What every tier shares: where the ML interpreters are, if the local platform is prepared."""
+
+import json
+import os
+
+from qwen3_local.layout import current_home
+
+
+def pytest_configure() -> None:
+    """`python -m qwen3_local prepare` leaves the paths of trainer and vLLM interpreters here."""
+    file = current_home().state / "test-environment.json"
+    if file.exists():
+        for name, value in json.loads(file.read_text()).items():
+            os.environ.setdefault(name, value)

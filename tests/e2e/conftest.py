@@ -1,0 +1,121 @@
+"""The local cluster with every part real, one tenant, one fine-tune that serves throughout."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+import yaml
+from kubernetes import client, config
+
+from qwen3_local import tenants
+from qwen3_local.platform import ensure_platform
+from qwen3_local.tenants import Platform
+from support.finetunes import Body, Tenant
+from support.operator_process import OperatorProcess
+from support.quickstart import EXAMPLE, NAMESPACE, QUICKSTART
+from support.waiting import wait_for
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Everything below this folder is e2e."""
+    here = Path(__file__).parent
+    for item in items:
+        if here in item.path.parents:
+            item.add_marker(pytest.mark.e2e)
+
+
+@pytest.fixture(scope="session")
+def platform() -> Platform:
+    """Cluster, object store, images, model, chart: built if they aren't there."""
+    return ensure_platform()
+
+
+@pytest.fixture(scope="session")
+def tenant(platform: Platform) -> Iterator[Tenant]:
+    """A fresh namespace with its own storage credentials."""
+    api = config.new_client_from_config(config_file=str(platform.cluster.kubeconfig))
+    remove_namespace(api, NAMESPACE)
+    tenants.ensure_tenant(platform, NAMESPACE)
+    yield Tenant(api, NAMESPACE)
+    remove_namespace(api, NAMESPACE)
+
+
+def remove_namespace(api: client.ApiClient, name: str) -> None:
+    """Delete a namespace and wait until it is gone."""
+    core = client.CoreV1Api(api)
+
+    def names() -> list[str]:
+        return [n.metadata.name for n in core.list_namespace().items]
+
+    if name in names():
+        core.delete_namespace(name)
+        wait_for(names, lambda found: name not in found, f"namespace {name} gone", 180)
+
+
+@pytest.fixture(scope="session")
+def quickstart(platform: Platform, tenant: Tenant) -> Body:
+    """examples/01-quickstart as it is applied on the local cluster, served and Ready."""
+    platform.cluster.kubectl_run(
+        "apply", f"--namespace={NAMESPACE}", "--server-side", "-k", str(EXAMPLE / "local")
+    )
+    return tenant.wait_ready(QUICKSTART, seconds=420)
+
+
+@pytest.fixture
+def bucket(platform: Platform) -> object:
+    """The object store as its administrator (a boto3 client)."""
+    return tenants.client(platform)
+
+
+@contextmanager
+def operator_scaled(tenant: Tenant, replicas: int) -> Iterator[None]:
+    """The cluster's own operator scaled for a while."""
+    apps, core = tenant.apps, tenant.core
+
+    def scale(count: int) -> None:
+        apps.patch_namespaced_deployment_scale(
+            tenants.RELEASE, tenants.SYSTEM, {"spec": {"replicas": count}}
+        )
+        wait_for(
+            lambda: [
+                p
+                for p in core.list_namespaced_pod(
+                    tenants.SYSTEM, label_selector="app.kubernetes.io/component=operator"
+                ).items
+                if p.metadata.deletion_timestamp is None or count == 0
+            ],
+            lambda pods: (
+                len(pods) == count
+                and all(c.ready for p in pods for c in (p.status.container_statuses or []))
+            ),
+            f"{count} operator pods",
+            90,
+        )
+
+    scale(replicas)
+    try:
+        yield
+    finally:
+        scale(1)
+
+
+@pytest.fixture
+def outside_operator(
+    platform: Platform, tenant: Tenant, tmp_path: Path
+) -> Iterator[OperatorProcess]:
+    """The operator as a process of the test instead of the cluster's: it can be killed at a point.
+
+    Settings are those of the chart, but for where the credentials lie. It isn't started yet.
+    """
+    maps = tenant.core.read_namespaced_config_map(tenants.RELEASE, tenants.SYSTEM)
+    settings = yaml.safe_load(maps.data["settings.yaml"])
+    folder = tmp_path / "credentials"
+    folder.mkdir()
+    (folder / "AWS_ACCESS_KEY_ID").write_text(platform.store.credentials.access_key)
+    (folder / "AWS_SECRET_ACCESS_KEY").write_text(platform.store.credentials.secret_key)
+    settings["storage"]["default"]["credentialsDir"] = str(folder)
+    operator = OperatorProcess(platform.cluster.kubeconfig, settings, tmp_path)
+    with operator_scaled(tenant, 0):
+        yield operator
+        operator.stop()

@@ -1,0 +1,115 @@
+"""Ten lines of YAML to an adapter that answers, every part real."""
+
+import json
+import urllib.error
+import urllib.request
+from typing import Any
+
+import pytest
+
+from qwen3_api.job import layout
+from qwen3_api.job.report import Commit
+from support.finetunes import EVALS, Body, Tenant, condition, is_true
+from support.quickstart import (
+    EXAMPLE,
+    NAMESPACE,
+    QUICKSTART,
+    agent_status,
+    ask,
+    pod_ready,
+    service_url,
+)
+
+
+def test_status_names_the_digest_that_every_pod_serves(quickstart: Body, tenant: Tenant) -> None:
+    serving = quickstart["status"]["serving"]
+    pods = tenant.pool_pods()
+    assert len(pods) == serving["loadedReplicas"] == serving["desiredReplicas"] == 1
+    for pod in pods:
+        assert pod_ready(pod)
+        said = agent_status(pod)
+        assert said is not None
+        assert said.aliases[serving["modelName"]] == serving["modelId"]
+        loaded = {a.id: a.digest for a in said.adapters if a.state == "Loaded"}
+        assert loaded[serving["modelId"]] == serving["digest"]
+
+
+def test_conditions_are_those_of_kstatus(quickstart: Body) -> None:
+    assert quickstart["status"]["observedGeneration"] == quickstart["metadata"]["generation"]
+    for type_ in ("Ready", "Validated", "Admitted", "Trained", "ArtifactStored", "Served"):
+        assert is_true(quickstart, type_), type_
+    for type_ in ("Reconciling", "Stalled", "Degraded"):
+        assert condition(quickstart, type_) is None, type_
+
+
+def test_every_number_in_status_is_in_the_commit(quickstart: Body, bucket: Any) -> None:
+    status = quickstart["status"]
+    folder = layout.revision_prefix(
+        "qwen3", NAMESPACE, quickstart["metadata"]["uid"], status["currentRevision"]
+    )
+    body = bucket.get_object(Bucket="qwen3", Key=f"{folder}/{layout.COMMIT}")["Body"].read()
+    commit = Commit.model_validate_json(body)
+    assert commit.digest == status["serving"]["digest"]
+    assert status["training"]["progress"] == f"{commit.metrics.steps}/{commit.metrics.steps}"
+    assert status["training"]["loss"] == f"{commit.metrics.final_loss:.4f}"
+    assert commit.provenance.base_model == quickstart["spec"]["baseModel"]["name"]
+
+
+def test_only_the_openai_routes_answer_outside_the_pod(quickstart: Body, tenant: Tenant) -> None:
+    """From the node's own address, which is no loopback of the pod."""
+    url = service_url(tenant, quickstart).removesuffix("/v1")
+    for path in ("/v1/load_lora_adapter", "/v1/unload_lora_adapter", "/tokenize", "/invocations"):
+        request = urllib.request.Request(
+            url + path,
+            data=b'{"lora_name": "x", "lora_path": "/x"}',
+            headers={"Content-Type": "application/json", "X-Forwarded-For": "127.0.0.1"},
+        )
+        with pytest.raises(urllib.error.HTTPError) as refused:
+            urllib.request.urlopen(request, timeout=10)
+        assert refused.value.code == 404, path
+
+
+def test_the_adapter_beats_the_base_on_held_out_questions(quickstart: Body, tenant: Tenant) -> None:
+    """By a Qwen3Eval, whose numbers are checked against answers that this test gets itself."""
+    rows = [json.loads(line) for line in (EXAMPLE / "data" / "heldout.jsonl").open()]
+    heldout = "\n".join(json.dumps(row, ensure_ascii=False) for row in rows)
+    tenant.core.create_namespaced_config_map(
+        NAMESPACE, {"metadata": {"name": "heldout"}, "data": {"heldout.jsonl": heldout}}
+    )
+    data = {"type": "ConfigMap", "configMap": {"name": "heldout", "key": "heldout.jsonl"}}
+    suite = {"name": "heldout", "questions": {"data": data}, "generation": {"maxTokens": 48}}
+    tenant.create(
+        "heldout", {"target": {"fineTune": {"name": QUICKSTART}}, "suites": [suite]}, EVALS
+    )
+    body = tenant.wait_ready("heldout", 240, EVALS)
+    results = {r["metric"]: r for r in body["status"]["results"]}
+    exact, loss = results["ExactMatch"], results["AssistantLoss"]
+    assert exact["samples"] == loss["samples"] == len(rows)
+    assert float(exact["value"]) >= 0.8
+    assert float(exact["baseline"]) <= 0.2
+    assert float(loss["value"]) < float(loss["baseline"])
+    assert body["status"]["resolved"]["targetDigest"] == quickstart["status"]["serving"]["digest"]
+
+    url, serving = service_url(tenant, quickstart), quickstart["status"]["serving"]
+    mine = [ask(url, serving["modelName"], row["question"]) for row in rows[:10]]
+    assert {a.model_id for a in mine} == {serving["modelId"]}
+    right = sum(a.text == row["answer"].strip() for a, row in zip(mine, rows, strict=False))
+    assert right >= 7
+
+
+def test_the_report_of_the_evaluation_is_in_the_bucket(tenant: Tenant, bucket: Any) -> None:
+    body = tenant.wait_ready("heldout", 240, EVALS)
+    folder = layout.eval_prefix("qwen3", NAMESPACE, body["metadata"]["uid"])
+    report = json.loads(
+        bucket.get_object(Bucket="qwen3", Key=f"{folder}/{layout.REPORT}")["Body"].read()
+    )
+    samples = bucket.get_object(Bucket="qwen3", Key=f"{folder}/{layout.SAMPLES}")["Body"].read()
+    value = next(
+        r["value"]
+        for r in report["results"]
+        if (r["metric"], r["model"]) == ("ExactMatch", "target")
+    )
+    assert body["status"]["score"] == f"{value:.4f}"
+    mine = [json.loads(line) for line in samples.splitlines()]
+    target = [s for s in mine if s["model"] == "target" and s["exact_match"] is not None]
+    assert sum(s["exact_match"] for s in target) / len(target) == value

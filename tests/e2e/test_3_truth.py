@@ -1,0 +1,75 @@
+"""Ready says what is so at this moment."""
+
+import time
+
+from kubernetes.stream import stream
+
+from support.finetunes import Body, Tenant, is_true
+from support.quickstart import QUICKSTART, agent_status, ask, pod_ready, service_url
+from support.waiting import wait_for
+
+
+def vllm_restarts(tenant: Tenant) -> int:
+    """Restarts of the vLLM container of the one pool pod."""
+    statuses = tenant.pool_pods()[0].status.container_statuses
+    return next(s.restart_count for s in statuses if s.name == "vllm")
+
+
+def test_a_killed_vllm_makes_it_unready_and_the_adapter_comes_back_by_itself(
+    quickstart: Body, tenant: Tenant
+) -> None:
+    before = tenant.wait_ready(QUICKSTART)
+    pod = tenant.pool_pods()[0]
+    restarts = vllm_restarts(tenant)
+    # PID 1 of a container ignores signals it has no handler for from inside, but not its children.
+    script = """
+import os, signal
+for p in filter(str.isdigit, os.listdir("/proc")):
+    if p != str(os.getpid()) and b"EngineCore" in open(f"/proc/{p}/cmdline", "rb").read():
+        os.kill(int(p), signal.SIGKILL)
+"""
+    stream(
+        tenant.core.connect_get_namespaced_pod_exec, pod.metadata.name, tenant.namespace,
+        container="vllm", command=["python3", "-c", script],
+        stderr=True, stdout=True, stdin=False, tty=False,
+    )  # fmt: skip
+    killed = time.monotonic()
+    tenant.wait(QUICKSTART, lambda b: not is_true(b, "Ready"), "Ready turns False", 60)
+    told = time.monotonic() - killed
+    assert not pod_ready(tenant.pool_pods()[0])
+    body = tenant.wait_ready(QUICKSTART, 300)
+    assert vllm_restarts(tenant) == restarts + 1
+    assert tenant.pool_pods()[0].metadata.uid == pod.metadata.uid
+    assert body["status"]["serving"]["digest"] == before["status"]["serving"]["digest"]
+    answer = ask(service_url(tenant, body), body["status"]["serving"]["modelName"], "Hello")
+    assert answer.model_id == body["status"]["serving"]["modelId"]
+    print(f"Ready=False {told:.1f} s after the kill")
+
+
+def test_a_new_pod_is_never_ready_without_the_adapter(quickstart: Body, tenant: Tenant) -> None:
+    """Scale the pool to two: an edit of serving, so no Job either."""
+    serving = tenant.wait_ready(QUICKSTART)["status"]["serving"]
+    jobs = {j.metadata.uid for j in tenant.jobs(QUICKSTART)}
+    old = {p.metadata.uid for p in tenant.pool_pods()}
+    tenant.patch(QUICKSTART, {"serving": {"replicas": 2}})
+
+    def look() -> bool:
+        """Whether the new pod is ready; while it is, it must hold the adapter."""
+        new = [p for p in tenant.pool_pods() if p.metadata.uid not in old]
+        if not new or not pod_ready(new[0]):
+            return False
+        said = agent_status(new[0])
+        assert said is not None
+        assert said.aliases.get(serving["modelName"]) == serving["modelId"]
+        assert [a.digest for a in said.adapters if a.id == serving["modelId"]] == [
+            serving["digest"]
+        ]
+        return True
+
+    wait_for(look, bool, "the second pod is ready", 300, pause=0.2)
+    body = tenant.wait_ready(QUICKSTART, 60)
+    assert body["status"]["serving"]["loadedReplicas"] == 2
+    assert {j.metadata.uid for j in tenant.jobs(QUICKSTART)} == jobs
+    tenant.patch(QUICKSTART, {"serving": {"replicas": 1}})
+    wait_for(lambda: len(tenant.pool_pods()), lambda n: n == 1, "back to one pod", 90)
+    tenant.wait_ready(QUICKSTART, 60)
