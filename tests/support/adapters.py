@@ -6,10 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from safetensors.numpy import save_file
+
 from qwen3_api.job.base import FileDigest, S3Location
 from qwen3_api.job.report import adapter_digest, adapter_id
 from qwen3_api.serving.pool import PoolAdapter
-from safetensors.numpy import save_file
 
 HIDDEN, HEADS, KV_HEADS, HEAD_DIM, LAYERS = 64, 4, 2, 32, 2
 """Shape of the tiny base that `make_adapter` fits."""

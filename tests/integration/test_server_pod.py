@@ -1,0 +1,480 @@
+"""A pool pod of real parts: SeaweedFS, fetch-base, agent, vLLM on the CPU with the gateway inside.
+
+One vLLM serves all tests of this file but the last, which kills it. Each test has adapters of its
+own and writes the whole index, so they don't depend on each other.
+"""
+
+import asyncio
+import json
+import os
+import shutil
+import socket
+import subprocess
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+from qwen3_api.job.train import S3Model
+from qwen3_api.serving.pool import PoolAdapter
+from support.adapters import make_adapter
+from support.evaluator_servers import free_ports
+from support.pool_pod import BASE, Bucket, Pod, running_pod, until, until_ready
+
+pytestmark = [
+    pytest.mark.integration,
+    pytest.mark.skipif(
+        "QWEN3_VLLM_PYTHON" not in os.environ, reason="QWEN3_VLLM_PYTHON names no interpreter"
+    ),
+]
+
+START_SECONDS = 420
+"""vLLM imports for a minute on two idle cores and for several on busy ones."""
+
+
+@pytest.fixture(scope="module")
+def bucket(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bucket]:
+    folder = tmp_path_factory.mktemp("bucket")
+    found = Bucket.start(folder, _free_block())
+    try:
+        yield found
+    finally:
+        found.stop()
+
+
+def _free_block() -> int:
+    """Eight ports in a row, as the S3 server wants them."""
+    while True:
+        (first,) = free_ports(1)
+        try:
+            for port in range(first, first + 8):
+                with socket.socket() as probe:
+                    probe.bind(("127.0.0.1", port))
+        except OSError:
+            continue
+        return first
+
+
+@pytest.fixture(scope="module")
+def tiny_base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("tiny-base")
+    script = Path(__file__).parent.parent / "support" / "tiny_base.py"
+    subprocess.run([os.environ["QWEN3_VLLM_PYTHON"], str(script), str(folder)], check=True)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def pod(bucket: Bucket, tiny_base: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pod]:
+    asyncio.run(bucket.put_folder("models/tiny", tiny_base))
+    ports = free_ports(2)
+    with running_pod(tmp_path_factory.mktemp("pool"), bucket, (ports[0], ports[1])) as found:
+        found.prepare()
+        fetched = found.fetch_base()
+        assert fetched.returncode == 0, fetched.stderr
+        found.start_agent()
+        found.start_vllm()
+        asyncio.run(_until_healthy(found))
+        yield found
+
+
+async def _until_healthy(pod: Pod) -> None:
+    started = time.monotonic()
+
+    async def healthy() -> bool:
+        assert pod.vllm is not None
+        assert pod.vllm.poll() is None, pod.log("vllm")
+        url = f"http://{pod.outside}:{pod.vllm_port}/health"
+        try:
+            async with aiohttp.ClientSession() as http, http.get(url) as answer:
+                return answer.status == 200
+        except aiohttp.ClientConnectionError:
+            return False
+
+    await until(pod, START_SECONDS, "vLLM healthy", healthy)
+    print(f"vLLM healthy after {time.monotonic() - started:.1f} s")
+
+
+async def _adapter(
+    pod: Pod, tmp_path: Path, name: str, *, seed: int = 1, required: bool = True, **config: Any
+) -> PoolAdapter:
+    folder = tmp_path / f"{name}-{seed}"
+    make_adapter(folder, seed=seed, config=config)
+    return await pod.upload(folder, name=name, required=required)
+
+
+async def test_an_adapter_of_the_index_answers_under_its_alias(pod: Pod, tmp_path: Path) -> None:
+    adapter = await _adapter(pod, tmp_path, "one")
+    started = time.monotonic()
+    serial = await pod.write_index([adapter], {"one": adapter.id})
+    await until_ready(pod, serial)
+    print(f"index written to ready: {time.monotonic() - started:.2f} s")
+
+    status = await pod.status()
+    assert status.aliases == {"one": adapter.id}
+    assert [(a.id, a.state, a.digest) for a in status.adapters] == [
+        (adapter.id, "Loaded", adapter.digest)
+    ]
+    code, by_alias, answered = await pod.chat("one")
+    assert (code, answered, by_alias["model"]) == (200, adapter.id, adapter.id)
+    _, by_base, answered = await pod.chat(BASE)
+    assert answered == BASE
+    assert _text(by_alias) != _text(by_base), "the adapter changes what is said"
+    assert await _model_names(pod) == {BASE, adapter.id, "one"}
+
+
+def _text(body: dict[str, Any]) -> str:
+    return str(body["choices"][0]["message"]["content"])
+
+
+async def _model_names(pod: Pod) -> set[str]:
+    url = f"http://{pod.outside}:{pod.vllm_port}/v1/models"
+    async with aiohttp.ClientSession() as http, http.get(url) as answer:
+        return {card["id"] for card in (await answer.json())["data"]}
+
+
+async def test_an_alias_flips_under_load_without_a_lost_request(pod: Pod, tmp_path: Path) -> None:
+    old = await _adapter(pod, tmp_path, "flip", seed=1)
+    new = await _adapter(pod, tmp_path, "flip", seed=2, required=False)
+    await until_ready(pod, await pod.write_index([old], {"flip": old.id}))
+    async with _steady_requests(pod, "flip") as seen:
+        await until_ready(pod, await pod.write_index([old, new], {"flip": old.id}))
+        await until(pod, 30, "the candidate is loaded", lambda: _is_loaded(pod, new))
+        required = new.model_copy(update={"required": True})
+        await until_ready(pod, await pod.write_index([old, required], {"flip": new.id}))
+        flipped_at = len(seen)
+        await _until_more(pod, seen, 10)
+        # The old one leaves, while requests that began with it may still run.
+        await until_ready(pod, await pod.write_index([required], {"flip": new.id}))
+        await until(pod, 30, "the old one is unloaded", lambda: _is_gone(pod, old))
+        await _until_more(pod, seen, 10)
+    print(f"{len(seen)} requests: {Counter(seen)}")
+    assert set(seen) == {(200, old.id), (200, new.id)}
+    # Requests in flight at the flip still end with the old id.
+    assert set(seen[flipped_at + 4 :]) == {(200, new.id)}
+
+
+@asynccontextmanager
+async def _steady_requests(pod: Pod, model: str) -> AsyncIterator[list[tuple[int, str]]]:
+    """Four clients that ask without a pause; yields (status, id that answered) as they come."""
+    seen: list[tuple[int, str]] = []
+    stop = asyncio.Event()
+
+    async def ask() -> None:
+        while not stop.is_set():
+            code, body, answered = await pod.chat(model)
+            assert code != 200 or body["model"] == answered
+            seen.append((code, answered))
+
+    async with asyncio.TaskGroup() as clients:
+        for _ in range(4):
+            clients.create_task(ask())
+        yield seen
+        stop.set()
+
+
+async def _until_more(pod: Pod, seen: list[tuple[int, str]], count: int) -> None:
+    goal = len(seen) + count
+
+    async def more() -> bool:
+        return len(seen) >= goal
+
+    await until(pod, 60, f"{count} more requests", more)
+
+
+async def _is_loaded(pod: Pod, adapter: PoolAdapter) -> bool:
+    states = {a.id: a.state for a in (await pod.status()).adapters}
+    return states.get(adapter.id) == "Loaded"
+
+
+async def _is_gone(pod: Pod, adapter: PoolAdapter) -> bool:
+    folder = pod.folder / "adapters" / adapter.digest
+    return adapter.id not in await _model_names(pod) and not folder.exists()
+
+
+async def test_a_bad_adapter_fails_alone(pod: Pod, tmp_path: Path) -> None:
+    good = await _adapter(pod, tmp_path, "good", seed=3)
+    candidates: dict[str, Any] = {"seed": 4, "required": False}
+    flipped = await _adapter(pod, tmp_path, "flipped", **candidates)
+    missing = await _adapter(pod, tmp_path, "missing", **candidates)
+    pickled = await _adapter(pod, tmp_path, "pickled", **candidates)
+    foreign = await _adapter(
+        pod, tmp_path, "foreign", **candidates, base_model_name_or_path="unsloth/other-bnb-4bit"
+    )
+    code = await _adapter(pod, tmp_path, "code", **candidates, auto_map={"AutoModel": "x.Y"})
+    denied = (await _adapter(pod, tmp_path, "denied", **candidates)).model_copy(
+        update={"location": pod.bucket.location("qwen3/team-b/stolen/adapter")}
+    )
+    # Passes every check of ours; vLLM cannot fit it onto this base.
+    unfit = await _unfit_adapter(pod, tmp_path)
+
+    weights = f"{flipped.location.prefix}/adapter_model.safetensors"
+    content = (tmp_path / "flipped-4" / "adapter_model.safetensors").read_bytes()
+    await pod.bucket.put(weights, content[:-1] + bytes([content[-1] ^ 1]))
+    await pod.bucket.delete(f"{missing.location.prefix}/adapter_model.safetensors")
+    await pod.bucket.put(f"{pickled.location.prefix}/adapter_model.bin", b"\x80\x04K\x01.")
+
+    everything = [flipped, missing, pickled, foreign, code, denied, unfit, good]
+    await pod.write_index(everything, {"good": good.id})
+    expected = {
+        flipped.id: "ArtifactCorrupt",
+        missing.id: "ArtifactCorrupt",
+        pickled.id: "ArtifactRefused",
+        foreign.id: "ArtifactRefused",
+        code.id: "ArtifactRefused",
+        denied.id: "StorageDenied",
+        unfit.id: "LoadFailed",
+        good.id: "",
+    }
+
+    async def all_judged() -> bool:
+        adapters = (await pod.status()).adapters
+        return {a.id: a.reason for a in adapters if a.state in ("Failed", "Loaded")} == expected
+
+    await until(pod, 60, "each adapter has its own verdict", all_judged)
+    assert all(a.message for a in (await pod.status()).adapters if a.state == "Failed")
+    assert (await pod.ready())[0] == 200
+    assert (await pod.chat("good"))[::2] == (200, good.id)
+    assert (await pod.chat(flipped.id))[0] == 503
+    on_disk = {p.name for p in (pod.folder / "adapters").iterdir() if not p.name.startswith(".")}
+    assert on_disk == {good.digest, unfit.digest}
+
+    await pod.bucket.put(weights, content)
+    await pod.write_index(everything, {"good": good.id})
+    await until(pod, 30, "the repaired one is loaded", lambda: _is_loaded(pod, flipped))
+
+
+async def _unfit_adapter(pod: Pod, tmp_path: Path) -> PoolAdapter:
+    """An adapter whose matrices have another width than the base."""
+    import numpy as np  # noqa: PLC0415
+    from safetensors.numpy import load_file, save_file  # noqa: PLC0415
+
+    folder = tmp_path / "unfit"
+    make_adapter(folder, seed=5)
+    path = folder / "adapter_model.safetensors"
+    tensors = {
+        name: np.ones((8, 96), np.float32) if ".lora_A." in name else tensor
+        for name, tensor in load_file(path).items()
+    }
+    save_file(tensors, path)
+    return await pod.upload(folder, name="unfit", required=False)
+
+
+async def test_a_required_adapter_that_is_bad_keeps_the_pod_unready(
+    pod: Pod, tmp_path: Path
+) -> None:
+    bad = await _adapter(pod, tmp_path, "needed", seed=6, use_dora=True)
+    serial = await pod.write_index([bad], {"needed": bad.id})
+
+    async def seen_and_unready() -> bool:
+        status = await pod.status()
+        return status.serial == serial and status.adapters[0].state == "Failed"
+
+    await until(pod, 30, "the bad one is refused", seen_and_unready)
+    code, body = await pod.ready()
+    assert code == 503
+    assert bad.id in " ".join(body["reasons"])
+    assert (await pod.chat("needed"))[0] == 503
+
+
+@pytest.mark.parametrize("where", ["outside", "loopback"])
+@pytest.mark.parametrize(
+    "target",
+    [
+        "/v1/load_lora_adapter",
+        "/v1/unload_lora_adapter",
+        "//v1/load_lora_adapter",
+        "/v1/load_lora_adapter/",
+        "/v1/load%5Flora_adapter",
+        "/v1/chat/../load_lora_adapter",
+        "/v1/chat/completions/%2e%2e/%2e%2e/load_lora_adapter",
+        "/V1/LOAD_LORA_ADAPTER",
+        "http://x/v1/load_lora_adapter",
+        "/v1/load_lora_adapter?x=/v1/chat/completions",
+        "/adapters",
+        "/invocations",
+        "/tokenize",
+    ],
+)
+def test_closed_routes_are_closed_over_the_wire(pod: Pod, where: str, target: str) -> None:
+    """Raw bytes, since HTTP clients tidy paths up."""
+    host = pod.outside if where == "outside" else "127.0.0.1"
+    name, path = "intruder", str(pod.folder / "adapters")
+    order = {"lora_name": name, "lora_path": path, "model": name, "name": name, "src": path}
+    body = json.dumps(order).encode()
+    head = f"POST {target} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+    head += "X-Forwarded-For: 127.0.0.1\r\nX-Qwen3-Agent-Token: guess\r\nConnection: close\r\n"
+    head += f"Content-Length: {len(body)}\r\n\r\n"
+    with socket.create_connection((host, pod.vllm_port), timeout=30) as connection:
+        connection.sendall(head.encode() + body)
+        answer = b"".join(iter(lambda: connection.recv(65536), b""))
+    assert answer.split(b" ")[1] in (b"404", b"400"), answer[:500]
+    assert b"unknown_url" in answer or b"Invalid HTTP" in answer, answer[:500]
+
+
+async def test_a_stream_is_not_held_back(pod: Pod, tmp_path: Path) -> None:
+    adapter = await _adapter(pod, tmp_path, "stream", seed=7)
+    await until_ready(pod, await pod.write_index([adapter], {"stream": adapter.id}))
+    url = f"http://{pod.outside}:{pod.vllm_port}/v1/completions"
+    order = {"model": "stream", "prompt": "hello", "max_tokens": 200, "stream": True}
+    order |= {"ignore_eos": True}
+    times: list[float] = []
+    async with aiohttp.ClientSession() as http, http.post(url, json=order) as answer:
+        assert answer.headers["x-qwen3-model-id"] == adapter.id
+        async for line in answer.content:
+            if line.startswith(b"data: {"):
+                times.append(time.monotonic())
+    assert len(times) >= 50
+    assert times[len(times) // 2] - times[0] > 0.1 * (times[-1] - times[0])
+
+
+async def test_the_bucket_may_be_away(pod: Pod, tmp_path: Path) -> None:
+    adapter = await _adapter(pod, tmp_path, "away", seed=8)
+    await until_ready(pod, await pod.write_index([adapter], {"away": adapter.id}))
+    pod.bucket.stop()
+    try:
+
+        async def noticed() -> bool:
+            return "Unavailable" in pod.log("agent") or "s3://" in (await pod.status()).message
+
+        await until(pod, 60, "the agent notices", noticed)
+        assert (await pod.ready())[0] == 200
+        assert (await pod.chat("away"))[::2] == (200, adapter.id)
+
+        pod.kill("agent")
+        pod.start_agent()
+        await until_ready(pod, pod.serial)
+        assert (await pod.chat("away"))[::2] == (200, adapter.id)
+    finally:
+        pod.bucket.resume()
+    later = await _adapter(pod, tmp_path, "away", seed=9)
+    await until_ready(pod, await pod.write_index([later], {"away": later.id}))
+    assert (await pod.chat("away"))[::2] == (200, later.id)
+
+
+async def test_a_useless_index_changes_nothing(pod: Pod, tmp_path: Path) -> None:
+    adapter = await _adapter(pod, tmp_path, "steady", seed=10)
+    serial = await pod.write_index([adapter], {"steady": adapter.id})
+    await until_ready(pod, serial)
+    await pod.bucket.put(pod.index_key, b'{"contract": 7}')
+
+    async def told() -> bool:
+        return "cannot be parsed" in (await pod.status()).message
+
+    await until(pod, 30, "status tells", told)
+    assert (await pod.ready())[0] == 200
+    assert (await pod.status()).serial == serial
+
+
+async def test_a_damaged_file_on_disk_is_fetched_again(pod: Pod, tmp_path: Path) -> None:
+    adapter = await _adapter(pod, tmp_path, "disk", seed=11)
+    await until_ready(pod, await pod.write_index([adapter], {"disk": adapter.id}))
+    pod.kill("agent")
+    path = pod.folder / "adapters" / adapter.digest / "adapter_model.safetensors"
+    good = path.read_bytes()
+    path.unlink()
+    path.write_bytes(good[:-1] + bytes([good[-1] ^ 1]))
+    pod.start_agent()
+    await until_ready(pod, pod.serial)
+    assert path.read_bytes() == good
+
+
+async def test_metrics_of_both(pod: Pod) -> None:
+    async with aiohttp.ClientSession() as http:
+        async with http.get(f"http://{pod.outside}:{pod.agent_port}/metrics") as answer:
+            assert "qwen3_agent_loads_total" in await answer.text()
+        async with http.get(f"http://{pod.outside}:{pod.vllm_port}/metrics") as answer:
+            assert "vllm:num_requests_running" in await answer.text()
+        async with http.get(f"http://{pod.outside}:{pod.agent_port}/healthz") as answer:
+            assert answer.status == 200
+
+
+def test_fetch_base_takes_what_is_there(pod: Pod) -> None:
+    again = pod.fetch_base()
+    assert again.returncode == 0
+    assert "already here" in again.stderr
+
+
+@pytest.mark.parametrize(
+    ("change", "reason", "code"),
+    [
+        ("empty", "BaseModelNotFound", 42),
+        ("pickle-only", "BaseModelNotFound", 42),
+        ("auto-map", "ArtifactRefused", 42),
+        ("other-model", "ArtifactRefused", 42),
+        ("torn", "ArtifactCorrupt", 42),
+        ("denied", "StorageDenied", 42),
+        ("no-bucket", "BucketNotFound", 42),
+        ("away", "StorageUnavailable", 46),
+    ],
+)
+def test_fetch_base_says_why_not(
+    bucket: Bucket, tiny_base: Path, tmp_path: Path, change: str, reason: str, code: int
+) -> None:
+    folder = tmp_path / "model"
+    shutil.copytree(tiny_base, folder)
+    key = f"models/{change}"
+    where = bucket.location(key)
+    if change == "empty":
+        shutil.rmtree(folder)
+        folder.mkdir()
+    elif change == "pickle-only":
+        (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
+    elif change in ("auto-map", "other-model"):
+        config = json.loads((folder / "config.json").read_text())
+        config |= {"auto_map": {"AutoModel": "x.Y"}} if change == "auto-map" else {}
+        config |= {"model_type": "llama"} if change == "other-model" else {}
+        (folder / "config.json").write_text(json.dumps(config))
+    elif change == "torn":
+        weights = folder / "model.safetensors"
+        weights.write_bytes(weights.read_bytes()[:1000])
+    elif change == "denied":
+        where = bucket.location("qwen3/team-b/model")
+    elif change == "no-bucket":
+        where = where.model_copy(update={"bucket": "nowhere"})
+    else:
+        where = where.model_copy(update={"endpoint": "http://127.0.0.1:1"})
+    asyncio.run(bucket.put_folder(key, folder))
+
+    pod = Pod(tmp_path / "pod", bucket, 1, 2)
+    pod.prepare(source=S3Model(location=where))
+    # A tenant is denied other buckets, there or not.
+    admin = bucket.server.credentials
+    keys = {"AWS_ACCESS_KEY_ID": admin.access_key, "AWS_SECRET_ACCESS_KEY": admin.secret_key}
+    ended = pod.fetch_base(**(keys if change == "no-bucket" else {}))
+    assert ended.returncode == code, ended.stderr
+    assert json.loads((pod.folder / "termination-log").read_bytes())["reason"] == reason
+    assert not (pod.folder / "models" / "base").exists()
+
+
+async def test_after_kill_9_of_vllm_the_adapters_come_back_by_themselves(
+    pod: Pod, tmp_path: Path
+) -> None:
+    adapter = await _adapter(pod, tmp_path, "phoenix", seed=12)
+    await until_ready(pod, await pod.write_index([adapter], {"phoenix": adapter.id}))
+    pod.kill("vllm")
+    code, body = await pod.ready()
+    assert code == 503
+    assert "vLLM" in body["reasons"][0]
+
+    pod.start_vllm()
+    codes: set[int] = set()
+
+    async def watch() -> bool:
+        """Before it is ready again, no look may find it ready without the adapter."""
+        ready = (await pod.ready())[0] == 200
+        try:
+            code, _, answered = await pod.chat("phoenix")
+        except aiohttp.ClientConnectionError:
+            return False
+        codes.add(code)
+        assert code != 200 or answered == adapter.id
+        assert not ready or code == 200
+        return ready
+
+    await until(pod, START_SECONDS, "ready again", watch)
+    assert codes <= {200, 503}, "a client is asked to retry, never told that its model is gone"
+    assert (await pod.status()).adapters[0].state == "Loaded"
