@@ -29,9 +29,9 @@ def test_status_names_the_digest_that_every_pod_serves(quickstart: Body, tenant:
         assert pod_ready(pod)
         said = agent_status(pod)
         assert said is not None
-        assert said.aliases[serving["modelName"]] == serving["modelId"]
+        assert said.aliases[serving["modelName"]] == serving["modelID"]
         loaded = {a.id: a.digest for a in said.adapters if a.state == "Loaded"}
-        assert loaded[serving["modelId"]] == serving["digest"]
+        assert loaded[serving["modelID"]] == serving["digest"]
 
 
 def test_conditions_are_those_of_kstatus(quickstart: Body) -> None:
@@ -92,7 +92,7 @@ def test_the_adapter_beats_the_base_on_held_out_questions(quickstart: Body, tena
 
     url, serving = service_url(tenant, quickstart), quickstart["status"]["serving"]
     mine = [ask(url, serving["modelName"], row["question"]) for row in rows[:10]]
-    assert {a.model_id for a in mine} == {serving["modelId"]}
+    assert {a.model_id for a in mine} == {serving["modelID"]}
     right = sum(a.text == row["answer"].strip() for a, row in zip(mine, rows, strict=False))
     assert right >= 7
 

@@ -27,11 +27,11 @@ def test_an_edit_of_the_learning_rate_flips_without_a_lost_request(
         assert while_training["status"]["serving"]["revision"] == before["revision"]
         after = tenant.wait_ready(QUICKSTART, 300)["status"]["serving"]
         tenant.wait(
-            QUICKSTART, lambda _: after["modelId"] in stream.ids, "the stream saw the new one", 60
+            QUICKSTART, lambda _: after["modelID"] in stream.ids, "the stream saw the new one", 60
         )
     assert after["revision"] != before["revision"]
     assert stream.failures == []
-    assert stream.ids == [before["modelId"], after["modelId"]]
+    assert stream.ids == [before["modelID"], after["modelID"]]
     assert len(stream.answers) > 20
     assert len(tenant.jobs(QUICKSTART)) == 2
 

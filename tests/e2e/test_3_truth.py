@@ -42,7 +42,7 @@ for p in filter(str.isdigit, os.listdir("/proc")):
     assert tenant.pool_pods()[0].metadata.uid == pod.metadata.uid
     assert body["status"]["serving"]["digest"] == before["status"]["serving"]["digest"]
     answer = ask(service_url(tenant, body), body["status"]["serving"]["modelName"], "Hello")
-    assert answer.model_id == body["status"]["serving"]["modelId"]
+    assert answer.model_id == body["status"]["serving"]["modelID"]
     print(f"Ready=False {told:.1f} s after the kill")
 
 
@@ -60,8 +60,8 @@ def test_a_new_pod_is_never_ready_without_the_adapter(quickstart: Body, tenant: 
             return False
         said = agent_status(new[0])
         assert said is not None
-        assert said.aliases.get(serving["modelName"]) == serving["modelId"]
-        assert [a.digest for a in said.adapters if a.id == serving["modelId"]] == [
+        assert said.aliases.get(serving["modelName"]) == serving["modelID"]
+        assert [a.digest for a in said.adapters if a.id == serving["modelID"]] == [
             serving["digest"]
         ]
         return True

@@ -114,7 +114,7 @@ def test_a_bad_adapter_is_never_served(
     assert said is not None
     assert digest not in {a.digest for a in said.adapters if a.state == "Loaded"}
     answer = ask(service_url(tenant, body), incumbent["modelName"], "Hello")
-    assert answer.model_id == incumbent["modelId"]
+    assert answer.model_id == incumbent["modelID"]
 
 
 def write_result(

@@ -62,7 +62,7 @@ def test_a_crash_at_every_point_converges_to_one_job_and_one_commit(
     assert operator.wait_dead() == KILLED
     served = tenant.get(QUICKSTART)
     answer = ask(service_url(tenant, served), served["status"]["serving"]["modelName"], "Hello")
-    assert answer.model_id == served["status"]["serving"]["modelId"]
+    assert answer.model_id == served["status"]["serving"]["modelID"]
 
     operator.start()
     body = tenant.wait_ready(name, 120)
@@ -71,7 +71,7 @@ def test_a_crash_at_every_point_converges_to_one_job_and_one_commit(
     assert len(commits(bucket, body)) == 1
     serving = body["status"]["serving"]
     answer = ask(service_url(tenant, body), serving["modelName"], "Hello")
-    assert answer.model_id == serving["modelId"]
+    assert answer.model_id == serving["modelID"]
 
 
 def test_an_absent_operator_loses_nothing(

@@ -143,7 +143,7 @@ def ask_all(cluster: Cluster, body: dict[str, Any]) -> str:
     service = serving["endpoint"].split("//")[1].split(".")[0]
     rows = [json.loads(line) for line in (EXAMPLE / "data" / "heldout.jsonl").open()]
     lines = [
-        f"\nmodel {serving['modelName']} = {serving['modelId']}, digest {serving['digest'][:12]}"
+        f"\nmodel {serving['modelName']} = {serving['modelID']}, digest {serving['digest'][:12]}"
     ]
     with pool_address(cluster, service) as address:
         wait_until(lambda: answers(address), "the pool answers", 60)

@@ -5,7 +5,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from pydantic import ValidationError
@@ -19,7 +19,19 @@ Object = Mapping[str, Any]
 
 def parse_time(text: str) -> datetime:
     """RFC 3339 to an aware datetime."""
-    return datetime.fromisoformat(text.replace("Z", "+00:00"))
+    parsed = datetime.fromisoformat(text.replace("Z", "+00:00"))
+    return (parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)).astimezone(UTC)
+
+
+def wire_time(text: str | None) -> str | None:
+    """A time that a pod wrote, as status takes it; None if it is no time at all.
+
+    The API server refuses a whole status over one bad date-time, and pods are tenants'.
+    """
+    try:
+        return parse_time(text).strftime("%Y-%m-%dT%H:%M:%SZ") if text else None
+    except ValueError:
+        return None
 
 
 @dataclass(frozen=True)
@@ -71,8 +83,10 @@ class Evaluation:
 
 def _explain(error: ValidationError) -> str:
     first = error.errors()[0]
-    where = ".".join(str(p) for p in first["loc"])
-    return f"spec.{where}: {first['msg']}" if where else f"spec: {first['msg']}"
+    where = "spec" + "".join(f"[{p}]" if isinstance(p, int) else f".{p}" for p in first["loc"])
+    message = first["msg"].removeprefix("Value error, ")
+    # A rule's message begins with the field below the object that it is on.
+    return f"{where}{message}" if message.startswith(".") else f"{where}: {message}"
 
 
 def parse_finetune(body: Object) -> FineTune:

@@ -1,7 +1,7 @@
 """`Qwen3Eval`: questions put to served models, scored; immutable once applied, like a Job."""
 
 from enum import StrEnum
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
@@ -43,6 +43,8 @@ class FineTuneTarget(KubeModel):
 class EvalTarget(KubeModel):
     """What is asked: a fine-tune that serves."""
 
+    type: Literal["FineTune"] = "FineTune"
+    """type of the target: FineTune."""
     fine_tune: FineTuneTarget
     """fineTune of this namespace whose adapter is asked."""
 

@@ -31,7 +31,14 @@ from qwen3_api.v1alpha1.meta import ConditionStatus
 
 from qwen3_operator.desired.eval_job import build_eval_objects, resolve_eval_job
 from qwen3_operator.desired.names import StorageTarget, eval_job_name, resolve_storage
-from qwen3_operator.observed import Evaluation, FineTune, JobView, PodView, Problem
+from qwen3_operator.observed import (
+    Evaluation,
+    FineTune,
+    JobView,
+    PodView,
+    Problem,
+    wire_time,
+)
 from qwen3_operator.plan.conditions import Conditions, find
 from qwen3_operator.plan.diagnosis import build_failure, diagnose_failed_job, diagnose_waiting
 from qwen3_operator.plan.plan import EvalPlan, Event, Manifest
@@ -315,7 +322,7 @@ def _build_results(ev: Evaluation, spec: EvalSpec, report: EvalReport) -> dict[s
         "delta": first.delta if first else None,
         "samples": first.samples if first else 0,
         "progress": EvalProgress(completed=total, total=total),
-        "completion_time": report.finished,
+        "completion_time": wire_time(report.finished),
     }
 
 

@@ -18,7 +18,7 @@ from qwen3_api.v1alpha1.finetune import (
 
 from qwen3_operator.desired.names import ANNOTATION_PARKED, StorageTarget, job_name
 from qwen3_operator.desired.train_job import build_train_objects
-from qwen3_operator.observed import FineTune, JobView, Observed, Problem
+from qwen3_operator.observed import FineTune, JobView, Observed, Problem, wire_time
 from qwen3_operator.plan.diagnosis import diagnose_failed_job, diagnose_waiting
 from qwen3_operator.plan.plan import Deletion, Event, Manifest
 from qwen3_operator.settings import Settings
@@ -247,14 +247,15 @@ def build_training_status(
             "tokens_per_second": _decimal(progress.tokens_per_second, 0),
             "eta_seconds": progress.eta_seconds,
             "eta": None if progress.eta_seconds is None else format_duration(progress.eta_seconds),
-            "last_heartbeat_time": progress.updated,
+            "last_heartbeat_time": wire_time(progress.updated),
             "resumed_from_step": progress.resumed_from_step,
         }
-        if progress.checkpoint is not None:
+        saved = progress.checkpoint
+        if saved is not None and (when := wire_time(saved.time)):
             update["last_checkpoint"] = CheckpointStatus(
-                step=progress.checkpoint.step,
-                uri=progress.checkpoint.prefix,
-                time=progress.checkpoint.time,
+                step=saved.step,
+                uri=saved.prefix,
+                time=when,
             )
     if commit is not None:
         steps = commit.metrics.steps
@@ -266,7 +267,7 @@ def build_training_status(
             "eval_loss": _decimal(commit.metrics.eval_loss, 4),
             "epoch": _decimal(commit.metrics.epochs, 2),
             "resumed_from_step": commit.provenance.resumed_from_step,
-            "completion_time": commit.committed,
+            "completion_time": wire_time(commit.committed),
             "eta_seconds": None,
             "eta": None,
         }
