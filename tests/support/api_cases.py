@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pydantic import ValidationError
+
 from qwen3_api.kinds import EVAL, FINE_TUNE, ResourceKind
 from qwen3_api.v1alpha1.meta import API_VERSION, NAME_RULES
 
@@ -105,7 +106,7 @@ EVAL_MINIMAL: Spec = {
 }
 
 EVAL_FULL: Spec = {
-    "target": {"fineTune": {"name": "support-bot", "revision": "0a1b2c3d"}},
+    "target": {"type": "FineTune", "fineTune": {"name": "support-bot", "revision": "0a1b2c3d"}},
     "baselines": [
         {"name": "base", "type": "BaseModel"},
         {
