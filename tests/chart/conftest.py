@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 from chart.rendering import ROOT, VALUES, Helm, Manifest, find_helm, render_case
+
 from support.control_plane import ControlPlane, running_control_plane
 
 

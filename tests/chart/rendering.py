@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import yaml
+
 from qwen3_local.layout import current_home
 
 ROOT = Path(__file__).parents[2]

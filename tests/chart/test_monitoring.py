@@ -6,6 +6,7 @@ import promql_parser
 import pytest
 from chart.rendering import Manifest, of_kind, only, render_case
 from prometheus_client import REGISTRY
+
 from qwen3_operator import metrics
 from qwen3_operator.runtime.reconciler import Verdict
 

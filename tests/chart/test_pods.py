@@ -2,6 +2,7 @@
 
 import pytest
 from chart.rendering import Manifest, of_kind, only, render_case
+
 from qwen3_api.serving.pool import AGENT_PORT
 from qwen3_operator.runtime.app import GRACE_SECONDS
 

@@ -2,6 +2,7 @@
 
 import pytest
 from chart.rendering import Manifest, of_kind, only, render_case
+
 from qwen3_operator.cluster.kinds import CACHED_KINDS, CUSTOM_KINDS, Kind
 
 READ = {"get", "list", "watch"}

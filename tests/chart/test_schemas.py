@@ -8,6 +8,7 @@ import pytest
 import yaml
 from chart.rendering import VALUES, render_case
 from chart.schemas import write_schemas
+
 from qwen3_local.binaries import KUBECONFORM, ensure_program
 from qwen3_local.layout import current_home
 from support.control_plane import ControlPlane

@@ -7,6 +7,7 @@ import pytest
 import yaml
 from chart.rendering import CHART, NAMESPACE, Helm, Manifest, only, render_case
 from pydantic import BaseModel
+
 from qwen3_operator.settings import Settings, load_settings
 
 EVERYTHING = CHART / "ci" / "everything-values.yaml"
