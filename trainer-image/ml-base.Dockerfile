@@ -21,11 +21,13 @@ ENV PATH=/opt/venv/bin:$PATH \
     PYTHONDONTWRITEBYTECODE=1 \
     HOME=/tmp \
     VIRTUAL_ENV=/opt/venv
+# The lock is complete (--no-deps); uv's cache is in the layer's own file system, so that uv links
+# the files instead of copying gigabytes.
 RUN --mount=type=bind,from=uv,source=/uv,target=/bin/uv \
-    --mount=type=cache,id=uv,target=/root/.cache/uv \
     --mount=type=secret,id=ca,target=/etc/ssl/certs/ca-certificates.crt \
     --mount=type=bind,source=trainer-image/ml-base.txt,target=/requirements.txt \
-    export UV_CACHE_DIR=/root/.cache/uv UV_LINK_MODE=copy UV_PYTHON_DOWNLOADS=never UV_SYSTEM_CERTS=1 \
+    export UV_CACHE_DIR=/opt/uv-cache UV_PYTHON_DOWNLOADS=never UV_SYSTEM_CERTS=1 \
  && uv venv --python python3 /opt/venv \
- && uv pip install --compile-bytecode --require-hashes -r /requirements.txt
+ && uv pip install --compile-bytecode --require-hashes --no-deps -r /requirements.txt \
+ && rm -rf /opt/uv-cache
 USER 65532:65532

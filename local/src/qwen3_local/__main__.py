@@ -4,7 +4,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from qwen3_local import cluster, s3
+from qwen3_local import cluster, images, s3
 from qwen3_local.layout import current_home
 from qwen3_local.node import BRIDGE_ADDRESS
 from qwen3_local.timings import step
@@ -23,6 +23,8 @@ def main() -> int:
     storage.add_argument("--address", default=BRIDGE_ADDRESS)
     storage.add_argument("--port", type=int, default=s3.PORT)
     storage.add_argument("--folder", type=Path)
+    pictures = commands.add_parser("images", help="build images into the cluster")
+    pictures.add_argument("names", nargs="*", default=list(images.DEPLOYED))
     arguments = parser.parse_args()
     home = current_home()
     if arguments.command == "kube":
@@ -37,6 +39,9 @@ def main() -> int:
             home, address=arguments.address, port=arguments.port, folder=arguments.folder
         )
         print(server.endpoint)
+    elif arguments.command == "images":
+        for image in images.build(arguments.names, home).values():
+            print(image.ref)
     return 0
 
 
