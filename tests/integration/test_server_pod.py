@@ -19,11 +19,11 @@ from typing import Any
 
 import aiohttp
 import pytest
+
 from qwen3_api.job.train import S3Model
 from qwen3_api.serving.pool import PoolAdapter
 from support.adapters import make_adapter
-from support.evaluator_servers import free_ports
-from support.pool_pod import BASE, Bucket, Pod, running_pod, until, until_ready
+from support.pool_pod import BASE, Bucket, Pod, free_ports, running_pod, until, until_ready
 
 pytestmark = [
     pytest.mark.integration,
@@ -39,24 +39,11 @@ START_SECONDS = 420
 @pytest.fixture(scope="module")
 def bucket(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bucket]:
     folder = tmp_path_factory.mktemp("bucket")
-    found = Bucket.start(folder, _free_block())
+    found = Bucket.start(folder, free_ports(8))
     try:
         yield found
     finally:
         found.stop()
-
-
-def _free_block() -> int:
-    """Eight ports in a row, as the S3 server wants them."""
-    while True:
-        (first,) = free_ports(1)
-        try:
-            for port in range(first, first + 8):
-                with socket.socket() as probe:
-                    probe.bind(("127.0.0.1", port))
-        except OSError:
-            continue
-        return first
 
 
 @pytest.fixture(scope="module")
@@ -70,8 +57,8 @@ def tiny_base(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def pod(bucket: Bucket, tiny_base: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pod]:
     asyncio.run(bucket.put_folder("models/tiny", tiny_base))
-    ports = free_ports(2)
-    with running_pod(tmp_path_factory.mktemp("pool"), bucket, (ports[0], ports[1])) as found:
+    port = free_ports(2)
+    with running_pod(tmp_path_factory.mktemp("pool"), bucket, (port, port + 1)) as found:
         found.prepare()
         fetched = found.fetch_base()
         assert fetched.returncode == 0, fetched.stderr

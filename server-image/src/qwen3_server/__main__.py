@@ -14,6 +14,7 @@ from pathlib import Path
 import aiohttp
 from aiohttp import web
 from pydantic import ValidationError
+
 from qwen3_api.job.base import Failure
 from qwen3_api.job.exit_codes import ExitCode
 from qwen3_api.job.layout import TERMINATION_LOG
@@ -28,7 +29,6 @@ from qwen3_api.serving.config import (
 )
 from qwen3_api.serving.pool import AGENT_PORT, VLLM_PORT
 from qwen3_api.v1alpha1.conditions import Reason
-
 from qwen3_server.adapter_cache import AdapterCache
 from qwen3_server.agent import Agent
 from qwen3_server.base_model import fetch_base

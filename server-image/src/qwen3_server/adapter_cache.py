@@ -11,7 +11,6 @@ from pathlib import Path
 
 from qwen3_api.serving.pool import PoolAdapter
 from qwen3_api.v1alpha1.conditions import Reason
-
 from qwen3_server.errors import AdapterError, load_failed
 from qwen3_server.store import Store
 from qwen3_server.verify import check_content, check_declared, check_listing

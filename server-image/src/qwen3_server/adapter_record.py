@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 
 from qwen3_api.serving.pool import AdapterState, AgentAdapter, PoolAdapter
-
 from qwen3_server.errors import PodError
 
 _FIRST_RETRY_SECONDS = 2.0

@@ -17,9 +17,9 @@ import time
 from pathlib import Path
 
 from pydantic import ValidationError
+
 from qwen3_api.serving.config import ServerConfig
 from qwen3_api.serving.pool import AgentStatus, PoolAdapter, PoolIndex
-
 from qwen3_server.adapter_cache import AdapterCache
 from qwen3_server.adapter_record import AdapterRecord
 from qwen3_server.engine import Engine, Listing

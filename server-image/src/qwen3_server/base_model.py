@@ -10,11 +10,11 @@ import json
 import shutil
 from pathlib import Path
 
+from safetensors import SafetensorError, safe_open
+
 from qwen3_api.job.base import Document, FileDigest, S3Location
 from qwen3_api.job.train import HuggingFaceModel, ModelSource, S3Model
 from qwen3_api.v1alpha1.conditions import Reason
-from safetensors import SafetensorError, safe_open
-
 from qwen3_server.errors import AdapterError, PodError, StorageError, refused
 from qwen3_server.store import Store
 from qwen3_server.verify import hash_file

@@ -23,7 +23,6 @@ from pathlib import Path
 from typing import Any
 
 from qwen3_api.serving.config import ENV_MAX_BODY_BYTES, ENV_RUN_DIR, MODEL_ID_HEADER, RUN_DIR
-
 from qwen3_server.request_body import (
     BodyTooLargeError,
     ClientGoneError,

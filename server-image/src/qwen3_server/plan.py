@@ -9,7 +9,6 @@ from dataclasses import dataclass
 
 from qwen3_api.serving.config import ServerConfig
 from qwen3_api.serving.pool import PoolIndex
-
 from qwen3_server.routes import Routes
 
 

@@ -11,19 +11,19 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import Any
 
 import aiohttp
 from aiobotocore.config import AioConfig
 from aiobotocore.session import get_session
 from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
+
 from qwen3_api.job.base import FileDigest, S3Location
 from qwen3_api.v1alpha1.conditions import Reason
-
 from qwen3_server.errors import StorageError, corrupt
 
-if TYPE_CHECKING:
-    from types_aiobotocore_s3.client import S3Client
+S3Client = Any
+"""aiobotocore makes its clients at run time."""
 
 _CHUNK = 1024**2
 _MAX_INDEX_BYTES = 8 * 1024**2
@@ -79,7 +79,7 @@ class Store:
                 where = {"Bucket": location.bucket, "Key": location.prefix}
                 if etag is not None:
                     where["IfNoneMatch"] = etag
-                answer = await client.get_object(**where)  # type: ignore[arg-type]
+                answer = await client.get_object(**where)
                 async with answer["Body"] as body:
                     content = await body.read(_MAX_INDEX_BYTES)
         except ClientError as error:
@@ -140,7 +140,7 @@ class Store:
             raise corrupt(f"{location.uri} has another size than {size} bytes")
         return digest.hexdigest()
 
-    async def _client(self, location: S3Location) -> "S3Client":
+    async def _client(self, location: S3Location) -> S3Client:
         key = (location.endpoint, location.region)
         async with self._opening:
             if key not in self._clients:
@@ -150,7 +150,7 @@ class Store:
                         "s3",
                         endpoint_url=location.endpoint,
                         region_name=location.region or "us-east-1",
-                        config=AioConfig(**_CONFIG, s3=style),  # type: ignore[arg-type]
+                        config=AioConfig(**_CONFIG, s3=style),
                     )
                 )
             return self._clients[key]

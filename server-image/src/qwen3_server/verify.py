@@ -10,11 +10,11 @@ import re
 from pathlib import Path
 from typing import Any
 
+from safetensors import SafetensorError, safe_open
+
 from qwen3_api.job.base import FileDigest
 from qwen3_api.job.report import adapter_digest
 from qwen3_api.serving.pool import PoolAdapter
-from safetensors import SafetensorError, safe_open
-
 from qwen3_server.adapter_config import MAX_CONFIG_BYTES, check_adapter_config
 from qwen3_server.errors import corrupt, refused
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from qwen3_server.gateway import Gateway
 from qwen3_server.routes import ROUTES_FILE, TOKEN_FILE, Routes
 from qwen3_server.watched_file import replace_file

@@ -1,6 +1,7 @@
 """What a pod does next, as tables."""
 
 import pytest
+
 from qwen3_api.job.base import S3Location
 from qwen3_api.job.train import S3Model
 from qwen3_api.serving.config import ServerConfig

@@ -7,11 +7,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from safetensors.numpy import load_file, save_file
+
 from qwen3_api.job.base import FileDigest
 from qwen3_api.serving.pool import PoolAdapter
 from qwen3_server.errors import AdapterError
 from qwen3_server.verify import check_content, check_declared, check_listing
-from safetensors.numpy import load_file, save_file
 from support.adapters import describe_adapter, make_adapter
 
 WEIGHTS, CONFIG = "adapter_model.safetensors", "adapter_config.json"
