@@ -11,7 +11,6 @@ from qwen3_api.job.base import FileDigest
 from qwen3_api.job.report import adapter_digest
 from qwen3_api.job.train import HuggingFaceModel, JobBaseModel, S3Model
 from qwen3_api.v1alpha1.conditions import Reason
-
 from qwen3_trainer.failures import TrainerError
 from qwen3_trainer.store import CHUNK, Buckets
 

@@ -1,6 +1,7 @@
 """README.md of an adapter: a model card for the hub's readers. Pure."""
 
 import yaml
+
 from qwen3_api.job.report import Metrics, Provenance
 from qwen3_api.job.train import TrainJob
 

@@ -17,10 +17,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pydantic import ValidationError
+
 from qwen3_api.job import layout
 from qwen3_api.job.base import Document
 from qwen3_api.job.report import CheckpointManifest, SavedCheckpoint
-
 from qwen3_trainer.base_model import file_digest
 from qwen3_trainer.failures import TrainerError
 from qwen3_trainer.progress import now
@@ -98,8 +98,8 @@ class CheckpointStore:
     ) -> None:
         self._bucket = bucket
         self._attempts = f"{revision}/{layout.ATTEMPTS}/"
-        self._own = layout.attempt_prefix(revision, attempt) + "/"
         self._attempt = layout.attempt_prefix(revision, attempt)
+        self._own = self._attempt + "/"
         self._spec_hash = spec_hash
         self._origin = origin
         self._keep_last = keep_last
@@ -184,10 +184,9 @@ class CheckpointStore:
     def _prune(self, newest: int) -> None:
         """Keeps the newest `keep_last` of this attempt. Of other attempts, all go that are not
         newer than the one just stored: whoever reads finds a step at least as high."""
-        own, others = [], []
-        for candidate in self._candidates():
-            mine = candidate.prefix.startswith(self._own)
-            (own if mine else others).append(candidate)
+        found = self._candidates()
+        own = [c for c in found if c.prefix.startswith(self._own)]
+        others = [c for c in found if not c.prefix.startswith(self._own)]
         old = [*own[self._keep_last :], *(c for c in others if c.step <= newest)]
         for candidate in old:
             self._bucket.delete([f"{candidate.prefix}/{layout.CHECKPOINT_MANIFEST}"])

@@ -13,7 +13,6 @@ from datetime import UTC, datetime
 from typing import Any
 
 from qwen3_api.job.report import Progress
-
 from qwen3_trainer.failures import TrainerError
 
 log = logging.getLogger(__name__)

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
+
 from qwen3_api.job import layout
 from qwen3_api.job.base import FileDigest
 from qwen3_api.job.report import Commit
 from qwen3_api.v1alpha1.conditions import Reason
-
 from qwen3_trainer.base_model import file_digest
 from qwen3_trainer.failures import TrainerError
 from qwen3_trainer.store import Bucket, ObjectExistsError, ObjectMissingError

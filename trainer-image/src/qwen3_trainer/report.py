@@ -5,7 +5,6 @@ import logging
 from pathlib import Path
 
 from qwen3_api.job.base import Failure
-
 from qwen3_trainer.failures import cut
 
 log = logging.getLogger(__name__)

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from pydantic import ValidationError
+
 from qwen3_api.job import layout
 from qwen3_api.job.exit_codes import ExitCode
 from qwen3_api.job.report import (
@@ -24,7 +25,6 @@ from qwen3_api.job.report import (
 )
 from qwen3_api.job.train import TrainJob
 from qwen3_api.v1alpha1.conditions import Reason
-
 from qwen3_trainer import base_model, card, publish
 from qwen3_trainer.base_model import BaseModel
 from qwen3_trainer.checkpoints import CheckpointStore, CheckpointUploader, Origin, Restored

@@ -24,9 +24,9 @@ from botocore.exceptions import (
     ReadTimeoutError,
     ResponseStreamingError,
 )
+
 from qwen3_api.job.base import S3Location
 from qwen3_api.v1alpha1.conditions import Reason
-
 from qwen3_trainer.failures import TrainerError
 
 log = logging.getLogger(__name__)

@@ -15,7 +15,6 @@ from typing import IO
 from qwen3_api.job.base import Document
 from qwen3_api.job.train import TrainJob
 from qwen3_api.v1alpha1.conditions import Reason
-
 from qwen3_trainer.failures import Interrupted, TrainerError, out_of_memory
 from qwen3_trainer.shutdown import Shutdown
 from qwen3_trainer.worker.messages import (

@@ -7,7 +7,6 @@ from pathlib import Path
 
 from qwen3_api.job.train import DataSource, JobDataset, TrainJob
 from qwen3_api.v1alpha1.conditions import Reason
-
 from qwen3_trainer.data.formats import Format, Row, RowError, convert, detect_format, opening
 from qwen3_trainer.data.read import LineError, Source, open_source
 from qwen3_trainer.failures import TrainerError

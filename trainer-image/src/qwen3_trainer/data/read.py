@@ -18,7 +18,6 @@ from typing import Any, BinaryIO, cast
 
 from qwen3_api.job.train import DataSource, S3Data
 from qwen3_api.v1alpha1.conditions import Reason
-
 from qwen3_trainer.data.formats import Row
 from qwen3_trainer.failures import TrainerError
 from qwen3_trainer.store import CHUNK, Buckets, ObjectMissingError, ObjectReader
@@ -87,13 +86,16 @@ class Source:
 def open_source(source: DataSource, buckets: Buckets, scratch: Path) -> Iterator[Source]:
     """Opens a data source. Raises TrainerError (DatasetNotFound, DatasetInvalid, the store's)."""
     name, key, reader = _open(source, buckets)
+    is_object = isinstance(source, S3Data)
     with reader:
+        # Referred to until the end: a buffer that is collected closes what it reads from.
+        stream = io.BufferedReader(reader, CHUNK)
         if key.endswith(".parquet"):
-            rows = _parquet_rows(_downloaded(reader, scratch))
-        elif key.endswith(".gz") and key[:-3].endswith(_JSON_ENDINGS):
-            rows = json_rows(_gunzipped(reader))
-        elif key.endswith(_JSON_ENDINGS) or not isinstance(source, S3Data):
-            rows = json_rows(io.BufferedReader(reader, CHUNK))
+            rows = _parquet_rows(_downloaded(stream, scratch))
+        elif key.endswith(".gz") and (not is_object or key[:-3].endswith(_JSON_ENDINGS)):
+            rows = json_rows(cast("BinaryIO", gzip.GzipFile(fileobj=stream)))
+        elif not is_object or key.endswith(_JSON_ENDINGS):
+            rows = json_rows(stream)
         else:
             raise TrainerError(
                 Reason.DATASET_INVALID,
@@ -138,7 +140,7 @@ def _read_line(stream: BinaryIO, number: int) -> bytes:
     try:
         line = stream.readline(MAX_LINE + 1)
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
-        raise LineError(number, f"broken gzip data: {error}") from error
+        raise LineError(number, f"gzip data is broken here or later: {error}") from error
     if len(line) > MAX_LINE:
         raise LineError(number, f"longer than {MAX_LINE >> 20} MiB")
     return line
@@ -168,19 +170,11 @@ def _refuse_constant(name: str) -> None:
     raise ValueError(f"{name} is not a JSON number")
 
 
-def _gunzipped(reader: io.RawIOBase) -> BinaryIO:
-    return cast("BinaryIO", io.BufferedReader(gzip.GzipFile(fileobj=_buffered(reader)), CHUNK))
-
-
-def _buffered(reader: io.RawIOBase) -> BinaryIO:
-    return cast("BinaryIO", io.BufferedReader(reader, CHUNK))
-
-
-def _downloaded(reader: io.RawIOBase, scratch: Path) -> Path:
+def _downloaded(stream: BinaryIO, scratch: Path) -> Path:
     scratch.mkdir(parents=True, exist_ok=True)
     path = scratch / "rows.parquet"
     with path.open("wb") as target:
-        shutil.copyfileobj(reader, target, CHUNK)
+        shutil.copyfileobj(stream, target, CHUNK)
     return path
 
 

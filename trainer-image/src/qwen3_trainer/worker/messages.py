@@ -3,6 +3,7 @@
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, TypeAdapter
+
 from qwen3_api.job.base import Document, Failure
 from qwen3_api.job.train import TrainJob
 

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+
 from qwen3_api.job.train import TrainJob
 from qwen3_api.v1alpha1.conditions import Reason
-
 from qwen3_trainer.failures import TrainerError
 from qwen3_trainer.worker.messages import TrainPlan
 

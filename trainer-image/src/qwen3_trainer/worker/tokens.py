@@ -19,9 +19,9 @@ from typing import Any
 
 import trl
 from datasets import Dataset, Features, List, Value
-from qwen3_api.v1alpha1.conditions import Reason
 from trl.chat_template_utils import get_training_chat_template
 
+from qwen3_api.v1alpha1.conditions import Reason
 from qwen3_trainer.failures import TrainerError
 
 log = logging.getLogger(__name__)

@@ -9,11 +9,11 @@ from typing import Any
 import datasets
 import transformers
 from peft import PeftModel
-from qwen3_api.job.train import JobHyperparameters
-from qwen3_api.v1alpha1.conditions import Reason
 from transformers import PrinterCallback, TrainerCallback, TrainerControl, TrainerState
 from trl import SFTConfig, SFTTrainer
 
+from qwen3_api.job.train import JobHyperparameters
+from qwen3_api.v1alpha1.conditions import Reason
 from qwen3_trainer.failures import TrainerError, classify
 from qwen3_trainer.worker.channel import Channel
 from qwen3_trainer.worker.messages import Saved, Started, Step, Stopped, Trained, TrainPlan
@@ -34,7 +34,7 @@ LOG_RATIO = 0.001
 """Part of all steps between two log entries: every step of up to 1,000."""
 
 
-class Reporting(TrainerCallback):
+class Reporting(TrainerCallback):  # type: ignore[misc]  # transformers is Any here
     """Sends what happens to the parent, stops the loop on SIGTERM and on a loss that is no number.
 
     SIGTERM: at the next optimiser step the trainer saves and stops. transformers has a switch for

@@ -10,10 +10,10 @@ from typing import Any
 import torch
 import transformers
 from peft import PeftModel, get_peft_model_state_dict
-from qwen3_api.v1alpha1.conditions import Reason
 from safetensors import safe_open
 from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
 
+from qwen3_api.v1alpha1.conditions import Reason
 from qwen3_trainer.failures import TrainerError, cut, is_out_of_memory
 from qwen3_trainer.worker.channel import Channel
 from qwen3_trainer.worker.messages import Verified, VerifyPlan

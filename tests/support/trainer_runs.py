@@ -1,0 +1,231 @@
+"""Real runs of the trainer: a real bucket, a small random Qwen3, a process per attempt."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import boto3
+from botocore.config import Config
+
+from qwen3_api.job import layout
+from qwen3_api.job.base import Failure, S3Location
+from qwen3_api.job.report import Commit, Progress, TrainReport
+from qwen3_api.job.train import TrainJob
+from qwen3_local import s3
+from qwen3_local.layout import Home
+from qwen3_local.programs import stop_recorded
+
+BUCKET = "qwen3"
+ML_PYTHON = "QWEN3_ML_PYTHON"
+"""Names the interpreter that has the ML stack beside the trainer."""
+
+
+def ml_python() -> str:
+    """The interpreter with the ML stack. The Makefile provides it, so its absence is an error."""
+    python = os.environ.get(ML_PYTHON)
+    assert python, f"{ML_PYTHON} must name an interpreter with unsloth and qwen3_trainer"
+    return python
+
+
+def free_port_range(count: int) -> int:
+    """The first of `count` consecutive free ports."""
+    for first in range(21000 + os.getpid() % 5000, 60000, count):
+        if all(_is_free(first + i) for i in range(count)):
+            return first
+    raise AssertionError("no free ports")
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
+
+
+@dataclass(frozen=True)
+class Store:
+    """A running SeaweedFS with one bucket."""
+
+    server: s3.S3Server
+
+    @property
+    def client(self) -> Any:
+        """An S3 client that may do everything."""
+        return boto3.client(
+            "s3",
+            endpoint_url=self.server.endpoint,
+            region_name="us-east-1",
+            aws_access_key_id=self.server.credentials.access_key,
+            aws_secret_access_key=self.server.credentials.secret_key,
+            config=Config(s3={"addressing_style": "path"}),
+        )
+
+    @property
+    def location(self) -> S3Location:
+        """The bucket."""
+        return S3Location(endpoint=self.server.endpoint, region="us-east-1", bucket=BUCKET)
+
+    def put(self, key: str, body: bytes) -> None:
+        """Writes an object."""
+        self.client.put_object(Bucket=BUCKET, Key=key, Body=body)
+
+    def get(self, key: str) -> bytes | None:
+        """Reads an object; None if it is absent."""
+        try:
+            body: bytes = self.client.get_object(Bucket=BUCKET, Key=key)["Body"].read()
+        except self.client.exceptions.NoSuchKey:
+            return None
+        return body
+
+    def keys(self, prefix: str) -> list[str]:
+        """Keys below a prefix."""
+        pages = self.client.get_paginator("list_objects_v2").paginate(Bucket=BUCKET, Prefix=prefix)
+        return [entry["Key"] for page in pages for entry in page.get("Contents", [])]
+
+    def upload_folder(self, folder: Path, prefix: str) -> None:
+        """Copies the files of a folder."""
+        for path in sorted(folder.iterdir()):
+            if path.is_file():
+                self.client.upload_file(str(path), BUCKET, f"{prefix}/{path.name}")
+
+
+@contextmanager
+def running_store(folder: Path) -> Iterator[Store]:
+    """SeaweedFS on free ports, ended with the block."""
+    server = s3.start(
+        Home(folder / "home"),
+        address="127.0.0.1",
+        port=free_port_range(8),
+        folder=folder / "s3",
+        bucket=BUCKET,
+    )
+    try:
+        yield Store(server)
+    finally:
+        stop_recorded(s3.server_daemon(server).record_file)
+
+
+def build_tiny_base(folder: Path) -> None:
+    """A random Qwen3 of 0.3 M parameters."""
+    script = Path(__file__).with_name("tiny_base.py")
+    subprocess.run([ml_python(), str(script), str(folder)], check=True, capture_output=True)
+
+
+def rows(count: int) -> bytes:
+    """Messages rows, a line each."""
+    return b"".join(
+        json.dumps(
+            {
+                "messages": [
+                    {"role": "user", "content": f"what is {i}?"},
+                    {"role": "assistant", "content": f"it is {i * 3}"},
+                ]
+            }
+        ).encode()
+        + b"\n"
+        for i in range(count)
+    )
+
+
+@dataclass
+class Attempt:
+    """A trainer process, as a pod would run it."""
+
+    job: TrainJob
+    uid: str
+    folder: Path
+    store: Store
+    process: "subprocess.Popen[bytes]"
+    started: float = field(default_factory=time.monotonic)
+
+    @property
+    def prefix(self) -> str:
+        """Key prefix of the attempt."""
+        return layout.attempt_prefix(self.job.output.prefix, self.uid)
+
+    @property
+    def log(self) -> str:
+        """What it printed so far."""
+        return (self.folder / "log").read_text()
+
+    def wait(self, seconds: float = 240) -> int:
+        """The exit code."""
+        return self.process.wait(seconds)
+
+    def terminate(self) -> None:
+        """SIGTERM, as the kubelet sends it: to the first process of the container."""
+        self.process.send_signal(signal.SIGTERM)
+
+    def wait_until(self, condition: Callable[["Attempt"], bool], seconds: float = 240) -> None:
+        """Waits for a condition while the process runs."""
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            if condition(self):
+                return
+            assert self.process.poll() is None, self.log
+            time.sleep(0.05)
+        raise AssertionError(f"not within {seconds} s\n{self.log}")
+
+    def failure(self) -> Failure:
+        """The termination message."""
+        return Failure.model_validate_json((self.folder / "termination-log").read_bytes())
+
+    def report(self) -> TrainReport:
+        """report.json."""
+        return TrainReport.model_validate_json(self._read(f"{self.prefix}/{layout.REPORT}"))
+
+    def progress(self) -> Progress:
+        """progress.json."""
+        return Progress.model_validate_json(self._read(f"{self.prefix}/{layout.PROGRESS}"))
+
+    def commit(self) -> Commit:
+        """COMMIT.json of the revision."""
+        return Commit.model_validate_json(self._read(f"{self.job.output.prefix}/{layout.COMMIT}"))
+
+    def _read(self, key: str) -> bytes:
+        body = self.store.get(key)
+        assert body is not None, f"{key} is missing\n{self.log}"
+        return body
+
+
+def start_attempt(
+    job: TrainJob,
+    uid: str,
+    folder: Path,
+    store: Store,
+    *,
+    python: str | None = None,
+    environ: dict[str, str] | None = None,
+) -> Attempt:
+    """Starts `python -m qwen3_trainer` on the job."""
+    folder.mkdir(parents=True)
+    (folder / "job.json").write_bytes(job.to_json())
+    env = {
+        "PATH": os.environ["PATH"],
+        "QWEN3_WORK_DIR": str(folder / "work"),
+        "QWEN3_TERMINATION_LOG": str(folder / "termination-log"),
+        layout.ENV_POD_UID: uid,
+        "AWS_ACCESS_KEY_ID": store.server.credentials.access_key,
+        "AWS_SECRET_ACCESS_KEY": store.server.credentials.secret_key,
+        **(environ or {}),
+    }
+    with (folder / "log").open("wb") as output:
+        process = subprocess.Popen(
+            [python or sys.executable, "-m", "qwen3_trainer", str(folder / "job.json")],
+            env=env,
+            stdout=output,
+            stderr=output,
+            cwd=folder,
+        )
+    return Attempt(job, uid, folder, store, process)

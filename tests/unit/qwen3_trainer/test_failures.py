@@ -1,0 +1,112 @@
+"""Errors by name: exit codes, memory hints, texts that fit."""
+
+from typing import Any
+
+import pytest
+
+from qwen3_api.job.exit_codes import ExitCode
+from qwen3_api.v1alpha1.conditions import Reason
+from qwen3_trainer.failures import (
+    EXIT_CODES,
+    TrainerError,
+    classify,
+    is_out_of_memory,
+    memory_hint,
+)
+from qwen3_trainer.report import TERMINATION_BYTES, termination_message
+from support.train_jobs import train_job
+
+
+class OutOfMemoryError(RuntimeError):
+    """Named like torch's."""
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (MemoryError(), True),
+        (OutOfMemoryError("Tried to allocate 2 GiB"), True),
+        (RuntimeError("CUDA error: out of memory"), True),
+        (RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory"), True),
+        (RuntimeError("CUBLAS_STATUS_ALLOC_FAILED when calling cublasCreate"), True),
+        (RuntimeError("shape mismatch"), False),
+        (ValueError("out of memory"), False),
+    ],
+)
+def test_out_of_memory_is_recognised(error: Exception, expected: bool) -> None:
+    assert is_out_of_memory(error) is expected
+
+
+@pytest.mark.parametrize(
+    ("changes", "hint"),
+    [
+        (
+            {
+                "hyperparameters.micro_batch_size": 8,
+                "hyperparameters.gradient_accumulation_steps": 2,
+            },
+            "Set hyperparameters.gradientCheckpointing to true, or lower "
+            "hyperparameters.microBatchSize from 8 to 4, or lower dataset.maxSequenceLength from "
+            "160 to 80, or set adapter.type to QLoRA.",
+        ),
+        (
+            {
+                "hyperparameters.micro_batch_size": 5,
+                "hyperparameters.gradient_accumulation_steps": 3,
+                "hyperparameters.gradient_checkpointing": True,
+                "adapter.quantized": True,
+                "dataset.max_sequence_length": 64,
+            },
+            "Lower hyperparameters.microBatchSize from 5 to 1.",
+        ),
+        (
+            {
+                "hyperparameters.micro_batch_size": 1,
+                "hyperparameters.gradient_checkpointing": True,
+                "adapter.quantized": True,
+                "dataset.max_sequence_length": 64,
+            },
+            "Ask for more memory (resources.memory) or a GPU with more memory.",
+        ),
+    ],
+)
+def test_the_memory_hint_has_numbers(changes: dict[str, Any], hint: str) -> None:
+    assert memory_hint(train_job(**changes)) == hint
+
+
+def test_unknown_errors_keep_their_words() -> None:
+    named = classify(KeyError("lora_A"), train_job(), step=7)
+    assert named.reason == Reason.TRAINER_FAILED
+    assert named.exit_code == ExitCode.UNEXPECTED
+    assert named.message == "KeyError: 'lora_A'"
+    assert named.step == 7
+
+
+def test_named_errors_stay_what_they_are() -> None:
+    error = TrainerError(Reason.LOSS_NAN, "loss became nan")
+    assert classify(error, train_job()) is error
+
+
+def test_a_failure_survives_the_border() -> None:
+    error = TrainerError(Reason.OUT_OF_MEMORY, "x" * 5000, "y" * 5000, step=3)
+    failure = error.to_failure()
+    assert len(failure.message) == len(failure.hint) == 1024
+    assert TrainerError.from_failure(failure).exit_code == ExitCode.OUT_OF_MEMORY
+
+
+def test_a_reason_of_the_operator_is_none_of_the_trainer() -> None:
+    failure = TrainerError(Reason.LOSS_NAN, "m").to_failure()
+    with pytest.raises(ValueError, match="no reason of a trainer"):
+        TrainerError.from_failure(failure.model_copy(update={"reason": "Served"}))
+
+
+@pytest.mark.parametrize("text", ["ok", "x" * 9000, "训" * 9000, '"\n' * 9000])
+def test_the_termination_message_fits(text: str) -> None:
+    failure = TrainerError(Reason.TRAINER_FAILED, text, text).to_failure()
+    encoded = termination_message(failure)
+    assert len(encoded) <= TERMINATION_BYTES
+    assert type(failure).model_validate_json(encoded).message[:1] == text[:1]
+
+
+def test_every_reason_ends_with_a_code_the_operator_acts_on() -> None:
+    assert set(EXIT_CODES.values()) == set(ExitCode) - {ExitCode.SUCCEEDED}

@@ -1,0 +1,225 @@
+"""Every shape of a row, right and wrong."""
+
+from typing import Any
+
+import pytest
+
+from qwen3_trainer.data.formats import Format, RowError, convert, detect_format, opening
+
+USER = {"role": "user", "content": "hi"}
+ANSWER = {"role": "assistant", "content": "hello"}
+CHAT = {"messages": [USER, ANSWER]}
+
+
+@pytest.mark.parametrize(
+    ("row", "expected"),
+    [
+        ({"messages": []}, "Messages"),
+        ({"conversations": [], "id": 1}, "ShareGPT"),
+        ({"instruction": "a", "output": "b"}, "Alpaca"),
+        ({"instruction": "a", "input": "", "output": "b"}, "Alpaca"),
+        ({"prompt": "a", "completion": "b"}, "PromptCompletion"),
+    ],
+)
+def test_format_is_told_by_the_keys(row: dict[str, Any], expected: Format) -> None:
+    assert detect_format(row) == expected
+
+
+def test_unknown_keys_are_named() -> None:
+    with pytest.raises(RowError, match="no known format has these keys: question, reply"):
+        detect_format({"question": "a", "reply": "b"})
+
+
+def test_a_preference_row_is_told_apart() -> None:
+    with pytest.raises(RowError, match="preference row"):
+        detect_format({"prompt": "a", "chosen": "b", "rejected": "c"})
+
+
+@pytest.mark.parametrize(
+    ("shape", "row", "expected"),
+    [
+        ("Messages", {**CHAT, "id": 3}, CHAT),
+        (
+            "Messages",
+            {
+                "messages": [
+                    {"role": "system", "content": ""},
+                    {"role": "user", "content": [{"type": "text", "text": "h"}] * 2},
+                    {**ANSWER, "reasoning_content": "so", "weight": 1},
+                ]
+            },
+            {
+                "messages": [
+                    {"role": "system", "content": ""},
+                    {"role": "user", "content": "hh"},
+                    {**ANSWER, "reasoning_content": "so"},
+                ]
+            },
+        ),
+        (
+            "Messages",
+            {
+                "messages": [
+                    USER,
+                    {"role": "assistant", "content": None, "tool_calls": [{"function": {}}]},
+                    {"role": "tool", "content": ""},
+                    ANSWER,
+                ],
+                "tools": '[{"name": "f"}]',
+            },
+            {
+                "messages": [
+                    USER,
+                    {"role": "assistant", "content": "", "tool_calls": [{"function": {}}]},
+                    {"role": "tool", "content": ""},
+                    ANSWER,
+                ],
+                "tools": [{"name": "f"}],
+            },
+        ),
+        (
+            "ShareGPT",
+            {
+                "system": "be kind",
+                "conversations": [
+                    {"from": "human", "value": "hi"},
+                    {"from": "gpt", "value": "hello"},
+                ],
+            },
+            {"messages": [{"role": "system", "content": "be kind"}, USER, ANSWER]},
+        ),
+        ("ShareGPT", {"conversations": [USER, ANSWER]}, CHAT),
+        ("Alpaca", {"instruction": "hi", "input": " ", "output": "hello"}, CHAT),
+        ("Alpaca", {"instruction": "hi", "output": "hello"}, CHAT),
+        (
+            "Alpaca",
+            {"instruction": "sum", "input": "1 2", "output": "3"},
+            {
+                "messages": [
+                    {"role": "user", "content": "sum\n\n1 2"},
+                    {"role": "assistant", "content": "3"},
+                ]
+            },
+        ),
+        (
+            "PromptCompletion",
+            {"prompt": "hi", "completion": "hello"},
+            {"prompt": [USER], "completion": [ANSWER]},
+        ),
+        (
+            "PromptCompletion",
+            {"prompt": [USER, ANSWER, USER], "completion": [ANSWER]},
+            {"prompt": [USER, ANSWER, USER], "completion": [ANSWER]},
+        ),
+    ],
+)
+def test_rows_become_chat_messages(
+    shape: Format, row: dict[str, Any], expected: dict[str, Any]
+) -> None:
+    assert convert(row, shape) == expected
+
+
+@pytest.mark.parametrize(
+    ("shape", "row", "problem"),
+    [
+        ("Messages", {}, "messages: missing"),
+        ("Messages", {"messages": "hi"}, "messages: a list is expected, not a string"),
+        ("Messages", {"messages": []}, "messages: empty"),
+        ("Messages", {"messages": ["hi"]}, "messages[0]: an object is expected, not a string"),
+        ("Messages", {"messages": [{"content": "hi"}]}, "messages[0].role: missing"),
+        (
+            "Messages",
+            {"messages": [{"role": "bot", "content": "hi"}]},
+            "messages[0].role: one of system, user, assistant, tool is expected",
+        ),
+        (
+            "Messages",
+            {"messages": [USER, {"role": "assistant"}]},
+            "messages[1].content: missing",
+        ),
+        (
+            "Messages",
+            {"messages": [USER, {"role": "assistant", "content": 3}]},
+            "messages[1].content: a string is expected, not a number",
+        ),
+        (
+            "Messages",
+            {"messages": [USER, {"role": "assistant", "content": " \n"}]},
+            "messages[1].content: empty",
+        ),
+        ("Messages", {"messages": [USER]}, "messages: no assistant answer"),
+        (
+            "Messages",
+            {"messages": [ANSWER, USER]},
+            "messages: no user message before the first answer",
+        ),
+        (
+            "Messages",
+            {"messages": [{"role": "user", "content": [{"type": "image_url"}]}, ANSWER]},
+            'messages[0].content[0]: only parts of type "text" can be learned from',
+        ),
+        (
+            "Messages",
+            {"messages": [USER, {**ANSWER, "tool_calls": {"a": 1}}]},
+            "messages[1].tool_calls: a list is expected, not an object",
+        ),
+        ("Messages", {**CHAT, "tools": "f("}, "tools: a list, or a list as JSON text, is expected"),
+        (
+            "ShareGPT",
+            {"conversations": [{"from": "martian", "value": "hi"}]},
+            "conversations[0].from: unknown speaker",
+        ),
+        (
+            "ShareGPT",
+            {"conversations": [{"from": "human", "value": "hi"}, {"from": "gpt"}]},
+            "conversations[1].value: missing",
+        ),
+        (
+            "ShareGPT",
+            {"conversations": [{"from": "human", "value": "hi"}]},
+            "conversations: no assistant answer",
+        ),
+        ("Alpaca", {"instruction": "hi", "output": ""}, "output: empty"),
+        ("Alpaca", {"instruction": "hi"}, "output: missing"),
+        ("Alpaca", {"output": "hi"}, "instruction: missing"),
+        (
+            "Alpaca",
+            {"instruction": "hi", "input": 4, "output": "a"},
+            "input: a string is expected, not a number",
+        ),
+        ("PromptCompletion", {"prompt": "hi"}, "completion: missing"),
+        ("PromptCompletion", {"prompt": "hi", "completion": ""}, "completion: empty"),
+        ("PromptCompletion", {"prompt": "hi", "completion": [ANSWER]}, "prompt: prompt and"),
+        (
+            "PromptCompletion",
+            {"prompt": [USER], "completion": [USER]},
+            "completion: no assistant answer",
+        ),
+        ("PromptCompletion", {"prompt": [ANSWER], "completion": [ANSWER]}, "prompt: no user"),
+    ],
+)
+def test_a_broken_row_names_the_field(shape: Format, row: dict[str, Any], problem: str) -> None:
+    with pytest.raises(RowError) as caught:
+        convert(row, shape)
+    assert str(caught.value).startswith(problem)
+
+
+def test_errors_never_show_content() -> None:
+    secret = "my password is 1234"
+    with pytest.raises(RowError) as caught:
+        convert({"messages": [{"role": secret, "content": secret}]}, "Messages")
+    assert "1234" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("row", "expected"),
+    [
+        (CHAT, [USER]),
+        ({"messages": [USER, ANSWER, USER, ANSWER]}, [USER]),
+        ({"prompt": [USER, ANSWER, USER], "completion": [ANSWER]}, [USER, ANSWER, USER]),
+    ],
+)
+def test_opening_is_what_has_to_be_answered_first(
+    row: dict[str, Any], expected: list[dict[str, Any]]
+) -> None:
+    assert opening(row) == expected
