@@ -113,7 +113,7 @@ def running_store(folder: Path) -> Iterator[Store]:
     try:
         yield Store(server)
     finally:
-        stop_recorded(s3.server_daemon(server).record_file)
+        stop_recorded(s3.server_daemon(server).record_file, grace_seconds=1)
 
 
 def build_tiny_base(folder: Path) -> None:
@@ -207,10 +207,12 @@ def start_attempt(
     *,
     python: str | None = None,
     environ: dict[str, str] | None = None,
+    document: str | None = "",
 ) -> Attempt:
-    """Starts `python -m qwen3_trainer` on the job."""
+    """Starts `python -m qwen3_trainer` on the job, or on another text; None: on no file."""
     folder.mkdir(parents=True)
-    (folder / "job.json").write_bytes(job.to_json())
+    if document is not None:
+        (folder / "job.json").write_bytes(document.encode() or job.to_json())
     env = {
         "PATH": os.environ["PATH"],
         "QWEN3_WORK_DIR": str(folder / "work"),
@@ -229,3 +231,10 @@ def start_attempt(
             cwd=folder,
         )
     return Attempt(job, uid, folder, store, process)
+
+
+def worker_pid(attempt: Attempt) -> int | None:
+    """The trainer's child that has the ML stack; None while there is none."""
+    pid = attempt.process.pid
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return int(children[0]) if children else None
