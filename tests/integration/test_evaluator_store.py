@@ -1,6 +1,5 @@
 """The evaluator on a real object store: conditional writes, and each failure by its name."""
 
-import asyncio
 import json
 import subprocess
 import sys
@@ -10,29 +9,38 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from qwen3_api.job.base import S3Location
 from qwen3_api.job.evaluate import EvalReport
 from qwen3_evaluator.failures import EvaluationError
 from qwen3_evaluator.store import Store
-from support.evaluator_servers import ACCESS_KEY, SECRET_KEY, make_bucket, seaweedfs
+from support.evaluator_servers import NAMESPACE, TENANT, Bucket, seaweedfs
 
-pytestmark = pytest.mark.integration
+pytestmark = [
+    pytest.mark.integration,
+    # qwen3_local's servers are made to outlive whoever starts them; the fixture stops them.
+    pytest.mark.filterwarnings(r"ignore:subprocess \d+ is still running:ResourceWarning"),
+]
 
 GOOD = b'{"question": "2+2?", "answer": "4"}\n'
 NO_FILE = {"type": "File", "path": "/nowhere/q", "source": "ConfigMap q"}
 
 
 @pytest.fixture(scope="module")
-def bucket(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Location]:
-    with seaweedfs(tmp_path_factory.mktemp("weed")) as endpoint:
-        asyncio.run(make_bucket(endpoint, "tenants"))
-        yield S3Location(endpoint=endpoint, region=None, bucket="tenants")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bucket]:
+    with seaweedfs(tmp_path_factory.mktemp("weed")) as bucket:
+        yield bucket
+
+
+@pytest.fixture
+def bucket(server: Bucket) -> S3Location:
+    return server.tenant
 
 
 @pytest.fixture(autouse=True)
 def credentials(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", ACCESS_KEY)
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET_KEY)
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", TENANT.access_key)
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", TENANT.secret_key)
 
 
 async def test_an_object_is_written_once(bucket: S3Location) -> None:
@@ -53,7 +61,9 @@ async def test_listing_stays_in_the_folder(bucket: S3Location) -> None:
         for name in ("a-2", "a-1", "b-1", "a-3/deeper"):
             await store.put(folder.join(name), b"", "text/plain")
         found = await store.list_keys(folder, "a-")
-    assert [location.prefix for location in found] == ["list/a-1", "list/a-2"]
+    assert [location.prefix for location in found] == [
+        folder.join(name).prefix for name in ("a-1", "a-2")
+    ]
 
 
 async def test_a_store_that_is_away_is_retriable() -> None:
@@ -67,7 +77,7 @@ async def test_a_store_that_is_away_is_retriable() -> None:
 def order(bucket: S3Location, name: str, data: dict[str, Any]) -> dict[str, Any]:
     """A job whose models nobody serves: it must not get as far as asking."""
     return {
-        "namespace": "a",
+        "namespace": NAMESPACE,
         "name": name,
         "uid": name,
         "target": {"name": "target", "base_url": "http://127.0.0.1:1/v1", "model": "m"},
@@ -85,7 +95,7 @@ def order(bucket: S3Location, name: str, data: dict[str, Any]) -> dict[str, Any]
             }
         ],
         "concurrency": 2,
-        "output": bucket.join("a", "evals", name).model_dump(),
+        "output": bucket.join("evals", name).model_dump(),
     }
 
 
@@ -115,13 +125,23 @@ class BadData:
 @pytest.mark.parametrize(
     "bad",
     [
-        BadData("none.jsonl", None, "DatasetNotFound", "s3://tenants/none.jsonl doesn't exist"),
-        BadData("empty.jsonl", b"\n", "DatasetEmpty", "s3://tenants/empty.jsonl has no rows"),
+        BadData(
+            "none.jsonl",
+            None,
+            "DatasetNotFound",
+            "team-a/none.jsonl doesn't exist",
+        ),
+        BadData(
+            "empty.jsonl",
+            b"\n",
+            "DatasetEmpty",
+            "team-a/empty.jsonl has no rows",
+        ),
         BadData(
             "broken.jsonl",
             GOOD * 2 + b'{"question": "x"}\n',
             "DatasetInvalid",
-            "line 3 of s3://tenants/broken.jsonl: field answer is missing",
+            "line 3 of s3://tenants/qwen3/team-a/broken.jsonl: field answer is missing",
         ),
         BadData("rows.parquet", GOOD, "DatasetInvalid", "neither .jsonl nor .jsonl.gz"),
     ],
@@ -136,7 +156,7 @@ async def test_bad_data_ends_with_a_report_before_anything_is_asked(
         location = bucket.join(bad.key).model_dump()
         job = order(bucket, bad.key, {"type": "S3", "location": location})
         code, entries = run(job, tmp_path)
-        written = await store.get(bucket.join("a", "evals", bad.key, "report.json"))
+        written = await store.get(bucket.join("evals", bad.key, "report.json"))
     assert code == 42
     assert [e for e in entries if e["level"] == "error" and bad.words in e["message"]]
     assert written is not None
@@ -149,11 +169,16 @@ async def test_bad_data_ends_with_a_report_before_anything_is_asked(
     assert run(job, tmp_path)[0] == 42
 
 
-async def test_a_missing_bucket_is_named(bucket: S3Location, tmp_path: Path) -> None:
-    elsewhere = bucket.model_copy(update={"bucket": "nobodys"})
+async def test_a_missing_bucket_is_named(
+    server: Bucket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # A tenant's key is refused there, as in any bucket that isn't its own.
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", server.admin.access_key)
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", server.admin.secret_key)
+    elsewhere = server.tenant.model_copy(update={"bucket": "nobodys"})
     code, entries = run(order(elsewhere, "e", NO_FILE), tmp_path)
     assert code == 42
-    assert "BucketNotFound" in entries[-1]["message"]
+    assert "BucketNotFound: bucket nobodys doesn't exist" in entries[-1]["message"]
 
 
 @pytest.mark.parametrize(
@@ -171,6 +196,16 @@ async def test_refused_credentials_are_named(
     code, entries = run(order(bucket, "e", NO_FILE), tmp_path)
     assert code == 42
     assert "StorageDenied" in entries[-1]["message"]
+
+
+async def test_the_data_of_others_is_refused(bucket: S3Location, tmp_path: Path) -> None:
+    theirs = bucket.model_copy(update={"prefix": "qwen3/team-b/q.jsonl"})
+    code, entries = run(
+        order(bucket, "theirs", {"type": "S3", "location": theirs.model_dump()}), tmp_path
+    )
+    assert code == 42
+    assert "StorageDenied" in entries[-1]["message"]
+    assert theirs.uri in entries[-1]["message"]
 
 
 async def test_missing_credentials_are_named(

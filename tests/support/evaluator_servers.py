@@ -1,15 +1,11 @@
 """What the evaluator talks to in tests: a real SeaweedFS, a real vLLM, a proxy that counts."""
 
 import asyncio
-import json
 import os
-import shutil
 import signal
 import socket
 import subprocess
-import sys
 import time
-import urllib.error
 import urllib.request
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -18,27 +14,33 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
-from aiobotocore.session import get_session
 from aiohttp import web
 
-ACCESS_KEY = "evaluator"
-SECRET_KEY = "evaluator-secret"
+from qwen3_api.job.base import S3Location
+from qwen3_local import s3
+from qwen3_local.layout import Home
+from qwen3_local.programs import stop_recorded
+
+NAMESPACE = "team-a"
+BUCKET = "tenants"
+TENANT = s3.Credentials("team-a-key", "team-a-secret-0123456789")
 
 
-def free_ports(count: int) -> list[int]:
-    """Ports below 20000, since SeaweedFS adds 10000 to each for gRPC."""
-    found: list[int] = []
-    candidate = 11000 + os.getpid() % 4000
-    while len(found) < count:
-        candidate += 1
-        with socket.socket() as probe, socket.socket() as grpc:
-            try:
-                probe.bind(("127.0.0.1", candidate))
-                grpc.bind(("127.0.0.1", candidate + 10000))
-            except OSError:
-                continue
-        found.append(candidate)
-    return found
+def free_ports(count: int) -> int:
+    """The first of `count` free ports side by side."""
+    for first in range(13000 + os.getpid() % 5000, 32000, count):
+        if all(_is_free(first + i) for i in range(count)):
+            return first
+    raise AssertionError("no free ports")
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
 
 
 @contextmanager
@@ -57,67 +59,47 @@ def running(
         program.wait()
 
 
-def wait_for_http(
-    url: str, program: subprocess.Popen[bytes], log: Path, seconds: float, *, below: int
-) -> None:
-    """Return when the URL answers with a status below `below`."""
+def wait_for_http(url: str, program: subprocess.Popen[bytes], log: Path, seconds: float) -> None:
+    """Return when the URL answers 200."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline and program.poll() is None:
         try:
-            with urllib.request.urlopen(url, timeout=5) as reply:
-                if reply.status < below:
-                    return
-        except urllib.error.HTTPError as error:
-            if error.code < below:
+            with urllib.request.urlopen(url, timeout=5):
                 return
         except OSError:
-            pass
-        time.sleep(0.1)
+            time.sleep(0.2)
     raise AssertionError(f"{url} doesn't answer:\n{log.read_text()[-4000:]}")
 
 
+@dataclass(frozen=True)
+class Bucket:
+    """A bucket of a running S3 server."""
+
+    tenant: S3Location
+    """The prefix of `NAMESPACE`, which `TENANT` may use and nothing else."""
+    admin: s3.Credentials
+
+
 @contextmanager
-def seaweedfs(folder: Path) -> Iterator[str]:
-    """An S3 server with one identity; yields its endpoint."""
-    master, volume, filer, s3 = free_ports(4)
-    folder.mkdir(parents=True, exist_ok=True)
-    identity = {
-        "name": "tenant",
-        "credentials": [{"accessKey": ACCESS_KEY, "secretKey": SECRET_KEY}],
-        "actions": ["Admin"],
-    }
-    (folder / "s3.json").write_text(json.dumps({"identities": [identity]}))
-    data = folder / "data"
-    data.mkdir()
-    weed = shutil.which("weed", path=str(Path(sys.executable).parent)) or "weed"
-    command = [weed, "-logtostderr=true", "server", f"-dir={data}", "-ip=127.0.0.1"]
-    command += ["-ip.bind=127.0.0.1", "-s3", f"-s3.port={s3}", "-s3.ip.bind=127.0.0.1"]
-    command += [f"-s3.config={folder / 's3.json'}", "-s3.port.iceberg=0", "-s3.port.lance=0"]
-    command += [f"-master.port={master}", f"-volume.port={volume}", f"-filer.port={filer}"]
-    command += ["-master.telemetry=false", "-master.volumeSizeLimitMB=64", "-volume.max=0"]
-    log = folder / "weed.log"
-    with running(command, log, dict(os.environ)) as program:
-        endpoint = f"http://127.0.0.1:{s3}"
-        wait_for_http(endpoint, program, log, 60, below=500)
-        yield endpoint
-
-
-async def make_bucket(endpoint: str, name: str) -> None:
-    """Create a bucket."""
-    async with get_session().create_client(
-        "s3",
-        endpoint_url=endpoint,
-        region_name="us-east-1",
-        aws_access_key_id=ACCESS_KEY,
-        aws_secret_access_key=SECRET_KEY,
-    ) as client:
-        await client.create_bucket(Bucket=name)
+def seaweedfs(folder: Path) -> Iterator[Bucket]:
+    """An S3 server."""
+    server = s3.start(
+        Home(folder), address="127.0.0.1", port=free_ports(8), folder=folder / "s3", bucket=BUCKET
+    )
+    try:
+        s3.ensure_identity(server, NAMESPACE, TENANT, s3.tenant_actions(NAMESPACE, BUCKET))
+        location = S3Location(
+            endpoint=server.endpoint, region=None, bucket=BUCKET, prefix=f"qwen3/{NAMESPACE}"
+        )
+        yield Bucket(location, server.credentials)
+    finally:
+        stop_recorded(s3.server_daemon(server).record_file)
 
 
 @contextmanager
 def vllm(python: str, folder: Path, adapter_id: str) -> Iterator[str]:
     """vLLM on the CPU in float32 with the model as `tiny/base` and the adapter; yields …/v1."""
-    (port,) = free_ports(1)
+    port = free_ports(1)
     command = [python, "-m", "vllm.entrypoints.openai.api_server", "--host", "127.0.0.1"]
     command += ["--port", str(port), "--model", str(folder / "model")]
     command += ["--served-model-name", "tiny/base", "--dtype", "float32", "--enforce-eager"]
@@ -133,7 +115,7 @@ def vllm(python: str, folder: Path, adapter_id: str) -> Iterator[str]:
     }
     log = folder / "vllm.log"
     with running(command, log, env) as program:
-        wait_for_http(f"http://127.0.0.1:{port}/health", program, log, 300, below=300)
+        wait_for_http(f"http://127.0.0.1:{port}/health", program, log, 400)
         yield f"http://127.0.0.1:{port}/v1"
 
 
@@ -145,15 +127,29 @@ class Proxy:
     url: str = ""
     requests: list[dict[str, Any]] = field(default_factory=list)
     """Bodies, as they came in."""
-    hold_after: int | None = None
-    """Requests beyond so many wait for `released`."""
-    released: asyncio.Event = field(default_factory=asyncio.Event)
+    full: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set while as many requests are held as `hold` said."""
+    _hold_after: int | None = None
+    _full_at: int = 0
+    _released: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def hold(self, *, after: int, count: int) -> None:
+        """Forward `after` requests and keep the rest waiting; `full` tells of the `count`th."""
+        self._hold_after = after
+        self._full_at = after + count
+
+    def release(self) -> None:
+        """Forward everything, also what was held."""
+        self._hold_after = None
+        self._released.set()
 
     async def forward(self, request: web.Request) -> web.Response:
         body = await request.json()
         self.requests.append(body)
-        if self.hold_after is not None and len(self.requests) > self.hold_after:
-            await self.released.wait()
+        if self._hold_after is not None and len(self.requests) > self._hold_after:
+            if len(self.requests) == self._full_at:
+                self.full.set()
+            await self._released.wait()
         async with (
             aiohttp.ClientSession() as http,
             http.post(f"{self.upstream}/{request.match_info['tail']}", json=body) as reply,
@@ -176,5 +172,5 @@ async def counting_proxy(upstream: str) -> AsyncIterator[Proxy]:
     try:
         yield proxy
     finally:
-        proxy.released.set()
+        proxy.release()
         await runner.cleanup()

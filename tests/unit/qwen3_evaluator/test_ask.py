@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from aiohttp import web
+
 from qwen3_api.job.evaluate import EvalEndpoint, EvalSample, EvalSuite
 from qwen3_api.job.train import FileData
 from qwen3_evaluator.ask import Asker, Patience

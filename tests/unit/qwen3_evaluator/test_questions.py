@@ -6,6 +6,7 @@ import io
 from pathlib import Path
 
 import pytest
+
 from qwen3_api.job.base import S3Location
 from qwen3_api.job.train import FileData, S3Data
 from qwen3_evaluator.failures import EvaluationError

@@ -3,8 +3,10 @@
 import math
 
 import pytest
+
+from qwen3_api.job.base import S3Location
 from qwen3_api.job.evaluate import EvalEndpoint, EvalJob, EvalSample, EvalSuite
-from qwen3_api.job.train import FileData, S3Location
+from qwen3_api.job.train import FileData
 from qwen3_evaluator.score import (
     UnscorableError,
     aggregate,
@@ -55,8 +57,10 @@ def test_exact_match_compares_normalised_and_trimmed_text(
 
 def logprobs(ids: list[int], values: list[float]) -> list[dict[str, dict[str, object]] | None]:
     """vLLM's shape: none for the first token, then one entry per token."""
-    rest = [{str(i): {"logprob": v, "rank": 1}} for i, v in zip(ids[1:], values, strict=True)]
-    return [None, *rest]
+    entries: list[dict[str, dict[str, object]] | None] = [None]
+    for token, value in zip(ids[1:], values, strict=True):
+        entries.append({str(token): {"logprob": value, "rank": 1}})
+    return entries
 
 
 def test_the_loss_covers_every_token_behind_the_prompt() -> None:
@@ -91,7 +95,7 @@ def test_an_answer_that_cant_be_told_from_its_prompt_is_an_error(
 def test_a_logprob_of_another_token_is_an_error() -> None:
     with pytest.raises(UnscorableError, match="token 3"):
         compute_answer_loss(
-            [1, 2], [1, 2, 3], [None, {"2": {"logprob": -1}}, {"4": {"logprob": -1}}]
+            [1, 2], [1, 2, 3], [*logprobs([1, 2], [-1.0]), {"4": {"logprob": -1.0}}]
         )
 
 
