@@ -17,10 +17,10 @@ from typing import Any, Self
 
 import aiohttp
 from pydantic import BaseModel, ConfigDict, ValidationError
+
 from qwen3_api.job.evaluate import EvalEndpoint, EvalSample, EvalSuite
 from qwen3_api.job.exit_codes import ExitCode
 from qwen3_api.v1alpha1.conditions import Reason
-
 from qwen3_evaluator.failures import EvaluationError
 from qwen3_evaluator.questions import Question
 from qwen3_evaluator.score import (

@@ -21,12 +21,12 @@ from qwen3_api.job.evaluate import (
     EvalSample,
     EvalSuite,
 )
-
+from qwen3_evaluator import VERSION
 from qwen3_evaluator.questions import Question, QuestionSet
 from qwen3_evaluator.score import aggregate
 
 PARTIAL_START = "samples.partial-"
-_REPORTED_VERSIONS = ("qwen3-evaluator", "qwen3-api", "aiohttp", "aiobotocore", "pydantic")
+_LIBRARIES = ("aiohttp", "aiobotocore", "pydantic")
 
 
 class SampleKey(NamedTuple):
@@ -135,6 +135,5 @@ def build_failed_report(
 
 def collect_versions() -> dict[str, str]:
     """Versions of Python and of what asks and scores."""
-    return {"python": platform.python_version()} | {
-        name: version(name) for name in _REPORTED_VERSIONS
-    }
+    own = {"qwen3-evaluator": VERSION, "python": platform.python_version()}
+    return own | {name: version(name) for name in _LIBRARIES}

@@ -16,7 +16,6 @@ from qwen3_api.job import layout
 from qwen3_api.job.evaluate import EvalJob, EvalReport, EvalSample
 from qwen3_api.job.exit_codes import ExitCode
 from qwen3_api.v1alpha1.conditions import Reason
-
 from qwen3_evaluator.ask import Asker, Patience
 from qwen3_evaluator.failures import EvaluationError
 from qwen3_evaluator.questions import QuestionSet, read_questions

@@ -21,10 +21,10 @@ from botocore.exceptions import (
     NoCredentialsError,
     PartialCredentialsError,
 )
+
 from qwen3_api.job.base import S3Location
 from qwen3_api.job.exit_codes import ExitCode
 from qwen3_api.v1alpha1.conditions import Reason
-
 from qwen3_evaluator.failures import EvaluationError
 
 _CHUNK = 1 << 20

@@ -1,6 +1,7 @@
 """Documents: the fingerprint that decides what is taken over, progress, termination message."""
 
 import json
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -109,7 +110,8 @@ def test_the_report_names_data_model_and_versions() -> None:
     assert report.data_sha256 == DATA
     assert report.target_model == "a.b.12345678"
     assert report.outcome == "Completed"
-    assert {"python", "qwen3-evaluator", "aiohttp"} <= set(report.versions)
+    assert {"python", "aiohttp"} <= set(report.versions)
+    assert report.versions["qwen3-evaluator"] == version("qwen3-evaluator")
 
 
 @pytest.mark.parametrize(
