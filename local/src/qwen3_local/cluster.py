@@ -28,9 +28,7 @@ class Cluster:
 
     def kubectl_run(self, *arguments: str, stdin: str | None = None) -> str:
         """kubectl as admin; returns stdout, raises ProgramError on failure."""
-        return run(
-            [self.kubectl, f"--kubeconfig={self.kubeconfig}", *arguments], stdin=stdin
-        )
+        return run([self.kubectl, f"--kubeconfig={self.kubeconfig}", *arguments], stdin=stdin)
 
 
 def up(home: Home | None = None) -> Cluster:

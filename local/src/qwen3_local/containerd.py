@@ -1,6 +1,5 @@
 """containerd through its own client `ctr`, in the namespace that the kubelet reads."""
 
-import json
 import subprocess
 from pathlib import Path
 
@@ -48,11 +47,6 @@ def image_digest(socket: Path, name: str) -> str:
     raise KeyError(name)
 
 
-def running_tasks(socket: Path) -> list[str]:
-    """Ids of the containers that run or are paused."""
+def all_tasks(socket: Path) -> list[str]:
+    """Ids of the containers that have a process, alive or not yet collected."""
     return ctr(socket, "tasks", "list", "--quiet").split()
-
-
-def manifest(socket: Path, digest: str) -> dict[str, object]:
-    """A JSON object of the content store."""
-    return dict(json.loads(ctr(socket, "content", "get", digest)))

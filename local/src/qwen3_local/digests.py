@@ -22,9 +22,11 @@ def digest_files(files: Iterable[Path], root: Path, settings: str = "") -> str:
 def source_files(folder: Path) -> list[Path]:
     """All files below a folder that belong into an image: no byte code, no hidden files."""
     return sorted(
-        path
-        for path in folder.rglob("*")
-        if path.is_file()
-        and path.suffix != ".pyc"
-        and not any(part.startswith(".") or part == "__pycache__" for part in path.parts[len(folder.parts) :])
+        path for path in folder.rglob("*") if path.is_file() and is_source(path.relative_to(folder))
     )
+
+
+def is_source(path: Path) -> bool:
+    """The same rule as the `.dockerignore` files beside the Dockerfiles."""
+    hidden = any(part.startswith(".") or part == "__pycache__" for part in path.parts)
+    return not hidden and path.suffix != ".pyc"

@@ -29,6 +29,7 @@ from qwen3_local.image_plan import (
     with_parents,
 )
 from qwen3_local.layout import REPOSITORY, Home, current_home
+from qwen3_local.locks import exclusive
 from qwen3_local.programs import Daemon, ProgramError, run
 from qwen3_local.timings import step
 
@@ -68,12 +69,13 @@ def build(names: Sequence[str] = DEPLOYED, home: Home | None = None) -> dict[str
     """
     home = home or current_home()
     wanted = with_parents(tuple(names))
-    builder = ensure_builder(home)
     parents = [image for image in wanted if any(other.parent == image.name for other in wanted)]
-    done = build_all(home, builder, parents)
-    done |= build_all(home, builder, [image for image in wanted if image not in parents])
-    named = {name: done[name] for name in names}
-    write_images(home.images_file, named)
+    children = [image for image in wanted if image not in parents]
+    with exclusive(home.cache / "images.lock"):
+        builder = ensure_builder(home)
+        done = build_all(home, builder, parents) | build_all(home, builder, children)
+        named = {name: done[name] for name in names}
+        write_images(home.images_file, named)
     return named
 
 
@@ -91,8 +93,7 @@ def ensure_builder(home: Home) -> Builder:
     runtime = node.containerd_daemon(machine)
     runtime.ensure_running()
     runtime.wait_ready(lambda: containerd.answers(machine.socket))
-    with step(home, "buildkit binaries"):
-        daemon_program, client = ensure_program(home, BUILDKITD), ensure_program(home, BUILDCTL)
+    daemon_program, client = ensure_program(home, BUILDKITD), ensure_program(home, BUILDCTL)
     daemon = buildkit_daemon(home, daemon_program, machine.socket)
     daemon.ensure_running()
     address = f"unix://{home.state / 'buildkit.sock'}"
@@ -102,9 +103,10 @@ def ensure_builder(home: Home) -> Builder:
 
 
 def buildkit_daemon(home: Home, program: Path, socket: Path) -> Daemon:
-    config = home.state / "buildkitd.toml"
-    config.write_text(render_buildkit(home, socket))
-    return Daemon("buildkitd", (str(program), f"--config={config}"), home.state)
+    config, content = home.state / "buildkitd.toml", render_buildkit(home, socket)
+    config.write_text(content)
+    command = (str(program), f"--config={config}")
+    return Daemon("buildkitd", command, home.state, configuration=content)
 
 
 def render_buildkit(home: Home, socket: Path) -> str:
@@ -180,7 +182,8 @@ def build_command(builder: Builder, image: Image, name: str) -> list[str | Path]
         "--opt", "image-resolve-mode=local",
         "--local", f"uv={builder.uv_folder}", "--opt", "context:uv=local:uv",
         # Uncompressed: gzip of the torch layer alone takes minutes and nothing is sent anywhere.
-        "--output", f"type=image,name={name},compression=uncompressed,unpack=true,oci-mediatypes=true",
+        "--output",
+        f"type=image,name={name},compression=uncompressed,unpack=true,oci-mediatypes=true",
     ]  # fmt: skip
     if AUTHORITIES.exists():
         command += ["--secret", f"id=ca,src={AUTHORITIES}"]

@@ -1,4 +1,4 @@
-"""Where things lie on this machine: one home folder, a cache that survives and a state that does not."""
+"""Where things lie: one home folder, a cache that survives and a state that does not."""
 
 import os
 from dataclasses import dataclass

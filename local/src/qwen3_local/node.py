@@ -179,9 +179,8 @@ def render_corefile(node: Node) -> str:
 
 
 def containerd_daemon(node: Node) -> Daemon:
-    return Daemon(
-        "containerd", ("containerd", "--config", str(node.folder / "containerd.toml")), node.folder
-    )
+    command = ("containerd", "--config", str(node.folder / "containerd.toml"))
+    return Daemon("containerd", command, node.folder, configuration=render_containerd(node))
 
 
 def kubelet_daemon(node: Node) -> Daemon:
@@ -197,6 +196,7 @@ def kubelet_daemon(node: Node) -> Daemon:
             f"--cert-dir={node.pki}",
         ),
         node.folder,
+        configuration=render_kubelet(node),
     )  # fmt: skip
 
 

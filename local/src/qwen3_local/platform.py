@@ -1,8 +1,11 @@
 """From a bare machine to everything that the demo and the tests run on, one timed step after
 another; what is there already takes no time."""
 
-from qwen3_local import cluster, images, s3
+import json
+
+from qwen3_local.foundation import start_all
 from qwen3_local.image_python import ensure_python
+from qwen3_local.install import install
 from qwen3_local.layout import Home, current_home
 from qwen3_local.tenants import Platform, install_chart
 from qwen3_local.timings import step
@@ -12,10 +15,7 @@ from qwen3_local.tiny_model import publish_model
 def ensure_platform(home: Home | None = None, *, chart: bool = True) -> Platform:
     """Cluster, object store, images, the small base model in the bucket, and the operator."""
     home = home or current_home()
-    running = cluster.up(home)
-    store = s3.start(home)
-    with step(home, "images"):
-        built = images.build(home=home)
+    running, store, built = start_all(home)
     platform = Platform(home, running, store, built)
     publish_model(platform)
     if chart:
@@ -31,3 +31,13 @@ def test_environment(platform: Platform) -> dict[str, str]:
         "QWEN3_ML_PYTHON": str(ensure_python(home, "trainer", platform.images["trainer"])),
         "QWEN3_VLLM_PYTHON": str(ensure_python(home, "server", platform.images["server"])),
     }
+
+
+def prepare(home: Home | None = None) -> Platform:
+    """All that the test suite needs; leaves `<state>/test-environment.json` for its conftest."""
+    home = home or current_home()
+    install(home)
+    platform = ensure_platform(home)
+    content = json.dumps(test_environment(platform), indent=1)
+    (home.state / "test-environment.json").write_text(content)
+    return platform

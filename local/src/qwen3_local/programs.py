@@ -1,13 +1,16 @@
 """Running programs: once to their end, or as daemons that outlive this process."""
 
+import hashlib
 import json
 import os
 import signal
 import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
+
+from qwen3_local.locks import exclusive
 
 
 class ProgramError(RuntimeError):
@@ -42,8 +45,8 @@ def run(
         arguments, cwd=cwd, env=merged, input=stdin, capture_output=True, text=True, check=False
     )
     if done.returncode != 0:
-        shown = " ".join(arguments[:6])
-        raise ProgramError(f"`{shown}` exited {done.returncode}: {(done.stderr or done.stdout)[-2000:]}")
+        shown, output = " ".join(arguments[:6]), (done.stderr or done.stdout)[-2000:]
+        raise ProgramError(f"`{shown}` exited {done.returncode}: {output}")
     return done.stdout
 
 
@@ -63,6 +66,11 @@ def wait_until(condition: Callable[[], bool], what: str, seconds: float = 60.0) 
         pause = min(pause * 1.5, 0.5)
 
 
+CHILDREN: list[subprocess.Popen[bytes]] = []
+"""Daemons of this process. They outlive it, so nobody waits for them; a Popen that is collected
+while its process lives warns about just that."""
+
+
 @dataclass(frozen=True)
 class Daemon:
     """A program that keeps running after this process ends.
@@ -74,7 +82,8 @@ class Daemon:
     name: str
     command: tuple[str, ...]
     folder: Path
-    env: Mapping[str, str] = field(default_factory=dict)
+    configuration: str = ""
+    """Content of the files it reads: another content means a restart."""
 
     @property
     def record_file(self) -> Path:
@@ -84,20 +93,23 @@ class Daemon:
     def log_file(self) -> Path:
         return self.folder / "logs" / f"{self.name}.log"
 
+    @property
+    def fingerprint(self) -> str:
+        return hashlib.sha256(repr((self.command, self.configuration)).encode()).hexdigest()
+
     def is_running(self) -> bool:
-        """True if the very process that was started is alive and has the same command line."""
+        """True if the very process is alive, with this command line and configuration."""
         entry = read_record(self.record_file)
-        return (
-            entry is not None and entry.is_alive() and entry.command == list(self.command)
-        )
+        return entry is not None and entry.is_alive() and entry.fingerprint == self.fingerprint
 
     def ensure_running(self) -> bool:
-        """Start it unless it runs with this command line; True if it was started now."""
-        if self.is_running():
-            return False
-        stop_recorded(self.record_file)
-        self.start()
-        return True
+        """Start it unless it runs as wanted; True if it was started now."""
+        with exclusive(self.record_file.with_suffix(".lock")):
+            if self.is_running():
+                return False
+            stop_recorded(self.record_file)
+            self.start()
+            return True
 
     def start(self) -> None:
         self.record_file.parent.mkdir(parents=True, exist_ok=True)
@@ -105,16 +117,15 @@ class Daemon:
         with self.log_file.open("ab") as sink:
             child = subprocess.Popen(
                 self.command,
-                env={**os.environ, **self.env},
                 cwd=self.folder,
                 stdin=subprocess.DEVNULL,
                 stdout=sink,
                 stderr=sink,
                 start_new_session=True,
             )
-        started = start_ticks(child.pid)
-        content = {"pid": child.pid, "started": started, "command": list(self.command)}
-        self.record_file.write_text(json.dumps(content))
+        CHILDREN.append(child)
+        entry = Record(child.pid, start_ticks(child.pid), self.fingerprint)
+        self.record_file.write_text(json.dumps(asdict(entry)))
 
     def wait_ready(self, ready: Callable[[], bool], seconds: float = 60.0) -> None:
         """Wait until `ready`; raises ProgramError with the log's end if the daemon died."""
@@ -133,7 +144,7 @@ class Record:
 
     pid: int
     started: int | None
-    command: list[str]
+    fingerprint: str
 
     def is_alive(self) -> bool:
         return self.started is not None and start_ticks(self.pid) == self.started
@@ -143,7 +154,7 @@ def read_record(path: Path) -> Record | None:
     """The record of a daemon, or None if it was never started or its start was cut short."""
     try:
         return Record(**json.loads(path.read_text()))
-    except (FileNotFoundError, json.JSONDecodeError):
+    except (FileNotFoundError, json.JSONDecodeError, TypeError):
         return None
 
 
@@ -172,7 +183,7 @@ def stop_recorded(path: Path, grace_seconds: float = 10.0) -> bool:
             time.sleep(0.02)
         if entry.is_alive():
             send(entry.pid, signal.SIGKILL)
-            wait_until(lambda: reap(entry.pid) or not entry.is_alive(), f"end of pid {entry.pid}", 10)
+            wait_until(lambda: reap(entry.pid) or not entry.is_alive(), f"end of {entry.pid}", 10)
     path.unlink(missing_ok=True)
     return alive
 
