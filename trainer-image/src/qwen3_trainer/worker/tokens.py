@@ -12,13 +12,13 @@ the tokenizer itself is not changed.
 import hashlib
 import json
 import logging
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import trl
 from datasets import Dataset, Features, List, Value
+from datasets.arrow_writer import ArrowWriter
 from trl.chat_template_utils import get_training_chat_template
 
 from qwen3_api.v1alpha1.conditions import Reason
@@ -28,6 +28,7 @@ log = logging.getLogger(__name__)
 
 IGNORED = -100
 """Label of a token without loss."""
+_FEATURES = Features({"input_ids": List(Value("int32")), "labels": List(Value("int32"))})
 
 
 @dataclass(frozen=True)
@@ -84,24 +85,20 @@ def tokenize(
 
     Raises TrainerError: DatasetInvalid, when no row has anything to learn within `max_length`.
     """
-    counts = {"truncated": 0, "dropped": 0}
-
-    def examples() -> Iterator[dict[str, list[int]]]:
-        with path.open(encoding="utf-8") as file:
-            for line in file:
-                ids, labels = render(json.loads(line), tokenizer, template, assistant_only)
-                counts["truncated"] += len(ids) > max_length
-                labels = labels[:max_length]
-                if all(label == IGNORED for label in labels):
-                    counts["dropped"] += 1
-                    continue
-                yield {"input_ids": ids[:max_length], "labels": labels}
-
-    features = Features({"input_ids": List(Value("int32")), "labels": List(Value("int32"))})
-    dataset = Dataset.from_generator(
-        examples, features=features, cache_dir=str(cache / path.stem), fingerprint=path.stem
-    )
-    if len(dataset) == 0:
+    written = truncated = dropped = 0
+    cache.mkdir(parents=True, exist_ok=True)
+    arrow = str(cache / f"{path.stem}.arrow")
+    with ArrowWriter(path=arrow, features=_FEATURES) as writer, path.open(encoding="utf-8") as file:
+        for line in file:
+            ids, labels = render(json.loads(line), tokenizer, template, assistant_only)
+            truncated += len(ids) > max_length
+            if all(label == IGNORED for label in labels[:max_length]):
+                dropped += 1
+                continue
+            writer.write({"input_ids": ids[:max_length], "labels": labels[:max_length]})
+            written += 1
+        writer.finalize()
+    if written == 0:
         raise TrainerError(
             Reason.DATASET_INVALID,
             f"no row has an answer within {max_length} tokens: the prompts alone are longer",
@@ -109,9 +106,9 @@ def tokenize(
         )
     log.info(
         "%s: %d rows, %d cut to %d tokens, %d dropped because nothing to learn was left",
-        *(path.stem, len(dataset), counts["truncated"], max_length, counts["dropped"]),
+        *(path.stem, written, truncated, max_length, dropped),
     )
-    return TokenizedRows(dataset, counts["truncated"], counts["dropped"])
+    return TokenizedRows(Dataset.from_file(arrow), truncated, dropped)
 
 
 def render(

@@ -1,0 +1,95 @@
+"""What the loss covers, by the real tokenizer, template and libraries."""
+
+import json
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from support.trainer_runs import build_tiny_base, ml_python
+
+pytestmark = pytest.mark.integration
+USER = {"role": "user", "content": "what is 2?"}
+ROWS: list[dict[str, Any]] = [
+    {"messages": [USER, {"role": "assistant", "content": "it is 6"}]},
+    {
+        "messages": [
+            {"role": "system", "content": "be brief"},
+            USER,
+            {"role": "assistant", "content": "six"},
+            USER,
+            {"role": "assistant", "content": "it is 六", "reasoning_content": "2 times 3"},
+        ]
+    },
+    {
+        "prompt": [USER, {"role": "assistant", "content": "six"}, USER],
+        "completion": [{"role": "assistant", "content": "still six"}],
+    },
+    {
+        "messages": [
+            USER,
+            {
+                "role": "assistant",
+                "content": "",
+                "tool_calls": [{"type": "function", "function": {"name": "f", "arguments": {}}}],
+            },
+            {"role": "tool", "content": "6"},
+            {"role": "assistant", "content": "done"},
+        ],
+        "tools": [{"type": "function", "function": {"name": "f", "parameters": {}}}],
+    },
+]
+EMPTY_THINK = "<think>\n\n</think>\n\n"
+
+
+@pytest.fixture(scope="module")
+def probe(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """The output of support/tokens_probe.py."""
+    base, output = (tmp_path_factory.mktemp(name) for name in ("base", "output"))
+    build_tiny_base(base)
+    script = Path(__file__).parents[1] / "support" / "tokens_probe.py"
+    done = subprocess.run(
+        [ml_python(), str(script), str(base), str(output)],
+        input=json.dumps(ROWS).encode(),
+        capture_output=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr.decode()[-4000:]
+    printed: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return printed
+
+
+def test_the_loss_covers_the_assistants_turns(probe: dict[str, Any]) -> None:
+    single, several, completion, tools = (row["trained"] for row in probe["rows"])
+    assert single == f"{EMPTY_THINK}it is 6<|im_end|>\n"
+    assert several.endswith("<think>\n2 times 3\n</think>\n\nit is 六<|im_end|>\n")
+    assert "six<|im_end|>\n" in several
+    assert "what is" not in several
+    assert "be brief" not in several
+    assert completion == f"{EMPTY_THINK}still six<|im_end|>\n"
+    assert '"name": "f"' in tools
+    assert tools.endswith("done<|im_end|>\n")
+    assert "tool_response" not in tools
+
+
+def test_without_the_switch_the_loss_covers_everything(probe: dict[str, Any]) -> None:
+    for row in probe["rows"]:
+        assert row["trained_without_mask"] == row["text"]
+
+
+def test_an_unknown_template_renders_as_the_known_one(probe: dict[str, Any]) -> None:
+    assert probe["same"]
+
+
+def test_long_rows_are_cut_counted_and_left_out_when_nothing_remains(
+    probe: dict[str, Any],
+) -> None:
+    shortest = probe["rows"][0]["length"]
+    whole, first_fits, answers_start, nothing = probe["cuts"].values()
+    assert whole[:3] == [4, 0, 0]
+    rows, truncated, dropped, longest = first_fits
+    assert (rows + dropped, truncated, longest) == (4, 3, shortest)
+    assert answers_start == [2, 3, 2, 70]
+    assert nothing[0] == "DatasetInvalid"
+    assert "within 5 tokens" in nothing[1]
