@@ -50,10 +50,12 @@ imports: init  ## who may import whom (import-linter)
 .PHONY: generate
 generate: init  ## CRDs, schemas and reference pages from the models
 	$(PYTHON) -m qwen3_api generate
+	$(PYTHON) helm/generate.py
 
 .PHONY: verify
 verify: init  ## fail if something generated is stale
 	$(PYTHON) -m qwen3_api check
+	$(PYTHON) helm/generate.py --check
 
 .PHONY: unit golden integration e2e chart
 unit: init  ## pure parts, seconds
