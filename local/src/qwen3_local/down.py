@@ -31,17 +31,14 @@ def down(home: Home | None = None, *, everything: bool = False) -> None:
                 stop_recorded(record, GRACE_SECONDS)
     with step(home, "remove pods and network"):
         kill_pods()
-        remove_containers(home.state / "containerd.sock")
+        unmount_below(home.state / "roots")
+        remove_containers(home.state)
         stop_recorded(home.state / "run" / "containerd.json", GRACE_SECONDS)
         kill_shims(home.state / "containerd.sock")
         unmount_below(home.state)
         remove_network(home)
         remove_cgroups()
-    # The timings of this very command go with the state.
-    shutil.rmtree(home.state, ignore_errors=False)
-    if everything:
-        unmount_below(home.cache)
-        shutil.rmtree(home.root)
+    remove_tree(home.root if everything else home.state)
 
 
 def run_records(state: Path) -> list[Path]:
@@ -76,8 +73,9 @@ def kill(pid: int) -> None:
         return
 
 
-def remove_containers(socket: Path) -> None:
-    """Containers and their snapshots, so that the kept store holds images only."""
+def remove_containers(state: Path) -> None:
+    """Containers and the writable snapshots, so that the kept store holds images only."""
+    socket = state / "containerd.sock"
     if not socket.exists() or not containerd.answers(socket):
         return
     for task in containerd.all_tasks(socket):
@@ -90,6 +88,10 @@ def remove_containers(socket: Path) -> None:
         )  # fmt: skip
     for name in containerd.ctr(socket, "containers", "list", "--quiet").split():
         containerd.ctr(socket, "containers", "delete", name)
+    for line in containerd.ctr(socket, "snapshots", "list").splitlines():
+        # Snapshots of `image_python` are named by the folder they were mounted at.
+        if line.startswith(f"{state}/"):
+            containerd.ctr(socket, "snapshots", "remove", line.split()[0])
 
 
 def kill_shims(socket: Path) -> None:
@@ -103,13 +105,29 @@ def kill_shims(socket: Path) -> None:
             kill(int(command.parent.name))
 
 
-def unmount_below(folder: Path) -> None:
-    """Every mount below a folder, innermost first."""
+def mounts_below(folder: Path) -> list[str]:
+    """Mount points inside a folder, innermost first; one mounted over appears twice."""
     places = [line.split()[1] for line in Path("/proc/self/mounts").read_text().splitlines()]
     decoded = [place.encode().decode("unicode_escape") for place in places]
-    for place in sorted(decoded, key=len, reverse=True):
-        if place.startswith(f"{folder}/"):
-            run(["umount", "--lazy", place])
+    inside = [place for place in decoded if place.startswith(f"{folder}/")]
+    return sorted(inside, key=len, reverse=True)
+
+
+def unmount_below(folder: Path) -> None:
+    for place in mounts_below(folder):
+        run(["umount", "--lazy", place])
+
+
+def remove_tree(folder: Path) -> None:
+    """Delete a folder, but never through a mount: images are mounted with /tmp and the
+    repository inside. Raises RuntimeError if something is still mounted.
+    """
+    unmount_below(folder)
+    left = mounts_below(folder)
+    if left:
+        raise RuntimeError(f"{folder} is kept, still mounted: {', '.join(left)}")
+    if folder.exists():
+        shutil.rmtree(folder)
 
 
 def remove_network(home: Home) -> None:
