@@ -1,7 +1,7 @@
 """The operator's runtime around a toy reconcile: one ConfigMap and one Job per Qwen3FineTune.
 
 Run as a program by the runtime's integration tests: everything but the decisions is the product's.
-`python toy_operator.py --port N [--namespace NS ...] [--identity NAME] [--resync S] [--beat S]`
+`python toy_operator.py --port N --namespace NS [--identity NAME] [--beat S] [--lease S]`
 """
 
 import argparse
@@ -10,11 +10,15 @@ import sys
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 
+if __name__ == "__main__":
+    # As in the operator's image, which lacks this package: kopf imports it whole if it is there.
+    sys.modules["kubernetes"] = None  # type: ignore[assignment]
+
+from qwen3_operator import election
 from qwen3_operator.cluster.cache import Cache
 from qwen3_operator.cluster.client import Client
 from qwen3_operator.cluster.connection import connect
 from qwen3_operator.cluster.kinds import CONFIG_MAP, FINE_TUNE, Manifest
-from qwen3_operator.failpoints import failpoint
 from qwen3_operator.handlers.watcher import watch
 from qwen3_operator.logs import configure_logging
 from qwen3_operator.runtime.app import Application, RuntimeConfig, Wake
@@ -46,7 +50,6 @@ class Toy:
             return await self._write_beat(key)
         await self._client.apply(build_config_map(obj))
         await self._client.apply(build_job(obj))
-        failpoint("toy-after-job")
         if (obj.get("status") or {}).get("observedGeneration") != obj["metadata"]["generation"]:
             await self._client.apply_status(build_status(obj))
         return Result()
@@ -130,11 +133,14 @@ def main() -> int:
     parser = argparse.ArgumentParser()
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--identity", default="toy")
-    parser.add_argument("--namespace", action="append", default=[])
-    parser.add_argument("--resync", type=float, default=120.0)
-    parser.add_argument("--beat", type=float)
+    parser.add_argument("--namespace", action="append", required=True)
+    parser.add_argument("--beat", type=float, help="write all the time, every so many seconds")
+    parser.add_argument("--lease", type=int, help="duration: longer, to outlive an API server")
     options = parser.parse_args()
     configure_logging()
+    if options.lease is not None:
+        election.LEASE_SECONDS = options.lease
+        election.RENEW_DEADLINE_SECONDS = options.lease * 0.9
 
     @asynccontextmanager
     async def build(client: Client, cache: Cache, _: Wake) -> AsyncIterator[Toy]:
@@ -142,11 +148,11 @@ def main() -> int:
 
     config = RuntimeConfig(
         namespaces=tuple(options.namespace),
-        operator_namespace="default",
+        operator_namespace=options.namespace[0],
         lease_name=LEASE,
         identity=options.identity,
         workers=8,
-        resync_seconds=options.resync,
+        resync_seconds=120.0,
         metrics_port=options.port,
     )
 

@@ -6,8 +6,7 @@ import os
 import socket
 import sys
 import uuid
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
 from qwen3_operator.cluster.cache import Cache
@@ -59,15 +58,13 @@ def main(arguments: list[str]) -> int:
         logger.critical("no API server", extra={"error": str(error)})
         return 1
 
-    @asynccontextmanager
-    async def build_reconcilers(
+    def open_reconcilers(
         client: Client, cache: Cache, wake: Wake
-    ) -> AsyncIterator[Reconcilers]:
-        async with build(client, cache, settings, wake=wake) as reconcilers:
-            yield reconcilers
+    ) -> AbstractAsyncContextManager[Reconcilers]:
+        return build(client, cache, settings, wake=wake)
 
     async def run() -> int:
-        return await Application(build_config(settings), connection, build_reconcilers, watch).run()
+        return await Application(build_config(settings), connection, open_reconcilers, watch).run()
 
     status = asyncio.run(run())
     logger.info("exiting", extra={"status": status})

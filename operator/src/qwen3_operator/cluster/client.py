@@ -18,7 +18,7 @@ from qwen3_operator.cluster.connection import CONNECT_SECONDS, REQUEST_SECONDS, 
 from qwen3_operator.cluster.errors import classify_exception, classify_response
 from qwen3_operator.cluster.kinds import EVENT, Kind, Manifest, Manifests, kind_of
 from qwen3_operator.desired.names import FIELD_MANAGER
-from qwen3_operator.errors import NotLeader, OperatorError, Transient
+from qwen3_operator.errors import Conflict, NotLeader, OperatorError, Transient
 from qwen3_operator.logs import get_logger
 from qwen3_operator.metrics import (
     API_REQUESTS,
@@ -185,9 +185,20 @@ class Client:
     ) -> Manifest | None:
         """Server-side apply of `obj["status"]`; None when the object is gone.
 
-        Give `metadata.uid`, so that the status never lands on a namesake created meanwhile.
+        Give `metadata.uid`: the object may have been deleted and a namesake created meanwhile. The
+        API server ignores it on this subresource (unlike in `apply`), so it is compared with the
+        answer. The namesake's own reconcile then replaces the status that wasn't meant for it. A
+        `metadata.resourceVersion` is a precondition as always.
+
+        Raises:
+            Conflict: the status landed on a namesake, or the precondition failed.
         """
-        return await self._write_apply(obj, "status", field_manager, force)
+        applied = await self._write_apply(obj, "status", field_manager, force)
+        wanted = obj["metadata"].get("uid")
+        if applied is not None and wanted is not None and applied["metadata"]["uid"] != wanted:
+            what = f"{obj['metadata']['namespace']}/{obj['metadata']['name']}"
+            raise Conflict("UidMismatch", f"the status of {what} went to a namesake")
+        return applied
 
     async def _write_apply(
         self, obj: Manifest, sub: str | None, field_manager: str, force: bool

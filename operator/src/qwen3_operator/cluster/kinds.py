@@ -6,7 +6,6 @@ from typing import Any
 
 from qwen3_api.v1alpha1 import evaluation, finetune
 from qwen3_api.v1alpha1.meta import GROUP, VERSION
-
 from qwen3_operator.desired.names import LABEL_EVAL, LABEL_FINE_TUNE, LABEL_MANAGED, LABEL_POOL
 
 Manifest = dict[str, Any]

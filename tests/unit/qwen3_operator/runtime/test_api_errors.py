@@ -4,6 +4,7 @@ import json
 
 import aiohttp
 import pytest
+
 from qwen3_operator.cluster.errors import classify_exception, classify_response
 from qwen3_operator.errors import Conflict, OperatorError, Stalled, Transient
 

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from qwen3_operator.cluster.cache import Cache, is_stale
 from qwen3_operator.cluster.kinds import CONFIG_MAP, FINE_TUNE, JOB, POD
 from qwen3_operator.desired.names import LABEL_FINE_TUNE, LABEL_POOL

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import yaml
+
 from qwen3_operator.cluster import connection
 from qwen3_operator.cluster.connection import (
     ConnectionConfigError,

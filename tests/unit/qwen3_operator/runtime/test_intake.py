@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from typing import Any
 
 import pytest
+
 from qwen3_operator.cluster.cache import Cache
 from qwen3_operator.cluster.client import ApiServer
 from qwen3_operator.cluster.kinds import FINE_TUNE, JOB, Kind

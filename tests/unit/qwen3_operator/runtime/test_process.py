@@ -14,6 +14,7 @@ from typing import Any
 
 import aiohttp
 import pytest
+
 from qwen3_operator import election
 from qwen3_operator.cluster.client import ApiServer
 from qwen3_operator.cluster.kinds import Kind
@@ -31,7 +32,8 @@ async def test_probes() -> None:
         health={"watches": lambda: trouble[0] if trouble else None}, ready={"caches": lambda: None}
     )
     runner = await serve(app, 0)
-    port = runner.addresses[0][1]
+    # With port 0, IPv4 and IPv6 get different ones.
+    port = next(address[1] for address in runner.addresses if len(address) == 2)
     try:
         async with aiohttp.ClientSession(f"http://127.0.0.1:{port}") as session:
 

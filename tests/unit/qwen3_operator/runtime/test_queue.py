@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 
 import pytest
+
 from qwen3_operator.errors import NotLeader, Stalled, Transient, Waiting
 from qwen3_operator.runtime.keys import Key
 from qwen3_operator.runtime.queue import WorkQueue

@@ -2,6 +2,7 @@
 
 from hypothesis import given
 from hypothesis import strategies as st
+
 from qwen3_operator.runtime.keys import Key
 from qwen3_operator.runtime.schedule import URGENT_IN_A_ROW, Schedule
 
