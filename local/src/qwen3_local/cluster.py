@@ -2,6 +2,7 @@
 
 import json
 import subprocess
+import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -106,7 +107,7 @@ def has_default_account(cluster: Cluster) -> bool:
 
 def ensure_bridge() -> None:
     """The pods' bridge with the node's own address on it, and the kernel switches it needs."""
-    if not Path(f"/sys/class/net/{node.BRIDGE}").exists():
+    if not has_bridge():
         run(["ip", "link", "add", node.BRIDGE, "type", "bridge"])
         run(["ip", "address", "add", f"{node.BRIDGE_ADDRESS}/24", "dev", node.BRIDGE])
         run(["ip", "link", "set", node.BRIDGE, "up"])
@@ -116,6 +117,11 @@ def ensure_bridge() -> None:
         run(["modprobe", "br_netfilter"])
     # Without it a pod's packets to a Service whose endpoint is on the same bridge skip NAT.
     switch.write_text("1")
+
+
+def has_bridge() -> bool:
+    """Asked of `ip`: /sys shows the network namespace of whoever mounted it."""
+    return f" {node.BRIDGE}:" in run(["ip", "-oneline", "link"])
 
 
 def write_configuration(machine: Node) -> None:
@@ -162,7 +168,8 @@ def ensure_node(home: Home, machine: Node, cluster: Cluster) -> list[str]:
         node.coredns_daemon(machine),
     ]
     started = [daemon.name for daemon in daemons if daemon.ensure_running()]
-    daemons[0].wait_ready(lambda: node_is_ready(cluster))
+    # Its own word too: the Node still says Ready for a while when a kubelet was killed.
+    daemons[0].wait_ready(lambda: kubelet_is_healthy() and node_is_ready(cluster))
     ensure_gpus(cluster)
     wait_until(lambda: has_default_account(cluster), "the default ServiceAccount")
     return started
@@ -186,6 +193,14 @@ def node_object(cluster: Cluster) -> dict[str, object] | None:
     """The Node as JSON, or None before the kubelet registered it."""
     text = cluster.kubectl_run("get", "node", node.NODE_NAME, "--ignore-not-found", "-o", "json")
     return dict(json.loads(text)) if text.strip() else None
+
+
+def kubelet_is_healthy() -> bool:
+    try:
+        with urllib.request.urlopen(node.KUBELET_HEALTH, timeout=2) as response:
+            return bool(response.status == 200)
+    except OSError:
+        return False
 
 
 def node_is_ready(cluster: Cluster) -> bool:

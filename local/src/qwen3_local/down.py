@@ -4,10 +4,11 @@ import os
 import shutil
 import signal
 import subprocess
+from contextlib import suppress
 from pathlib import Path
 
 from qwen3_local import containerd, node
-from qwen3_local.binaries import KUBE, built_path
+from qwen3_local.cluster import has_bridge
 from qwen3_local.layout import Home, current_home
 from qwen3_local.programs import read_record, run, stop_recorded, wait_until
 from qwen3_local.timings import step
@@ -30,13 +31,15 @@ def down(home: Home | None = None, *, everything: bool = False) -> None:
             if record.stem != "containerd":
                 stop_recorded(record, GRACE_SECONDS)
     with step(home, "remove pods and network"):
-        kill_pods()
+        socket = home.state / "containerd.sock"
+        kill_pods(socket)
         unmount_below(home.state / "roots")
         remove_containers(home.state)
         stop_recorded(home.state / "run" / "containerd.json", GRACE_SECONDS)
-        kill_shims(home.state / "containerd.sock")
+        for pid in shim_pids(socket):
+            kill(pid)
         unmount_below(home.state)
-        remove_network(home)
+        remove_network()
         remove_cgroups()
     remove_tree(home.root if everything else home.state)
 
@@ -47,22 +50,39 @@ def run_records(state: Path) -> list[Path]:
     return sorted(records, key=lambda path: LAST.index(path.stem) if path.stem in LAST else -1)
 
 
-def pod_processes() -> list[int]:
-    """Pids in the cgroups that the kubelet made for pods."""
-    pids: set[int] = set()
-    for listing in CGROUPS.glob("**/kubepods/**/cgroup.procs"):
-        try:
-            pids.update(int(line) for line in listing.read_text().split())
-        except OSError:
-            # The cgroup vanished while it was read, with its last process.
-            continue
-    return sorted(pids)
-
-
-def kill_pods() -> None:
-    for pid in pod_processes():
+def kill_pods(socket: Path) -> None:
+    """The first process of each container, and with it the others of its namespace."""
+    shims = shim_pids(socket)
+    for pid in children_of(shims):
         kill(pid)
-    wait_until(lambda: not pod_processes(), "end of the pods' processes", 30)
+    wait_until(lambda: not children_of(shims), "end of the pods' processes", 30)
+
+
+def shim_pids(socket: Path) -> set[int]:
+    """The shims of our containerd, told from others by its socket: they outlive it by design."""
+    found = set()
+    for command in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            words = command.read_bytes().decode(errors="replace").split("\0")
+        except (FileNotFoundError, ProcessLookupError):
+            # Ended while /proc was read.
+            continue
+        if "containerd-shim" in words[0] and str(socket) in words:
+            found.add(int(command.parent.name))
+    return found
+
+
+def children_of(parents: set[int]) -> list[int]:
+    """Living processes whose parent is one of `parents`."""
+    found = []
+    for status in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            state, parent = status.read_text().rpartition(")")[2].split()[:2]
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+        if int(parent) in parents and state != "Z":
+            found.append(int(status.parent.name))
+    return found
 
 
 def kill(pid: int) -> None:
@@ -88,21 +108,12 @@ def remove_containers(state: Path) -> None:
         )  # fmt: skip
     for name in containerd.ctr(socket, "containers", "list", "--quiet").split():
         containerd.ctr(socket, "containers", "delete", name)
+        for result in CNI_RESULTS.glob(f"*-{name}-*"):
+            result.unlink()
     for line in containerd.ctr(socket, "snapshots", "list").splitlines():
         # Snapshots of `image_python` are named by the folder they were mounted at.
         if line.startswith(f"{state}/"):
             containerd.ctr(socket, "snapshots", "remove", line.split()[0])
-
-
-def kill_shims(socket: Path) -> None:
-    """The shims of our containerd: they outlive it by design."""
-    for command in Path("/proc").glob("[0-9]*/cmdline"):
-        try:
-            words = command.read_bytes().decode(errors="replace").split("\0")
-        except (FileNotFoundError, ProcessLookupError):
-            continue
-        if "containerd-shim" in words[0] and str(socket) in words:
-            kill(int(command.parent.name))
 
 
 def mounts_below(folder: Path) -> list[str]:
@@ -130,28 +141,22 @@ def remove_tree(folder: Path) -> None:
         shutil.rmtree(folder)
 
 
-def remove_network(home: Home) -> None:
-    """The bridge with its veth pairs, kube-proxy's chains and the CNI plugin's."""
-    if Path(f"/sys/class/net/{node.BRIDGE}").exists():
+def remove_network() -> None:
+    """The bridge with its veth pairs, and the chains of kube-proxy, kubelet and CNI plugin."""
+    if has_bridge():
         run(["ip", "link", "delete", node.BRIDGE])
-    kube = built_path(home, KUBE)
-    if kube.exists():
-        run([kube, "proxy", "--cleanup"])
-    remove_cni_chains()
-    for result in CNI_RESULTS.glob(f"{node.CNI_NETWORK}-*"):
-        result.unlink()
+    for family in ("iptables", "ip6tables"):
+        saved = run([f"{family}-save"])
+        kept = without_cluster_rules(saved, node.CNI_NETWORK)
+        if kept != saved:
+            run([f"{family}-restore"], stdin=kept)
 
 
-def remove_cni_chains() -> None:
-    """The masquerading rules that each pod's network left, known by our network's name."""
-    saved = run(["iptables-save", "-t", "nat"])
-    kept = without_network_rules(saved, node.CNI_NETWORK)
-    if kept != saved:
-        run(["iptables-restore", "-T", "nat"], stdin=kept)
+def without_cluster_rules(saved: str, network: str) -> str:
+    """An iptables dump without Kubernetes's chains and those of one CNI network.
 
-
-def without_network_rules(saved: str, network: str) -> str:
-    """An iptables dump without the chains whose rules carry the network's comment."""
+    The latter are known by the network's name in their rules' comments.
+    """
     lines = saved.splitlines(keepends=True)
     ours = {
         word
@@ -160,14 +165,21 @@ def without_network_rules(saved: str, network: str) -> str:
         for word in line.split()
         if word.startswith("CNI-")
     }
-    return "".join(line for line in lines if not ours.intersection(line.replace(":", "").split()))
+
+    def is_kept(line: str) -> bool:
+        words = line.removeprefix(":").split()
+        return not ours.intersection(words) and not any(w.startswith("KUBE-") for w in words)
+
+    return "".join(line for line in lines if is_kept(line))
 
 
 def remove_cgroups() -> None:
-    """The empty cgroups of the pods, innermost first."""
+    """The cgroups of pods that are empty now, innermost first."""
     folders = [path for path in CGROUPS.glob("**/kubepods/**/") if path.is_dir()]
     for folder in sorted(folders, key=lambda path: len(path.parts), reverse=True):
-        folder.rmdir()
+        # Not empty: the pods of another cluster on this machine.
+        with suppress(OSError):
+            folder.rmdir()
 
 
 def describe(home: Home | None = None) -> list[tuple[str, bool, int]]:

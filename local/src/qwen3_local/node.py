@@ -19,6 +19,7 @@ BRIDGE_ADDRESS = "10.244.0.1"
 POD_CIDR = "10.244.0.0/24"
 CNI_NETWORK = "qwen3-pods"
 PAUSE_IMAGE = "localhost/pause:1"
+KUBELET_HEALTH = "http://127.0.0.1:10248/healthz"
 GPU_RESOURCE = "nvidia.com/gpu"
 GPU_COUNT = 8
 CONTAINERD_NAMESPACE = "k8s.io"

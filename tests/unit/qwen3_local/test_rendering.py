@@ -12,7 +12,7 @@ from qwen3_local import control_plane, node, oci_archive
 from qwen3_local.binaries import KUBE
 from qwen3_local.certificates import Identity, extensions
 from qwen3_local.control_plane import ControlPlane
-from qwen3_local.down import LAST, run_records, without_network_rules
+from qwen3_local.down import LAST, run_records, without_cluster_rules
 from qwen3_local.images import render_buildkit
 from qwen3_local.layout import Home
 from qwen3_local.node import Node
@@ -126,15 +126,20 @@ SAVED = """*nat
 :CNI-bbbb - [0:0]
 -A POSTROUTING -s 10.244.0.5 -m comment --comment "name: \\"qwen3-pods\\" id: \\"1\\"" -j CNI-aaaa
 -A POSTROUTING -s 10.9.0.5/32 -m comment --comment "name: \\"other\\" id: \\"2\\"" -j CNI-bbbb
+:KUBE-FIREWALL - [0:0]
+-A INPUT -j KUBE-FIREWALL
+-A INPUT -p tcp -m comment --comment "not of a KUBE" -j ACCEPT
 -A CNI-aaaa -d 10.244.0.0/24 -m comment --comment "name: \\"qwen3-pods\\" id: \\"1\\"" -j ACCEPT
 -A CNI-bbbb -d 10.9.0.0/24 -m comment --comment "name: \\"other\\" id: \\"2\\"" -j ACCEPT
 COMMIT
 """
 
 
-def test_only_our_networks_rules_are_dropped() -> None:
-    kept = without_network_rules(SAVED, "qwen3-pods")
+def test_only_the_clusters_rules_are_dropped() -> None:
+    kept = without_cluster_rules(SAVED, "qwen3-pods")
     assert "CNI-aaaa" not in kept
+    assert "KUBE-FIREWALL" not in kept
+    assert "not of a KUBE" in kept
     assert kept.count("CNI-bbbb") == 3
     assert kept.endswith("COMMIT\n")
 
