@@ -17,6 +17,7 @@ import aiohttp
 from aiohttp import web
 
 from qwen3_api.job.base import S3Location
+from qwen3_api.v1alpha1.finetune import ALL_LINEAR
 from qwen3_local import s3
 from qwen3_local.layout import Home
 from qwen3_local.programs import stop_recorded
@@ -106,6 +107,9 @@ def vllm(python: str, folder: Path, adapter_id: str) -> Iterator[str]:
     command += ["--max-model-len", "512", "--max-num-seqs", "8", "--reasoning-parser", "qwen3"]
     command += ["--enable-lora", "--max-lora-rank", "8"]
     command += ["--lora-modules", f"{adapter_id}={folder / 'adapter'}"]
+    # As the pool does. Without it vLLM wraps lm_head too, and prompt_logprobs then crash it on the
+    # CPU and are wrong on a GPU (vllm-project/vllm#16668, #51594).
+    command += ["--lora-target-modules", *ALL_LINEAR]
     env = os.environ | {
         "VLLM_CPU_KVCACHE_SPACE": "1",
         "VLLM_NO_USAGE_STATS": "1",

@@ -67,7 +67,9 @@ async def serve(*script: Callable[[], web.StreamResponse]) -> AsyncIterator[Serv
         await runner.cleanup()
 
 
-async def ask(url: str, *metrics: str, thinking: bool = False) -> EvalSample:
+async def ask(
+    url: str, *metrics: str, thinking: bool = False, patience: Patience = QUICK
+) -> EvalSample:
     suite = EvalSuite.model_validate(
         {
             "name": "one",
@@ -80,7 +82,7 @@ async def ask(url: str, *metrics: str, thinking: bool = False) -> EvalSample:
             "seed": 11,
         }
     )
-    async with Asker(2, QUICK) as asker:
+    async with Asker(2, patience) as asker:
         endpoint = EvalEndpoint(name="target", base_url=url, model="a.b.12345678")
         return await asker.ask(endpoint, suite, QUESTION)
 
@@ -174,7 +176,6 @@ async def test_a_server_that_comes_up_late_is_waited_for() -> None:
     ("reply", "code", "words"),
     [
         (lambda: error(500, "engine dead"), 1, "no answer for .*500: engine dead"),
-        (lambda: error(404, "The model `x` does not exist."), 42, "doesn't know the model .*`x`"),
         (lambda: error(400, "8000 tokens"), 42, "line 7, .*refused the request with 400: 8000"),
         (lambda: web.Response(status=307, headers={"Location": "/v1/x"}), 42, "307"),
         (lambda: web.json_response({"choices": []}), 42, "prompt_token_ids: Field required"),
@@ -190,6 +191,15 @@ async def test_what_ends_an_evaluation(
             await ask(server.url, "ExactMatch")
     assert caught.value.failure.reason == "EvaluatorFailed"
     assert caught.value.exit_code == code
+
+
+async def test_an_unknown_model_is_not_waited_for_as_long_as_a_restart() -> None:
+    patience = Patience(endpoint_away=3600, model_unknown=0.2, first_pause=0.01)
+    async with serve(lambda: error(404, "The model `x` does not exist.")) as server:
+        with pytest.raises(EvaluationError, match=r"doesn't know the model .*`x`") as caught:
+            await asyncio.wait_for(ask(server.url, "ExactMatch", patience=patience), 30)
+    assert caught.value.exit_code == 42
+    assert len(server.bodies) > 1
 
 
 async def test_nobody_at_the_address_is_retriable() -> None:
