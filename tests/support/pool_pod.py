@@ -96,8 +96,12 @@ class Bucket:
             yield client
 
     async def put(self, key: str, content: bytes) -> None:
+        await self.put_all({key: content})
+
+    async def put_all(self, objects: dict[str, bytes]) -> None:
         async with self._client() as client:
-            await client.put_object(Bucket=s3.BUCKET, Key=key, Body=content)
+            for key, content in objects.items():
+                await client.put_object(Bucket=s3.BUCKET, Key=key, Body=content)
 
     async def delete(self, key: str) -> None:
         async with self._client() as client:
@@ -105,10 +109,9 @@ class Bucket:
 
     async def put_folder(self, prefix: str, folder: Path) -> None:
         contents = await asyncio.to_thread(
-            lambda: {path.name: path.read_bytes() for path in folder.iterdir()}
+            lambda: {f"{prefix}/{path.name}": path.read_bytes() for path in folder.iterdir()}
         )
-        for name, content in contents.items():
-            await self.put(f"{prefix}/{name}", content)
+        await self.put_all(contents)
 
 
 @dataclass
@@ -290,8 +293,10 @@ async def until_ready(pod: Pod, serial: int, seconds: float = 60) -> None:
     """Wait until the pod is ready with the index of this serial."""
 
     async def holds() -> bool:
-        if (await pod.ready())[0] != 200:
+        if (await pod.ready())[0] == 0:
             return False
-        return (await pod.status()).serial == serial
+        # Both from one answer: between two the index may change.
+        status = await pod.status()
+        return status.ready and status.serial == serial
 
     await until(pod, seconds, f"ready with serial {serial}", holds)

@@ -109,8 +109,7 @@ class Agent:
             try:
                 await self._poll()
             except (StorageError, FileNotFoundError) as error:
-                reason = error.reason if isinstance(error, StorageError) else "IndexMissing"
-                self._storage_message = self._note_problem(str(reason), str(error))
+                self._note_storage(error)
                 if self._index is None and isinstance(error, StorageError):
                     self._recall_index()
             except Exception:  # noqa: BLE001 - a bug must not take a serving pod out of service
@@ -136,20 +135,28 @@ class Agent:
         except ValidationError as error:
             problem = f"index.json cannot be parsed: {error}"
         if problem is not None:
-            self._index_message = self._note_problem("IndexInvalid", problem)
+            self._index_message = clean_message(problem)
+            self.metrics.index_errors.labels("IndexInvalid").inc()
+            _log.warning("the index stays as it is: %s", self._index_message)
             return False
         self._apply_index(index)
         return True
+
+    def _note_storage(self, error: StorageError | FileNotFoundError) -> None:
+        """Every poll counts; only news is logged."""
+        if isinstance(error, StorageError):
+            reason, text = str(error.reason), error.message
+        else:
+            reason, text = "IndexMissing", f"there is no index at {error}"
+        self.metrics.index_errors.labels(reason).inc()
+        if clean_message(text) != self._storage_message:
+            self._storage_message = clean_message(text)
+            _log.warning("the index stays as it is: %s", text)
 
     def _recall_index(self) -> None:
         """The last index of an earlier agent in this pod, when the bucket is away as well."""
         if self._index_file.exists():
             self._read_index(self._index_file.read_bytes())
-
-    def _note_problem(self, reason: str, message: str) -> str:
-        self.metrics.index_errors.labels(reason).inc()
-        _log.warning("the index stays as it is: %s", message)
-        return clean_message(message)
 
     def _apply_index(self, index: PoolIndex) -> None:
         """Take the index and the routes that follow from it in one step.
