@@ -8,8 +8,11 @@ from pathlib import Path
 
 from qwen3_local import containerd, control_plane, node, oci_archive
 from qwen3_local.binaries import KUBE, PAUSE, ensure_program, link
+from qwen3_local.bridge import ensure_bridge
 from qwen3_local.control_plane import ControlPlane
+from qwen3_local.down import discard_dead_state
 from qwen3_local.layout import Home, current_home
+from qwen3_local.locks import exclusive
 from qwen3_local.node import Node
 from qwen3_local.programs import run, wait_until
 from qwen3_local.timings import say, step
@@ -41,23 +44,32 @@ def up(home: Home | None = None) -> Cluster:
     home = home or current_home()
     with step(home, "kube binary"):
         kube = ensure_kube(home)
+    discard_dead_state(home)
     plane = ControlPlane(
         kube, home.state, "qwen3-local", API_PORT, node.BRIDGE_ADDRESS, with_scheduler=True
     )
     machine = Node(kube, home.state, home.cache / "containerd", plane.server)
+    with exclusive(home.state / "up.lock"):
+        started = ensure_cluster(home, plane, machine)
+    say(f"      started: {', '.join(started) if started else 'nothing, all was running'}")
+    return as_cluster(home, plane)
+
+
+def ensure_cluster(home: Home, plane: ControlPlane, machine: Node) -> list[str]:
+    """Control plane, then node; the names of the daemons started now."""
     cluster = as_cluster(home, plane)
+    started = []
     with step(home, "control plane"):
         # The bridge first: the API server advertises its address to pods.
         ensure_bridge()
         write_configuration(machine)
-        containerd_started = node.containerd_daemon(machine).ensure_running()
-        started = control_plane.ensure_control_plane(plane, node.identities())
+        if node.containerd_daemon(machine).ensure_running():
+            started.append("containerd")
+        started += control_plane.ensure_control_plane(plane, node.identities())
         ensure_bindings(cluster)
     with step(home, "node"):
         started += ensure_node(home, machine, cluster)
-    names = (["containerd"] if containerd_started else []) + started
-    say(f"      started: {', '.join(names) if names else 'nothing, all was running'}")
-    return cluster
+    return started
 
 
 def up_control_plane(
@@ -72,7 +84,7 @@ def up_control_plane(
     home = home or current_home()
     kube = ensure_kube(home)
     plane = ControlPlane(kube, home.instance(name), name, port, with_scheduler=scheduler)
-    with step(home, f"control plane {name}"):
+    with exclusive(plane.folder / "up.lock"), step(home, f"control plane {name}"):
         control_plane.ensure_control_plane(plane)
         cluster = as_cluster(home, plane)
         # The first objects of tests land here; it is made by the API server itself.
@@ -103,25 +115,6 @@ def has_default_account(cluster: Cluster) -> bool:
         check=False,
     )  # fmt: skip
     return found.returncode == 0 and bool(found.stdout.strip())
-
-
-def ensure_bridge() -> None:
-    """The pods' bridge with the node's own address on it, and the kernel switches it needs."""
-    if not has_bridge():
-        run(["ip", "link", "add", node.BRIDGE, "type", "bridge"])
-        run(["ip", "address", "add", f"{node.BRIDGE_ADDRESS}/24", "dev", node.BRIDGE])
-        run(["ip", "link", "set", node.BRIDGE, "up"])
-    Path("/proc/sys/net/ipv4/ip_forward").write_text("1")
-    switch = Path("/proc/sys/net/bridge/bridge-nf-call-iptables")
-    if not switch.exists():
-        run(["modprobe", "br_netfilter"])
-    # Without it a pod's packets to a Service whose endpoint is on the same bridge skip NAT.
-    switch.write_text("1")
-
-
-def has_bridge() -> bool:
-    """Asked of `ip`: /sys shows the network namespace of whoever mounted it."""
-    return f" {node.BRIDGE}:" in run(["ip", "-oneline", "link"])
 
 
 def write_configuration(machine: Node) -> None:

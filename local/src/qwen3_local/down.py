@@ -8,8 +8,9 @@ from contextlib import suppress
 from pathlib import Path
 
 from qwen3_local import containerd, node
-from qwen3_local.cluster import has_bridge
+from qwen3_local.bridge import has_bridge
 from qwen3_local.layout import Home, current_home
+from qwen3_local.locks import exclusive
 from qwen3_local.programs import read_record, run, stop_recorded, wait_until
 from qwen3_local.timings import step
 
@@ -34,7 +35,7 @@ def down(home: Home | None = None, *, everything: bool = False) -> None:
         socket = home.state / "containerd.sock"
         kill_pods(socket)
         unmount_below(home.state / "roots")
-        remove_containers(home.state)
+        remove_containers(home)
         stop_recorded(home.state / "run" / "containerd.json", GRACE_SECONDS)
         for pid in shim_pids(socket):
             kill(pid)
@@ -42,6 +43,24 @@ def down(home: Home | None = None, *, everything: bool = False) -> None:
         remove_network()
         remove_cgroups()
     remove_tree(home.root if everything else home.state)
+
+
+def discard_dead_state(home: Home) -> None:
+    """Take down what is left of a platform of which no process lives.
+
+    After a restart of the machine, or when a session ended and its processes with it, old pods,
+    mounts and addresses would come back half alive: a new start is quicker and sound.
+    """
+    with exclusive(home.root / "fresh.lock"):
+        if is_dead(home.state):
+            down(home)
+
+
+def is_dead(state: Path) -> bool:
+    """Daemons were started here, and none of them lives."""
+    records = run_records(state)
+    entries = [read_record(path) for path in records]
+    return bool(records) and not any(entry and entry.is_alive() for entry in entries)
 
 
 def run_records(state: Path) -> list[Path]:
@@ -93,11 +112,15 @@ def kill(pid: int) -> None:
         return
 
 
-def remove_containers(state: Path) -> None:
+def remove_containers(home: Home) -> None:
     """Containers and the writable snapshots, so that the kept store holds images only."""
-    socket = state / "containerd.sock"
-    if not socket.exists() or not containerd.answers(socket):
+    machine = node.Node(Path(), home.state, home.cache / "containerd", "")
+    runtime, socket = node.containerd_daemon(machine), machine.socket
+    if not (home.state / "containerd.toml").exists():
         return
+    # It may have died with the machine's last session: the store can only be cleaned by it.
+    runtime.ensure_running()
+    runtime.wait_ready(lambda: containerd.answers(socket))
     for task in containerd.all_tasks(socket):
         # A task that died this instant deletes itself; containers decide below.
         subprocess.run(
@@ -112,7 +135,7 @@ def remove_containers(state: Path) -> None:
             result.unlink()
     for line in containerd.ctr(socket, "snapshots", "list").splitlines():
         # Snapshots of `image_python` are named by the folder they were mounted at.
-        if line.startswith(f"{state}/"):
+        if line.startswith(f"{home.state}/"):
             containerd.ctr(socket, "snapshots", "remove", line.split()[0])
 
 

@@ -19,6 +19,7 @@ import uv
 from qwen3_local import cluster, containerd, node
 from qwen3_local.base_image import ensure_base_image
 from qwen3_local.binaries import BUILDCTL, BUILDKITD, ensure_program
+from qwen3_local.down import discard_dead_state
 from qwen3_local.image_plan import (
     DEPLOYED,
     IMAGES,
@@ -88,6 +89,7 @@ def build_all(home: Home, builder: Builder, images: list[Image]) -> dict[str, Bu
 
 def ensure_builder(home: Home) -> Builder:
     """containerd and BuildKit running, with the base image at hand."""
+    discard_dead_state(home)
     machine = node.Node(Path(), home.state, home.cache / "containerd", "")
     cluster.write_configuration(machine)
     runtime = node.containerd_daemon(machine)

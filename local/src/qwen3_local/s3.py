@@ -13,8 +13,10 @@ from dataclasses import asdict, dataclass
 from importlib.metadata import distribution
 from pathlib import Path
 
-from qwen3_local.cluster import ensure_bridge
+from qwen3_local.bridge import ensure_bridge
+from qwen3_local.down import discard_dead_state
 from qwen3_local.layout import Home, current_home
+from qwen3_local.locks import exclusive
 from qwen3_local.node import BRIDGE_ADDRESS
 from qwen3_local.programs import Daemon, run
 from qwen3_local.timings import step
@@ -72,7 +74,9 @@ def start(
     """
     home = home or current_home()
     folder = folder or home.state / "s3"
-    with step(home, f"S3 server on {address}:{port}"):
+    if folder == home.state / "s3":
+        discard_dead_state(home)
+    with exclusive(folder / "start.lock"), step(home, f"S3 server on {address}:{port}"):
         if address == BRIDGE_ADDRESS:
             ensure_bridge()
         server = S3Server(folder, address, port, ensure_credentials(folder / "operator.json"))

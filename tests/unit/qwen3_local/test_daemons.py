@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from qwen3_local.down import mounts_below
+from qwen3_local.down import is_dead, mounts_below
 from qwen3_local.programs import (
     Daemon,
     ProgramError,
@@ -85,3 +85,16 @@ def test_mounts_are_found_innermost_first() -> None:
     found = mounts_below(Path("/sys"))
     assert found == sorted(found, key=len, reverse=True)
     assert all(place.startswith("/sys/") for place in found)
+
+
+def test_platform_is_dead_when_all_its_daemons_are(daemon: Daemon) -> None:
+    state = daemon.folder
+    assert not is_dead(state), "nothing was ever started"
+    daemon.ensure_running()
+    beside = Daemon("sleeper", SLEEP, state / "s3")
+    beside.ensure_running()
+    os.kill(pid_of(daemon), 9)
+    wait_until(lambda: not daemon.is_running(), "end of the first", 10)
+    assert not is_dead(state), "the other one lives"
+    os.kill(pid_of(beside), 9)
+    wait_until(lambda: is_dead(state), "end of the other", 10)
