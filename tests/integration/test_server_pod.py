@@ -146,10 +146,16 @@ async def test_an_alias_flips_under_load_without_a_lost_request(pod: Pod, tmp_pa
         await until_ready(pod, await pod.write_index([required], {"flip": new.id}))
         await until(pod, 30, "the old one is unloaded", lambda: _is_gone(pod, old))
         await _until_more(pod, seen, 10)
+        flipped_for_good = len(seen)
+        # The rudest update: the next one was never a candidate, and the old leaves with it.
+        third = await _adapter(pod, tmp_path, "flip", seed=13)
+        await until_ready(pod, await pod.write_index([third], {"flip": third.id}))
+        await _until_more(pod, seen, 10)
     print(f"{len(seen)} requests: {Counter(seen)}")
-    assert set(seen) == {(200, old.id), (200, new.id)}
+    assert set(seen) == {(200, old.id), (200, new.id), (200, third.id)}
     # Requests in flight at the flip still end with the old id.
-    assert set(seen[flipped_at + 4 :]) == {(200, new.id)}
+    assert set(seen[flipped_at + 4 : flipped_for_good]) == {(200, new.id)}
+    assert seen[-1] == (200, third.id)
 
 
 @asynccontextmanager
