@@ -1,0 +1,111 @@
+"""What the parent makes of a worker's output and end, with real processes."""
+
+import logging
+import os
+import signal
+import textwrap
+from pathlib import Path
+
+import pytest
+
+from qwen3_api.v1alpha1.conditions import Reason
+from qwen3_trainer.failures import Interrupted, TrainerError
+from qwen3_trainer.shutdown import Shutdown
+from qwen3_trainer.worker.messages import Message, Verified, VerifyPlan
+from qwen3_trainer.workers import parse_line, run_worker
+from support.train_jobs import train_job
+
+FAILED = '{"kind": "failed", "failure": {"reason": "LossNaN", "message": "m", "step": 3}}'
+
+
+def _run(folder: Path, program: str) -> tuple[Message, list[Message]]:
+    """Runs a program in the worker's place: a package of its name that is found first."""
+    package = folder / "fake" / "qwen3_trainer"
+    package.mkdir(parents=True)
+    (package / "__init__.py").touch()
+    prelude = "import os, signal, sys, time\nout = os.fdopen(int(sys.argv[3]), 'w')\n"
+    (package / "worker.py").write_text(prelude + textwrap.dedent(program))
+    seen: list[Message] = []
+    last = run_worker(
+        "verify",
+        VerifyPlan(job=train_job(), base="/base", adapter="/adapter", prompt=[]),
+        job=train_job(),
+        folder=folder,
+        environment={**os.environ, "PYTHONPATH": str(folder / "fake")},
+        shutdown=Shutdown(),
+        on_message=seen.append,
+    )
+    return last, seen
+
+
+def test_messages_arrive_in_order_and_the_last_is_the_result(tmp_path: Path) -> None:
+    last, seen = _run(
+        tmp_path,
+        """
+        print('{"kind": "started", "step": 0, "total_steps": 2}', file=out)
+        print('{"kind": "verified", "sample": "hi"}', file=out, flush=True)
+        """,
+    )
+    assert last == Verified(sample="hi")
+    assert [m.kind for m in seen] == ["started", "verified"]
+
+
+def test_output_becomes_log_records(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO):
+        _run(
+            tmp_path,
+            """
+            print("a banner")
+            print('{"level": 30, "message": "peft: careful"}', file=sys.stderr)
+            print('{"kind": "verified", "sample": "hi"}', file=out, flush=True)
+            """,
+        )
+    records = {(r.levelno, r.getMessage()) for r in caplog.records if r.name == "worker"}
+    assert records == {(logging.INFO, "a banner"), (logging.WARNING, "peft: careful")}
+
+
+@pytest.mark.parametrize(
+    ("program", "reason", "words"),
+    [
+        (f"print('{FAILED}', file=out, flush=True); sys.exit(45)", Reason.LOSS_NAN, "m"),
+        ("os.kill(os.getpid(), signal.SIGKILL)", Reason.OUT_OF_MEMORY, "the kernel killed"),
+        ("os.kill(os.getpid(), signal.SIGSEGV)", Reason.TRAINER_FAILED, "signal SIGSEGV"),
+        ("sys.exit(3)", Reason.TRAINER_FAILED, "exit code 3"),
+        ("sys.exit(0)", Reason.TRAINER_FAILED, "exit code 0"),
+    ],
+)
+def test_every_end_has_a_reason(tmp_path: Path, program: str, reason: Reason, words: str) -> None:
+    with pytest.raises(TrainerError) as caught:
+        _run(tmp_path, program)
+    assert caught.value.reason == reason
+    assert words in caught.value.message
+
+
+def test_a_stopped_worker_is_an_interrupted_run(tmp_path: Path) -> None:
+    with pytest.raises(Interrupted) as caught:
+        _run(tmp_path, """print('{"kind": "stopped", "step": 7}', file=out, flush=True)""")
+    assert caught.value.step == 7
+
+
+def test_sigterm_kills_a_worker_that_loads(tmp_path: Path) -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    shutdown = Shutdown()
+    shutdown.install()
+    try:
+        with pytest.raises(Interrupted):
+            _run(
+                tmp_path,
+                """
+                open('pid', 'w').write(str(os.getpid()))
+                os.kill(os.getppid(), signal.SIGTERM)
+                time.sleep(60)
+                """,
+            )
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert not Path(f"/proc/{(tmp_path / 'pid').read_text()}").exists()
+
+
+@pytest.mark.parametrize("text", ["{}", "[1]", "3", '{"level": "x", "message": 1}', "{"])
+def test_a_line_that_looks_like_a_record_is_text(text: str) -> None:
+    assert parse_line(text) == (logging.INFO, text)
