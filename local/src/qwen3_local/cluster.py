@@ -84,7 +84,7 @@ def up_control_plane(
     home = home or current_home()
     kube = ensure_kube(home)
     plane = ControlPlane(kube, home.instance(name), name, port, with_scheduler=scheduler)
-    with exclusive(plane.folder / "up.lock"), step(home, f"control plane {name}"):
+    with exclusive(plane.folder / "up.lock"), step(home, "control plane alone"):
         control_plane.ensure_control_plane(plane)
         cluster = as_cluster(home, plane)
         # The first objects of tests land here; it is made by the API server itself.
