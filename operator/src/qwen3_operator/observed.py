@@ -29,9 +29,11 @@ def wire_time(text: str | None) -> str | None:
     The API server refuses a whole status over one bad date-time, and pods are tenants'.
     """
     try:
-        return parse_time(text).strftime("%Y-%m-%dT%H:%M:%SZ") if text else None
-    except ValueError:
+        when = parse_time(text) if text else None
+    except (ValueError, OverflowError):
         return None
+    # Not strftime: it writes the year 1 as "1".
+    return f"{when.replace(tzinfo=None, microsecond=0).isoformat()}Z" if when else None
 
 
 @dataclass(frozen=True)
@@ -131,6 +133,11 @@ class PodView:
         """The container runs."""
         return self.phase == "Running"
 
+    @property
+    def live(self) -> bool:
+        """It runs or may yet run, be it in its grace period."""
+        return self.phase not in ("Succeeded", "Failed")
+
 
 def parse_pod(body: Object) -> PodView:
     """A pod of a Job, by its first container."""
@@ -160,6 +167,8 @@ class JobView:
 
     name: str
     uid: str
+    owner_uid: str
+    """uid of the custom resource that controls it; "" if none does."""
     revision: str
     suspended: bool
     parked: bool
@@ -174,6 +183,8 @@ class JobView:
     start_time: str | None
     ttl: int | None
     deleting: bool
+    resources: str = ""
+    """Digest of the spec.resources that it was made for; "" if it doesn't say."""
 
     @property
     def finished(self) -> bool:
@@ -186,9 +197,11 @@ def parse_job(body: Object) -> JobView:
     status = body.get("status", {})
     conditions = {c["type"]: c for c in status.get("conditions", ()) if c["status"] == "True"}
     failed = conditions.get("Failed", {})
+    owners: list[Object] = body["metadata"].get("ownerReferences", [])
     return JobView(
         name=body["metadata"]["name"],
         uid=body["metadata"]["uid"],
+        owner_uid=next((o["uid"] for o in owners if o.get("controller")), ""),
         revision=body["metadata"].get("labels", {}).get("qwen3.dev/revision", ""),
         suspended=bool(body["spec"].get("suspend")),
         parked="qwen3.dev/parked" in body["metadata"].get("annotations", {}),
@@ -200,6 +213,7 @@ def parse_job(body: Object) -> JobView:
         start_time=status.get("startTime"),
         ttl=body["spec"].get("ttlSecondsAfterFinished"),
         deleting="deletionTimestamp" in body["metadata"],
+        resources=body["metadata"].get("annotations", {}).get("qwen3.dev/resources", ""),
     )
 
 
@@ -240,7 +254,8 @@ class PoolView:
 class Alias:
     """The pointer behind a public name, with the ETag that a compare-and-swap needs."""
 
-    current: CurrentAlias
+    current: CurrentAlias | None
+    """None: what lies there is no pointer; the next promotion overwrites it."""
     etag: str
 
 

@@ -105,7 +105,11 @@ def parse_s3_uri(uri: str, storage: StorageTarget) -> S3Location:
 def build_order_config_map(
     name: str, namespace: str, order: bytes, labels: dict[str, str], owner: Manifest
 ) -> Manifest:
-    """The ConfigMap that carries the contract into the pod. Immutable: a revision never changes."""
+    """The ConfigMap that carries the contract into the pod; applied with its Job, and so once.
+
+    Not `immutable`: when the Job of a revision is made again, its order may say something else
+    about what doesn't make a revision (checkpoints, the image), and would be refused for ever.
+    """
     return {
         "apiVersion": "v1",
         "kind": "ConfigMap",
@@ -115,7 +119,6 @@ def build_order_config_map(
             "labels": labels,
             "ownerReferences": [owner],
         },
-        "immutable": True,
         "data": {"job.json": order.decode()},
     }
 

@@ -4,9 +4,10 @@ import hashlib
 import json
 import re
 from dataclasses import dataclass
+from typing import Any
 
 from qwen3_api.job.base import S3Location
-from qwen3_api.v1alpha1.finetune import FineTuneSpec, S3Spec
+from qwen3_api.v1alpha1.finetune import FineTuneSpec, MethodType, S3Spec, SFTSpec
 
 from qwen3_operator.settings import Settings
 
@@ -25,24 +26,58 @@ LABEL_REVISION = "qwen3.dev/revision"
 ANNOTATION_PARKED = "qwen3.dev/parked"
 """On a Job that the operator suspended because of spec.suspend. Without it a suspended Job belongs
 to a queue, and the operator never starts it."""
+ANNOTATION_RESOURCES = "qwen3.dev/resources"
+"""On a training Job: `resources_digest` of the spec that it was made for. Resources make no
+revision, but a Job that waits for a node or ran out of memory must follow when they are edited."""
 LABEL_QUEUE = "kueue.x-k8s.io/queue-name"
 
 TRAINING_INPUTS = ("base_model", "dataset", "method", "adapter", "hyperparameters")
 """Fields of the spec that make a revision. Everything else can change without training again."""
 
 
+DEFAULT_EPOCHS = 3
+DECIMALS = (
+    ("adapter", "dropout"),
+    ("hyperparameters", "learningRate"),
+    ("hyperparameters", "warmupRatio"),
+    ("hyperparameters", "weightDecay"),
+)
+"""Training inputs that are numbers written as text."""
+
+
 def spec_hash(spec: FineTuneSpec) -> str:
     """sha256 over the training inputs as canonical JSON: the identity of a revision.
 
-    Equal for equal inputs, whatever the order of keys; so an edit and its revert are two revisions,
+    Equal for equal inputs, however they are written; so an edit and its revert are two revisions,
     not three, and the second one finds its adapter in the bucket.
     """
     inputs = spec.model_dump(mode="json", by_alias=True, include=set(TRAINING_INPUTS))
-    # A set in the API: its order means nothing.
-    inputs["adapter"]["targetModules"].sort()
+    _canonical(inputs)
     return hashlib.sha256(
         json.dumps(inputs, sort_keys=True, separators=(",", ":")).encode()
     ).hexdigest()
+
+
+def _canonical(inputs: dict[str, Any]) -> None:
+    """Spell out what means the same, in place: a default written down is no edit, nor is 2e-4 for
+    0.0002, nor another Secret for the same weights."""
+    inputs["baseModel"].pop("tokenSecretRef", None)
+    adapter, hyper, method = inputs["adapter"], inputs["hyperparameters"], inputs["method"]
+    # A set in the API: its order means nothing.
+    adapter["targetModules"].sort()
+    adapter["alpha"] = adapter["alpha"] or adapter["rank"]
+    if hyper["maxSteps"] is None:
+        hyper["epochs"] = hyper["epochs"] or DEFAULT_EPOCHS
+    if method["type"] == MethodType.SFT.value and method["sft"] is None:
+        method["sft"] = SFTSpec().to_wire()
+    for section, field in DECIMALS:
+        inputs[section][field] = str(float(inputs[section][field]))
+
+
+def resources_digest(spec: FineTuneSpec) -> str:
+    """Identity of spec.resources: what a training Job is made of beside its revision."""
+    wire = spec.resources.model_dump(mode="json", by_alias=True)
+    return hashlib.sha256(json.dumps(wire, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def revision_id(digest: str) -> str:

@@ -35,12 +35,15 @@ from qwen3_operator.desired.job import (
     resolve_data,
 )
 from qwen3_operator.desired.names import (
+    ANNOTATION_RESOURCES,
+    DEFAULT_EPOCHS,
     LABEL_FINE_TUNE,
     LABEL_QUEUE,
     LABEL_REVISION,
     StorageTarget,
     job_name,
     labels,
+    resources_digest,
     revision_id,
     spec_hash,
 )
@@ -57,7 +60,6 @@ from qwen3_operator.settings import Settings
 
 Manifest = dict[str, Any]
 CONTAINER = "trainer"
-DEFAULT_EPOCHS = 3
 
 
 def resolve_model(base: BaseModelSpec, settings: Settings) -> BaseModelSource | None:
@@ -166,6 +168,7 @@ def build_train_objects(
             "name": name,
             "namespace": meta.namespace,
             "labels": {**tags, **queue},
+            "annotations": {ANNOTATION_RESOURCES: resources_digest(spec)},
             "ownerReferences": [owner],
         },
         "spec": {

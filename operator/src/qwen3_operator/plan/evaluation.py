@@ -40,7 +40,13 @@ from qwen3_operator.observed import (
     wire_time,
 )
 from qwen3_operator.plan.conditions import Conditions, find
-from qwen3_operator.plan.diagnosis import build_failure, diagnose_failed_job, diagnose_waiting
+from qwen3_operator.plan.diagnosis import (
+    REASONS,
+    build_failure,
+    diagnose_failed_job,
+    diagnose_waiting,
+)
+from qwen3_operator.plan.numbers import count, count_or_none, decimal
 from qwen3_operator.plan.plan import EvalPlan, Event, Manifest
 from qwen3_operator.plan.training import build_lifecycle, build_parking
 from qwen3_operator.settings import Settings
@@ -119,10 +125,14 @@ def _next_step(ev: Evaluation, observed: EvalObserved, settings: Settings) -> _S
     report, job = observed.report, observed.job
     if report is not None and report.outcome == "Completed":
         return _plan_completed(ev, ev.spec, job)
+    if job is not None and job.owner_uid != ev.meta.uid:
+        message = f"waiting for Job {job.name} of an earlier evaluation to go"
+        return _Step(Reason.PENDING, message, requeue_after=POLL_SECONDS)
     if job is not None and job.failed:
         problem = diagnose_failed_job(job, observed.pods, None)
-        if report is not None and report.failure is not None:
-            problem = Problem(report.failure.reason, report.failure.message, report.failure.hint)
+        told = report.failure if report is not None else None
+        if told is not None and told.reason in REASONS:
+            problem = Problem(told.reason, told.message, told.hint)
         elif problem.reason == Reason.TRAINER_FAILED:
             problem = Problem(Reason.EVALUATOR_FAILED, problem.message, problem.hint, user=False)
         return _Step(Reason(problem.reason), problem.message, problem)
@@ -145,7 +155,7 @@ def _plan_completed(ev: Evaluation, spec: EvalSpec, job: JobView | None) -> _Ste
     lifecycle: tuple[Manifest, ...] = ()
     ttl = spec.ttl_seconds_after_finished
     if job is not None and job.finished and job.ttl != ttl and not job.deleting:
-        manifest = build_lifecycle(ev.meta.namespace, job.name, {"ttlSecondsAfterFinished": ttl})
+        manifest = build_lifecycle(ev.meta.namespace, job, {"ttlSecondsAfterFinished": ttl})
         lifecycle = (manifest,)
     waiting = job is not None and not job.finished
     return _Step(
@@ -161,7 +171,7 @@ def _plan_suspended(ev: Evaluation, job: JobView | None) -> _Step:
     message = "spec.suspend is true"
     if job is None or job.suspended:
         return _Step(Reason.SUSPENDED, message)
-    return _Step(Reason.SUSPENDED, message, lifecycle=(build_parking(ev.meta.namespace, job.name),))
+    return _Step(Reason.SUSPENDED, message, lifecycle=(build_parking(ev.meta.namespace, job),))
 
 
 def _plan_running(ev: Evaluation, job: JobView, observed: EvalObserved) -> _Step:
@@ -169,7 +179,7 @@ def _plan_running(ev: Evaluation, job: JobView, observed: EvalObserved) -> _Step
         return _Step(
             Reason.SCHEDULING,
             f"Job {job.name} goes on",
-            lifecycle=(build_lifecycle(ev.meta.namespace, job.name, {}),),
+            lifecycle=(build_lifecycle(ev.meta.namespace, job, {}),),
             requeue_after=POLL_SECONDS,
         )
     if job.suspended:
@@ -293,7 +303,10 @@ def _build_status(ev: Evaluation, observed: EvalObserved, step: _Step, now: date
     p = observed.progress
     if p is not None:
         update["progress"] = EvalProgress(
-            completed=p.completed, total=p.total, suite=p.suite[:128], eta_seconds=p.eta_seconds
+            completed=count(p.completed),
+            total=count(p.total),
+            suite=p.suite[:128],
+            eta_seconds=count_or_none(p.eta_seconds),
         )
     if step.done and observed.report is not None and ev.spec is not None:
         update |= _build_results(ev, ev.spec, observed.report)
@@ -314,7 +327,7 @@ def _build_results(ev: Evaluation, spec: EvalSpec, report: EvalReport) -> dict[s
                 continue
             rows += _build_rows(suite.name, metric.value, mine.value, mine.samples, spec, values)
     first = rows[0] if rows else None
-    total = sum(r.samples for r in report.results)
+    total = count(sum(r.samples for r in report.results))
     return {
         "verdict": Verdict.COMPLETED,
         "results": rows[:64],
@@ -334,7 +347,10 @@ def _build_rows(
     spec: EvalSpec,
     values: Mapping[tuple[str, str, str], EvalResult],
 ) -> Sequence[ResultStatus]:
-    rows = []
+    rows: list[ResultStatus] = []
+    shown = decimal(value, 4)
+    if shown is None:
+        return rows
     names: list[str | None] = [b.name for b in spec.baselines]
     for name in names or [None]:
         other = values.get((suite, metric, name)) if name else None
@@ -343,10 +359,10 @@ def _build_rows(
                 suite=suite,
                 metric=metric,
                 baseline_name=name,
-                value=f"{value:.4f}",
-                baseline=f"{other.value:.4f}" if other else None,
-                delta=f"{value - other.value:+.4f}" if other else None,
-                samples=samples,
+                value=shown,
+                baseline=decimal(other.value, 4) if other else None,
+                delta=decimal(value - other.value, 4, sign=True) if other else None,
+                samples=count(samples),
             )
         )
     return rows

@@ -25,6 +25,7 @@ from qwen3_operator.desired.names import (
 from qwen3_operator.observed import FineTune, JobView, Observed, Problem
 from qwen3_operator.plan.conditions import Conditions, find, format_time
 from qwen3_operator.plan.diagnosis import build_failure
+from qwen3_operator.plan.numbers import count, decimal
 from qwen3_operator.plan.plan import Deletion, Event, FineTunePlan
 from qwen3_operator.plan.serving import ServingPlan, plan_serving
 from qwen3_operator.plan.training import (
@@ -36,6 +37,8 @@ from qwen3_operator.plan.training import (
 from qwen3_operator.plan.validate import validate
 from qwen3_operator.settings import Settings
 
+MAX_REVISIONS = 20
+"""What status.revisions may hold, by the CRD."""
 RECHECK_SECONDS = 30.0
 """How often a problem that is mended outside the cluster (a bucket, say) is looked at again."""
 
@@ -79,7 +82,7 @@ def plan_finetune(
         wake_pool=pool_name(spec, settings) if _pool_must_look(serving, observed) else None,
         events=(
             *training.events,
-            *_events(ft, status),
+            *tell_changes(ft, status),
             *(serving.events if serving and promote else ()),
         ),
         requeue_after=_soonest(training.requeue_after, serving.requeue_after if serving else None),
@@ -154,7 +157,7 @@ def _plan_unreadable(ft: FineTune, now: datetime) -> FineTunePlan:
             ),
         }
     )
-    return FineTunePlan(status=status, events=_events(ft, status))
+    return FineTunePlan(status=status, events=tell_changes(ft, status))
 
 
 def with_refusal(ft: FineTune, status: FineTuneStatus, why: str, now: datetime) -> FineTuneStatus:
@@ -314,18 +317,19 @@ def _build_revisions(
                 "adapter_digest": commit.digest,
                 "dataset_digest": commit.provenance.dataset_sha256,
                 "base_commit": commit.provenance.base_commit[:128],
-                "seed": commit.provenance.seed,
-                "final_loss": f"{commit.metrics.final_loss:.4f}",
+                "seed": count(commit.provenance.seed),
+                "final_loss": decimal(commit.metrics.final_loss, 4),
             }
         )
     rest = [r for r in ft.status.revisions if r.id != story.revision]
     serving = story.serving.status.revision if story.serving else None
     keep = rest[: spec.revision_history_limit - 1]
-    keep += [r for r in rest[len(keep) :] if r.id == serving]
-    return [entry, *keep]
+    dropped = [r for r in rest[len(keep) :] if r.id == serving]
+    # The serving one takes the place of the last, when status can't hold one more.
+    return [entry, *keep[: MAX_REVISIONS - 1 - len(dropped)], *dropped]
 
 
-def _events(ft: FineTune, status: FineTuneStatus) -> tuple[Event, ...]:
+def tell_changes(ft: FineTune, status: FineTuneStatus) -> tuple[Event, ...]:
     """What changed between the written status and the new one, for people."""
     events: list[Event] = []
     for type_, kind in (

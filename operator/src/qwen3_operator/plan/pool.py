@@ -1,6 +1,6 @@
 """The decision about one serving pool: its desired set, its objects, its end. Pure."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -44,17 +44,22 @@ def plan_pool(
     name: str,
     settings: Settings,
     now: datetime,
+    held: Collection[str] = (),
 ) -> PoolPlan:
     """What the pool shall hold.
 
     A pool exists from its first committed adapter to the end of its last member; before that it
     would hold a GPU for nothing.
+
+    held: public names of fine-tunes whose spec can't be read now. They stay as they are.
     """
     serving = [m for m in members if m.current is not None or m.candidate is not None]
+    if held and (spec is None or not serving):
+        return PoolPlan(index=None)
     if spec is None or not serving:
         deletions = tuple(Deletion(kind, name) for kind in POOL_KINDS) if exists else ()
         return PoolPlan(index=None, delete=deletions)
-    wanted, wait = build_index(spec, serving, index, settings, now)
+    wanted, wait = build_index(spec, serving, index, settings, now, held)
     return PoolPlan(
         index=wanted if index is None or not same_content(wanted, index) else None,
         apply=build_pool_objects(spec, settings),
@@ -73,18 +78,24 @@ def build_index(
     before: PoolIndex | None,
     settings: Settings,
     now: datetime,
+    held: Collection[str] = (),
 ) -> tuple[PoolIndex, float | None]:
     """The desired set, and in how many seconds a draining adapter may leave it."""
     adapters: dict[str, PoolAdapter] = {}
     aliases: dict[str, str] = {}
     waits: list[float] = []
+    known = {a.id: a for a in before.adapters} if before else {}
+    for alias in held:
+        entry = known.get(before.aliases.get(alias, "")) if before else None
+        if entry is not None:
+            aliases[alias] = entry.id
+            adapters[entry.id] = entry
     for member in sorted(members, key=lambda m: m.name):
         current = member.current
-        if current is not None and current.id in member.commits:
+        incumbent = _build_incumbent(member, current, spec, known) if current else None
+        if current is not None and incumbent is not None:
             aliases[member.alias] = current.id
-            adapters[current.id] = _build_adapter(
-                current.id, member.commits[current.id], spec.storage, required=True
-            )
+            adapters[current.id] = incumbent
             left = _drain_left(current, settings, now)
             previous = current.previous_id
             if previous and previous in member.commits and left > 0:
@@ -110,6 +121,20 @@ def build_index(
         serial=(before.serial if before else 0) + 1,
     )
     return index, min(waits, default=None)
+
+
+def _build_incumbent(
+    member: Member, current: CurrentAlias, spec: PoolSpec, known: Mapping[str, PoolAdapter]
+) -> PoolAdapter | None:
+    """The adapter behind a public name. When its files don't verify any more, its entry stays as it
+    was: pods hold a good copy, and one that starts anew tells what is wrong with the files."""
+    commit = member.commits.get(current.id)
+    if commit is not None:
+        return _build_adapter(current.id, commit, spec.storage, required=True)
+    entry = known.get(current.id)
+    if entry is None or entry.digest != current.digest:
+        return None
+    return entry.model_copy(update={"required": True})
 
 
 def _drain_left(current: CurrentAlias, settings: Settings, now: datetime) -> float:

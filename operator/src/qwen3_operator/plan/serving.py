@@ -107,9 +107,8 @@ def plan_serving(
 
 
 def _owned(observed: Observed, uid: str) -> CurrentAlias | None:
-    if observed.alias is None or observed.alias.current.owner_uid != uid:
-        return None
-    return observed.alias.current
+    current = observed.alias.current if observed.alias else None
+    return current if current is not None and current.owner_uid == uid else None
 
 
 def _build_status(
@@ -124,7 +123,8 @@ def _build_status(
     answering = answering_id(ready, alias) if ready else None
     revision = digest = None
     if current is not None and answering is not None:
-        revisions = {current.id: current.revision, current.previous_id: current.previous_revision}
+        # The present one last: two revisions may have trained the same bytes, and so share an id.
+        revisions = {current.previous_id: current.previous_revision, current.id: current.revision}
         adapters = [agent_adapter(p.agent, answering) for p in ready]
         digests = {a.digest if a and a.state == "Loaded" else None for a in adapters}
         if len(digests) == 1 and (digest := digests.pop()):

@@ -16,10 +16,16 @@ from qwen3_api.v1alpha1.finetune import (
     TrainingStatus,
 )
 
-from qwen3_operator.desired.names import ANNOTATION_PARKED, StorageTarget, job_name
+from qwen3_operator.desired.names import (
+    ANNOTATION_PARKED,
+    StorageTarget,
+    job_name,
+    resources_digest,
+)
 from qwen3_operator.desired.train_job import build_train_objects
 from qwen3_operator.observed import FineTune, JobView, Observed, Problem, wire_time
 from qwen3_operator.plan.diagnosis import diagnose_failed_job, diagnose_waiting
+from qwen3_operator.plan.numbers import count, count_or_none, decimal
 from qwen3_operator.plan.plan import Deletion, Event, Manifest
 from qwen3_operator.settings import Settings
 
@@ -48,19 +54,22 @@ class TrainingPlan:
     requeue_after: float | None = None
 
 
-def build_lifecycle(namespace: str, name: str, spec: Mapping[str, Any]) -> Manifest:
-    """The mutable fields of a Job under the second field manager; what is left out is given up."""
+def build_lifecycle(namespace: str, job: JobView, spec: Mapping[str, Any]) -> Manifest:
+    """The mutable fields of a Job under the second field manager; what is left out is given up.
+
+    With the uid, an apply that comes too late is a conflict; without, it would create another Job.
+    """
     return {
         "apiVersion": "batch/v1",
         "kind": "Job",
-        "metadata": {"name": name, "namespace": namespace},
+        "metadata": {"name": job.name, "namespace": namespace, "uid": job.uid},
         "spec": dict(spec),
     }
 
 
-def build_parking(namespace: str, name: str) -> Manifest:
+def build_parking(namespace: str, job: JobView) -> Manifest:
     """Suspend a Job and say who did. Both go when the manager gives them up."""
-    manifest = dict(build_lifecycle(namespace, name, {"suspend": True}))
+    manifest = dict(build_lifecycle(namespace, job, {"suspend": True}))
     manifest["metadata"] = {**manifest["metadata"], "annotations": {ANNOTATION_PARKED: "true"}}
     return manifest
 
@@ -77,14 +86,28 @@ def plan_training(
     job = observed.job
     if observed.commit is not None or observed.artifact_problem is not None:
         return _plan_committed(ft, spec, observed)
-    if spec.suspend:
+    if job is not None and job.owner_uid != ft.meta.uid:
+        return _plan_inherited(job)
+    if spec.suspend and not (job is not None and job.finished):
         return _plan_suspended(ft, spec, job)
     if job is None or job.deleting:
-        if job is not None:
+        live = [p.name for p in observed.pods if p.live]
+        if job is not None or live:
+            # A Job is gone at once, its pod only after its grace period. Two pods of one revision
+            # must never run at the same time.
+            what = f"pod {live[-1]}" if live else "the old Job"
             return TrainingPlan(
-                Reason.PENDING, "waiting for the old Job to go", requeue_after=POLL_STARTING
+                Reason.PENDING, f"waiting for {what} to go", requeue_after=POLL_STARTING
             )
         return _plan_start(ft, spec, revision, storage, settings)
+    if not job.complete and job.resources not in ("", resources_digest(spec)):
+        return TrainingPlan(
+            Reason.SCHEDULING,
+            f"Job {job.name} is made again with the new spec.resources",
+            delete=(Deletion("Job", job.name, job.uid),),
+            events=(Event("Normal", "Replaced", f"spec.resources changed: replaces {job.name}"),),
+            requeue_after=POLL_STARTING,
+        )
     if job.failed:
         problem = diagnose_failed_job(job, observed.pods, observed.report)
         return TrainingPlan(Reason(problem.reason), problem.message, problem=problem, admitted=True)
@@ -99,6 +122,16 @@ def plan_training(
     if job.suspended:
         return _plan_held(ft, spec, job)
     return _plan_running(observed)
+
+
+def _plan_inherited(job: JobView) -> TrainingPlan:
+    """The Job belongs to an earlier object of the same name: it writes into that one's folder."""
+    return TrainingPlan(
+        Reason.PENDING,
+        f"waiting for Job {job.name} of an earlier object to go",
+        delete=() if job.deleting else (Deletion("Job", job.name, job.uid),),
+        requeue_after=POLL_STARTING,
+    )
 
 
 def _plan_start(
@@ -125,9 +158,7 @@ def _plan_committed(ft: FineTune, spec: FineTuneSpec, observed: Observed) -> Tra
     job, ttl = observed.job, spec.ttl_seconds_after_finished
     lifecycle: tuple[Manifest, ...] = ()
     if job is not None and job.finished and job.ttl != ttl and not job.deleting:
-        lifecycle = (
-            build_lifecycle(ft.meta.namespace, job.name, {"ttlSecondsAfterFinished": ttl}),
-        )
+        lifecycle = (build_lifecycle(ft.meta.namespace, job, {"ttlSecondsAfterFinished": ttl}),)
     problem = observed.artifact_problem
     if problem is not None:
         return TrainingPlan(
@@ -152,7 +183,7 @@ def _plan_suspended(ft: FineTune, spec: FineTuneSpec, job: JobView | None) -> Tr
     Kueue, which would start it again; so the Job goes away, and its checkpoints keep the place."""
     message = "spec.suspend is true; the run goes on from its last checkpoint when it is false"
     parked = TrainingPlan(Reason.SUSPENDED, message, admitted=False)
-    if job is None or job.finished or job.deleting:
+    if job is None or job.deleting:
         return parked
     if spec.resources.queue_name:
         return TrainingPlan(
@@ -164,7 +195,7 @@ def _plan_suspended(ft: FineTune, spec: FineTuneSpec, job: JobView | None) -> Tr
         Reason.SUSPENDED,
         message,
         admitted=False,
-        lifecycle=(build_parking(ft.meta.namespace, job.name),),
+        lifecycle=(build_parking(ft.meta.namespace, job),),
         events=(Event("Normal", "Suspended", f"Suspended Job {job.name}"),),
     )
 
@@ -177,7 +208,7 @@ def _plan_held(ft: FineTune, spec: FineTuneSpec, job: JobView) -> TrainingPlan:
             Reason.SCHEDULING,
             f"Job {job.name} goes on",
             admitted=True,
-            lifecycle=(build_lifecycle(ft.meta.namespace, job.name, {}),),
+            lifecycle=(build_lifecycle(ft.meta.namespace, job, {}),),
             events=(Event("Normal", "Resumed", f"Resumed Job {job.name}"),),
             requeue_after=POLL_STARTING,
         )
@@ -200,7 +231,7 @@ def _plan_running(observed: Observed) -> TrainingPlan:
             warning=warning,
             requeue_after=POLL_SECONDS,
         )
-    live = [p for p in pods if p.phase in ("Pending", "Running")]
+    live = [p for p in pods if p.live]
     if live and live[-1].running:
         step = (
             f"step {progress.step} of {progress.total_steps or '?'}"
@@ -232,41 +263,42 @@ def build_training_status(
     if job is not None and job.start_time:
         update["start_time"] = job.start_time
     if progress is not None:
-        total = progress.total_steps
+        step, total = count(progress.step), count_or_none(progress.total_steps)
+        eta = count_or_none(progress.eta_seconds)
         update |= {
             "attempt": progress.attempt,
-            "step": progress.step,
+            "step": step,
             "total_steps": total,
-            "progress": f"{progress.step}/{total}" if total else progress.phase,
-            "epoch": _decimal(progress.epoch, 2),
-            "loss": _decimal(progress.loss, 4),
-            "eval_loss": _decimal(progress.eval_loss, 4),
+            "progress": f"{step}/{total}" if total else progress.phase,
+            "epoch": decimal(progress.epoch, 2),
+            "loss": decimal(progress.loss, 4),
+            "eval_loss": decimal(progress.eval_loss, 4),
             "learning_rate": None
             if progress.learning_rate is None
             else f"{progress.learning_rate:.3g}",
-            "tokens_per_second": _decimal(progress.tokens_per_second, 0),
-            "eta_seconds": progress.eta_seconds,
-            "eta": None if progress.eta_seconds is None else format_duration(progress.eta_seconds),
+            "tokens_per_second": decimal(progress.tokens_per_second, 0),
+            "eta_seconds": eta,
+            "eta": None if eta is None else format_duration(eta),
             "last_heartbeat_time": wire_time(progress.updated),
-            "resumed_from_step": progress.resumed_from_step,
+            "resumed_from_step": count_or_none(progress.resumed_from_step),
         }
         saved = progress.checkpoint
         if saved is not None and (when := wire_time(saved.time)):
             update["last_checkpoint"] = CheckpointStatus(
-                step=saved.step,
+                step=count(saved.step),
                 uri=saved.prefix,
                 time=when,
             )
     if commit is not None:
-        steps = commit.metrics.steps
+        steps = count(commit.metrics.steps)
         update |= {
             "step": steps,
             "total_steps": steps,
             "progress": f"{steps}/{steps}",
-            "loss": _decimal(commit.metrics.final_loss, 4),
-            "eval_loss": _decimal(commit.metrics.eval_loss, 4),
-            "epoch": _decimal(commit.metrics.epochs, 2),
-            "resumed_from_step": commit.provenance.resumed_from_step,
+            "loss": decimal(commit.metrics.final_loss, 4),
+            "eval_loss": decimal(commit.metrics.eval_loss, 4),
+            "epoch": decimal(commit.metrics.epochs, 2),
+            "resumed_from_step": count_or_none(commit.provenance.resumed_from_step),
             "completion_time": wire_time(commit.committed),
             "eta_seconds": None,
             "eta": None,
@@ -279,10 +311,6 @@ def build_queue_status(spec: FineTuneSpec, plan: TrainingPlan) -> QueueStatus | 
     if plan.reason is not Reason.QUEUED:
         return None
     return QueueStatus(local_queue=spec.resources.queue_name, message=plan.message)
-
-
-def _decimal(value: float | None, digits: int) -> str | None:
-    return None if value is None else f"{value:.{digits}f}"
 
 
 def format_duration(seconds: int) -> str:

@@ -11,7 +11,7 @@ from qwen3_api.v1alpha1.finetune import ServingMode, alias_of
 from qwen3_operator.cluster.cache import Cache
 from qwen3_operator.cluster.client import Client
 from qwen3_operator.cluster.kinds import DEPLOYMENT, FINE_TUNE, POD, kind_of
-from qwen3_operator.desired.names import LABEL_POOL, pool_name
+from qwen3_operator.desired.names import LABEL_POOL, pool_endpoint, pool_name
 from qwen3_operator.observed import (
     FineTune,
     PodView,
@@ -69,6 +69,20 @@ class Context:
             and not ft.meta.deleting
             and ft.spec.serving.mode is ServingMode.SHARED_BASE
             and pool_name(ft.spec, self.settings) == pool
+        ]
+
+    def held_aliases(self, namespace: str, pool: str) -> list[str]:
+        """Public names on this pool whose fine-tunes can't be read: an edit of theirs waits, what
+        they serve goes on. By their last status, since only a spec says more."""
+        endpoint = pool_endpoint(namespace, pool, self.settings)
+        return [
+            ft.status.serving.model_name
+            for ft in self.finetunes(namespace)
+            if ft.spec is None
+            and not ft.meta.deleting
+            and ft.status.serving is not None
+            and ft.status.serving.model_name is not None
+            and ft.status.serving.endpoint == endpoint
         ]
 
     def alias_owner(self, ft: FineTune) -> str | None:

@@ -12,7 +12,13 @@ from qwen3_operator.cluster.kinds import (
     POD,
     kind_of,
 )
-from qwen3_operator.desired.names import LABEL_EVAL, LABEL_FINE_TUNE, LABEL_POOL, pool_name
+from qwen3_operator.desired.names import (
+    LABEL_EVAL,
+    LABEL_FINE_TUNE,
+    LABEL_POOL,
+    pool_endpoint,
+    pool_name,
+)
 from qwen3_operator.observed import parse_evaluation
 from qwen3_operator.reconcile.context import Context
 from qwen3_operator.reconcile.evaluation import named_fine_tunes, reconcile_evaluation
@@ -81,6 +87,14 @@ class Reconcilers:
                     for other in ctx.finetunes(namespace)
                     if other.meta.uid != ft.meta.uid
                 ]
+        if ft.status.serving is not None:
+            # The pool that it has served on: a spec that left it, or can't be read, doesn't say.
+            found += [
+                Key(keys.POOL, namespace, pool)
+                for body in ctx.cache.list(DEPLOYMENT, namespace)
+                if (pool := body["metadata"]["labels"].get(LABEL_POOL))
+                and pool_endpoint(namespace, pool, ctx.settings) == ft.status.serving.endpoint
+            ]
         for body in ctx.cache.list(EVALUATION, namespace):
             ev = parse_evaluation(body)
             if ev.spec is not None and name in named_fine_tunes(ev.spec):

@@ -33,8 +33,13 @@ from qwen3_operator.observed import (
     parse_job,
     parse_pod,
 )
-from qwen3_operator.plan.finetune import plan_finetune, with_refusal
-from qwen3_operator.plan.plan import Deletion, FineTunePlan
+from qwen3_operator.plan.finetune import (
+    RECHECK_SECONDS,
+    plan_finetune,
+    tell_changes,
+    with_refusal,
+)
+from qwen3_operator.plan.plan import Deletion, Event, FineTunePlan
 from qwen3_operator.reconcile.context import Context, reference
 from qwen3_operator.runtime.keys import POOL, Key
 from qwen3_operator.runtime.reconciler import Result
@@ -42,6 +47,12 @@ from qwen3_operator.store.client import StorageProblem
 
 logger = get_logger(__name__)
 KINDS: dict[str, Kind] = {"Job": JOB}
+ARTIFACTS_KEPT = Event(
+    "Warning",
+    "ArtifactsKept",
+    "The artifacts stay: the spec can't be read, or the operator has lost its settings for the "
+    "bucket. Remove the folder by hand.",
+)
 
 
 async def reconcile_finetune(ctx: Context, key: Key) -> Result:
@@ -73,7 +84,8 @@ async def gather_finetune(ctx: Context, ft: FineTune) -> Observed:
         for j in ctx.cache.by_owner(JOB, ft.meta.namespace, LABEL_FINE_TUNE, ft.meta.name)
     ]
     if ft.spec is None:
-        return Observed(other_jobs=tuple(jobs))
+        pods = _gather_pods(ctx, ft, None) if ft.meta.deleting else ()
+        return Observed(other_jobs=tuple(jobs), pods=pods)
     revision = revision_id(spec_hash(ft.spec))
     name = job_name(ft.meta.name, revision)
     job = next((j for j in jobs if j.name == name), None)
@@ -159,7 +171,7 @@ async def _carry_out(
     ctx: Context, ft: FineTune, body: dict[str, Any], plan: FineTunePlan
 ) -> Result:
     """In this order, so that a crash between any two steps is found again by the next gather."""
-    status = plan.status
+    status, events, requeue_after = plan.status, plan.events, plan.requeue_after
     if plan.finalizer is True:
         body = await _set_finalizer(ctx, body, present=True)
     for deletion in plan.delete:
@@ -176,17 +188,21 @@ async def _carry_out(
             raise
         logger.warning("a child was refused", extra={"error": str(refused)})
         status = with_refusal(ft, status, str(refused), ctx.now())
+        # What the plan would tell didn't happen. The cause may go by itself, like the child of an
+        # earlier namesake that garbage collection hasn't reached yet.
+        events = tell_changes(ft, status)
+        requeue_after = refused.recheck or RECHECK_SECONDS
     await _promote(ctx, ft, plan)
-    if plan.delete_artifacts:
-        await _delete_artifacts(ctx, ft)
+    if plan.delete_artifacts and not await _delete_artifacts(ctx, ft):
+        events = (ARTIFACTS_KEPT,)
     failpoint("before-status")
     await _write_status(ctx, ft, body, status)
-    await ctx.emit(reference(body), plan.events)
+    await ctx.emit(reference(body), events)
     if plan.finalizer is False:
         await _set_finalizer(ctx, body, present=False)
     if plan.wake_pool is not None:
         ctx.wake(Key(POOL, ft.meta.namespace, plan.wake_pool))
-    return Result(plan.requeue_after)
+    return Result(requeue_after)
 
 
 async def _set_finalizer(ctx: Context, body: dict[str, Any], *, present: bool) -> dict[str, Any]:
@@ -228,15 +244,15 @@ async def _promote(ctx: Context, ft: FineTune, plan: FineTunePlan) -> None:
     logger.info("promoted", extra={"alias": alias.alias, "model_id": alias.id})
 
 
-async def _delete_artifacts(ctx: Context, ft: FineTune) -> None:
-    if ft.spec is None:
-        return
-    storage = resolve_storage(ft.spec.artifacts.s3, ctx.settings)
+async def _delete_artifacts(ctx: Context, ft: FineTune) -> bool:
+    """Empty the folder; False when nobody knows any more where it is."""
+    storage = resolve_storage(ft.spec.artifacts.s3, ctx.settings) if ft.spec else None
     if storage is None:
-        return
+        return False
     folder = layout.finetune_prefix(storage.prefix, ft.meta.namespace, ft.meta.uid)
     count = await ctx.artifacts.remove(storage.location(folder))
     logger.info("artifacts deleted", extra={"objects": count})
+    return True
 
 
 async def _write_status(

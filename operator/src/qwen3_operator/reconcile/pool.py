@@ -58,6 +58,10 @@ class PoolReconciler:
         ctx = self._ctx
         candidates = ctx.members(key.namespace, key.name)
         spec, storage = self._resolve(key, candidates)
+        if candidates and spec is None:
+            # The settings lost the model or the store: told in each member's status. What serves
+            # goes on serving.
+            return Result()
         try:
             members = (
                 [
@@ -77,7 +81,8 @@ class PoolReconciler:
             # Told in each member's status; the pool stays as it is.
             raise Transient(error.problem.reason, error.problem.message) from error
         exists = any(ctx.cache.get(kind, key.namespace, key.name) for kind in WATCHED)
-        plan = plan_pool(spec, members, index, exists, key.name, ctx.settings, ctx.now())
+        held = ctx.held_aliases(key.namespace, key.name)
+        plan = plan_pool(spec, members, index, exists, key.name, ctx.settings, ctx.now(), held)
         if plan.index is not None and storage is not None:
             failpoint("before-index")
             location = _index_location(key, storage)
@@ -126,7 +131,9 @@ class PoolReconciler:
         alias = alias_of(meta.namespace, meta.name, ft.spec)
         pointer = storage.location(layout.alias_key(storage.prefix, meta.namespace, alias))
         found = await self._ctx.artifacts.read_alias(pointer)
-        current = found.current if found and found.current.owner_uid == meta.uid else None
+        current = found.current if found else None
+        if current is not None and current.owner_uid != meta.uid:
+            current = None
         revision = revision_id(spec_hash(ft.spec))
         wanted = {revision}
         if current is not None:

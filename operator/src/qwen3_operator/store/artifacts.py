@@ -1,6 +1,7 @@
 """Documents of the contract in the bucket: commits, progress, reports, pointers, indexes."""
 
 import hashlib
+import re
 from collections import OrderedDict
 from typing import TypeVar
 
@@ -12,11 +13,12 @@ from qwen3_api.serving.pool import CurrentAlias, PoolIndex
 from qwen3_api.v1alpha1.conditions import Reason
 
 from qwen3_operator.logs import get_logger
-from qwen3_operator.observed import Alias, Problem
+from qwen3_operator.observed import Alias, Problem, wire_time
 from qwen3_operator.store.client import Fetched, ObjectStore
 
 logger = get_logger(__name__)
 REMEMBERED = 4096
+REVISION = re.compile(r"[0-9a-f]{8}")
 M = TypeVar("M", bound=BaseModel)
 T = TypeVar("T")
 
@@ -93,10 +95,18 @@ class Artifacts:
         return _lenient(model, await self._store.get(location), location)
 
     async def read_alias(self, location: S3Location) -> Alias | None:
-        """current.json behind a public name."""
+        """current.json behind a public name; what is no pointer counts as none, but for its ETag.
+
+        It lies where a tenant's credentials can write.
+        """
         fetched = await self._store.get(location)
+        if fetched is None:
+            return None
         current = _lenient(CurrentAlias, fetched, location)
-        return Alias(current, fetched.etag) if current is not None and fetched else None
+        if current is not None and not is_pointer(current, location):
+            logger.warning("not a pointer of this name", extra={"uri": location.uri})
+            current = None
+        return Alias(current, fetched.etag)
 
     async def swap_alias(self, location: S3Location, alias: CurrentAlias, etag: str | None) -> bool:
         """Move a public name; False when somebody moved it first."""
@@ -114,6 +124,16 @@ class Artifacts:
     async def remove(self, folder: S3Location) -> int:
         """Remove a folder; returns how many objects."""
         return await self._store.delete_prefix(folder)
+
+
+def is_pointer(current: CurrentAlias, location: S3Location) -> bool:
+    """Whether a pointer is one that the operator could have written to this place."""
+    revisions = [r for r in (current.revision, current.previous_revision) if r is not None]
+    return (
+        location.prefix.split("/")[-2:-1] == [current.alias]
+        and all(REVISION.fullmatch(r) for r in revisions)
+        and wire_time(current.promoted) is not None
+    )
 
 
 def check_commit(commit: Commit, revision: S3Location) -> Problem | None:

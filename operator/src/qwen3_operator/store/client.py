@@ -5,8 +5,8 @@ tenant's Secret. Files are read once per client: a rotated Secret restarts the p
 checksum annotation.
 """
 
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import AsyncExitStack, aclosing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -115,15 +115,19 @@ class ObjectStore:
 
         Raises:
             StorageProblem: the bucket is missing or the credentials are refused.
-            Transient: the store doesn't answer, or the object is larger than MAX_DOCUMENT.
+            Transient: the store doesn't answer.
+
+        An object over MAX_DOCUMENT comes back empty: no document of the contract is, so it counts
+        as a broken one.
         """
         body: bytearray = bytearray()
         etag: str | None = None
-        async for chunk, tag, size in self._stream(location):
-            etag = tag
-            if size > MAX_DOCUMENT:
-                raise Transient("DocumentTooLarge", f"{location.uri} has {size} bytes")
-            body += chunk
+        async with aclosing(self._stream(location)) as chunks:
+            async for chunk, tag, size in chunks:
+                etag = tag
+                if size > MAX_DOCUMENT:
+                    return Fetched(b"", tag)
+                body += chunk
         return None if etag is None else Fetched(bytes(body), etag)
 
     async def stream(self, location: S3Location) -> AsyncIterator[bytes]:
@@ -131,7 +135,7 @@ class ObjectStore:
         async for chunk, _, _ in self._stream(location):
             yield chunk
 
-    async def _stream(self, location: S3Location) -> AsyncIterator[tuple[bytes, str, int]]:
+    async def _stream(self, location: S3Location) -> AsyncGenerator[tuple[bytes, str, int], None]:
         try:
             response = await self._client(location).get_object(
                 Bucket=location.bucket, Key=location.prefix
@@ -139,7 +143,7 @@ class ObjectStore:
             async with response["Body"] as body:
                 size, etag = int(response["ContentLength"]), str(response["ETag"])
                 empty = True
-                async for chunk in body.content.iter_chunked(CHUNK):
+                async for chunk in body.iter_chunks(CHUNK):
                     empty = False
                     yield chunk, etag, size
                 if empty:
@@ -191,7 +195,12 @@ class ObjectStore:
             async for page in pages:
                 keys = [{"Key": item["Key"]} for item in page.get("Contents", ())]
                 if keys:
-                    await client.delete_objects(Bucket=location.bucket, Delete={"Objects": keys})
+                    answer = await client.delete_objects(
+                        Bucket=location.bucket, Delete={"Objects": keys}
+                    )
+                    # A 200 may still list keys that were kept.
+                    for error in answer.get("Errors", ()):
+                        raise classify(ClientError({"Error": error}, "DeleteObjects"), location)
                     count += len(keys)
         except ClientError as error:
             raise classify(error, location) from error

@@ -1,0 +1,749 @@
+"""A small model of the world that the operator acts on, for property tests of its decisions.
+
+Modelled: the API server's server-side apply with two field managers, preconditions and immutable
+fields; garbage collection; the Job controller (podFailurePolicy, podReplacementPolicy Failed,
+suspend); kubelets that take their time; trainers that commit or fail; a Deployment controller; pods
+of a pool whose sidecars decide by the server's own pure functions; an object store with
+compare-and-swap; watches that lag.
+
+Real, because it is what is tested: the operator's reconciles, from gather to the last write, its
+cache and its reading of documents. `Operator.fuse` makes the process die at a chosen write.
+"""
+
+import asyncio
+import copy
+import itertools
+from collections import Counter
+from collections.abc import AsyncIterator, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any, cast
+
+from qwen3_api.job import layout
+from qwen3_api.job.base import FileDigest, S3Location
+from qwen3_api.job.exit_codes import ACTIONS, ExitCode, PodFailureAction
+from qwen3_api.job.report import Commit, adapter_digest
+from qwen3_api.job.train import TrainJob
+from qwen3_api.serving.config import ServerConfig
+from qwen3_api.serving.pool import AgentAdapter, AgentStatus, CurrentAlias, PoolIndex
+from qwen3_operator.cluster.cache import Cache
+from qwen3_operator.cluster.client import Client
+from qwen3_operator.cluster.kinds import CACHED_KINDS, Kind, kind_of
+from qwen3_operator.desired.names import FIELD_MANAGER, LABEL_POOL
+from qwen3_operator.errors import Conflict, OperatorError, Stalled
+from qwen3_operator.reconcile.agents import Agents
+from qwen3_operator.reconcile.context import Context
+from qwen3_operator.reconcile.dispatch import Reconcilers
+from qwen3_operator.runtime.keys import Key
+from qwen3_operator.store.artifacts import Artifacts
+from qwen3_operator.store.client import Fetched, ObjectStore
+from qwen3_server.plan import assess_readiness, plan_routes, plan_unloads
+from qwen3_server.routes import Routes
+from support.operator_world import NAMESPACE, NOW, SETTINGS, build_metrics, merge, sha256
+
+Body = dict[str, Any]
+LIVE = ("Pending", "Running")
+
+
+class Crash(BaseException):
+    """SIGKILL: no handler of the operator may see it."""
+
+
+# --- the API server -------------------------------------------------------------------------------
+
+
+def _format(when: datetime) -> str:
+    return when.strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+@dataclass
+class ApiModel:
+    """Objects of one namespace, what each field manager applied, and what a watch has to tell."""
+
+    now: datetime = NOW
+    objects: dict[tuple[str, str], Body] = field(default_factory=dict)
+    applied: dict[tuple[str, str], dict[str, Body]] = field(default_factory=dict)
+    pending: list[tuple[str, Body]] = field(default_factory=list)
+    created: Counter[str] = field(default_factory=Counter)
+    """How many objects of each kind there have ever been."""
+    _numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1))
+
+    def number(self) -> int:
+        return next(self._numbers)
+
+    def all(self, kind: str) -> list[Body]:
+        return [body for (k, _), body in sorted(self.objects.items()) if k == kind]
+
+    def get(self, kind: str, name: str) -> Body | None:
+        return self.objects.get((kind, name))
+
+    def changed(self, body: Body) -> Body:
+        """A new resourceVersion, and news for the watch."""
+        body["metadata"]["resourceVersion"] = str(self.number())
+        self.pending.append(("put", copy.deepcopy(body)))
+        return body
+
+    def create(self, body: Body) -> Body:
+        meta = body["metadata"]
+        self.created[body["kind"]] += 1
+        meta.setdefault("namespace", NAMESPACE)
+        meta["uid"] = f"uid-{self.number()}"
+        meta["creationTimestamp"] = _format(self.now)
+        self.objects[body["kind"], meta["name"]] = body
+        return self.changed(body)
+
+    def remove(self, body: Body) -> None:
+        key = (body["kind"], body["metadata"]["name"])
+        if self.objects.get(key) is body:
+            del self.objects[key]
+            self.applied.pop(key, None)
+            body["metadata"]["resourceVersion"] = str(self.number())
+            self.pending.append(("remove", copy.deepcopy(body)))
+
+    def delete(self, body: Body) -> None:
+        """Finalizers and a pod's grace period hold an object; the rest goes at once."""
+        if "deletionTimestamp" in body["metadata"]:
+            return
+        held = body["metadata"].get("finalizers") or (
+            body["kind"] == "Pod" and body["status"]["phase"] in LIVE
+        )
+        if held:
+            body["metadata"]["deletionTimestamp"] = _format(self.now)
+            self.changed(body)
+        else:
+            self.remove(body)
+
+    def apply(self, manifest: Body, manager: str) -> Body:
+        """Server-side apply with force."""
+        manifest = copy.deepcopy(manifest)
+        kind, name = manifest["kind"], manifest["metadata"]["name"]
+        uid = manifest["metadata"].pop("uid", None)
+        body = self.objects.get((kind, name))
+        if uid is not None and (body is None or body["metadata"]["uid"] != uid):
+            raise Conflict("Conflict", f"{kind} {name}: uid mismatch")
+        if body is None:
+            if kind == "Job" and "template" not in manifest["spec"]:
+                raise Stalled("Invalid", f"Job {name}: spec.template: Required value")
+            if kind == "Job":
+                manifest["spec"].setdefault("suspend", False)
+                self.applied[kind, name] = {manager: manifest}
+                return self.create({**copy.deepcopy(manifest), "status": {}})
+            self.applied[kind, name] = {manager: manifest}
+            return self.create(copy.deepcopy(manifest))
+        managers = {**self.applied.get((kind, name), {}), manager: manifest}
+        wanted = self._merged(body, managers)
+        self._check_update(body, wanted)
+        self.applied[kind, name] = managers
+        if wanted == body:
+            return body
+        body.clear()
+        body.update(wanted)
+        return self.changed(body)
+
+    def _merged(self, body: Body, managers: Mapping[str, Body]) -> Body:
+        wanted: Body = {}
+        owners: dict[str, Body] = {}
+        for manifest in managers.values():
+            wanted = merge(wanted, copy.deepcopy(manifest))
+        for old in (body, wanted):
+            for owner in old["metadata"].get("ownerReferences", ()):
+                owners[owner["uid"]] = owner
+        for key in ("uid", "creationTimestamp", "resourceVersion", "deletionTimestamp"):
+            if key in body["metadata"]:
+                wanted["metadata"][key] = body["metadata"][key]
+        if owners:
+            wanted["metadata"]["ownerReferences"] = list(owners.values())
+        if body["kind"] == "Job":
+            wanted["spec"].setdefault("suspend", False)
+        if "status" in body:
+            wanted["status"] = body["status"]
+        return wanted
+
+    def _check_update(self, old: Body, new: Body) -> None:
+        where = f"{old['kind']} {old['metadata']['name']}"
+        if old["kind"] == "Job" and old["spec"]["template"] != new["spec"]["template"]:
+            raise Stalled("Invalid", f"{where}: spec.template: field is immutable")
+        if old.get("immutable") and (old["data"] != new["data"] or not new.get("immutable")):
+            raise Stalled("Invalid", f"{where}: data: field is immutable when `immutable` is set")
+        if len(new["metadata"].get("ownerReferences", ())) > 1:
+            raise Stalled("Invalid", f"{where}: only one reference can have Controller set to true")
+
+    def collect_garbage(self) -> None:
+        """Background deletion: what lost its owner goes."""
+        uids = {body["metadata"]["uid"] for body in self.objects.values()}
+        for body in list(self.objects.values()):
+            owners = body["metadata"].get("ownerReferences", ())
+            if owners and not any(o["uid"] in uids for o in owners):
+                self.delete(body)
+
+
+# --- the object store -----------------------------------------------------------------------------
+
+
+@dataclass
+class Bucket:
+    """Objects with ETags and conditional writes."""
+
+    objects: dict[str, tuple[bytes, str]] = field(default_factory=dict)
+    writes: int = 0
+
+    def put(self, key: str, body: bytes) -> None:
+        self.writes += 1
+        self.objects[key] = (body, f'"{self.writes}"')
+
+    def body(self, key: str) -> bytes | None:
+        found = self.objects.get(key)
+        return found[0] if found else None
+
+
+class StoreModel:
+    """`ObjectStore` over a `Bucket`."""
+
+    def __init__(self, operator: "Operator") -> None:
+        self._operator = operator
+        self._bucket = operator.world.bucket
+
+    async def get(self, location: S3Location) -> Fetched | None:
+        found = self._bucket.objects.get(location.prefix)
+        return Fetched(*found) if found else None
+
+    async def stream(self, location: S3Location) -> AsyncIterator[bytes]:
+        found = self._bucket.objects.get(location.prefix)
+        if found:
+            yield found[0]
+
+    async def put_if(self, location: S3Location, body: bytes, etag: str | None) -> bool:
+        with self._operator.write("put"):
+            found = self._bucket.objects.get(location.prefix)
+            if (found[1] if found else None) != etag:
+                return False
+            self._bucket.put(location.prefix, body)
+            return True
+
+    async def delete_prefix(self, location: S3Location) -> int:
+        with self._operator.write("delete-prefix"):
+            keys = [k for k in self._bucket.objects if k.startswith(f"{location.prefix}/")]
+            for key in keys:
+                del self._bucket.objects[key]
+            return len(keys)
+
+
+# --- the operator ---------------------------------------------------------------------------------
+
+
+class ClientModel:
+    """`Client` over an `ApiModel`; answers go into the cache, as the real one's do."""
+
+    def __init__(self, operator: "Operator") -> None:
+        self._operator = operator
+        self._api = operator.world.api
+
+    def _observe(self, body: Body) -> Body:
+        self._operator.cache.put(copy.deepcopy(body))
+        return copy.deepcopy(body)
+
+    async def apply(
+        self, obj: Body, field_manager: str = FIELD_MANAGER, force: bool = True
+    ) -> Body:
+        with self._operator.write(f"apply {obj['kind']}"):
+            return self._observe(self._api.apply(obj, field_manager))
+
+    async def apply_status(self, obj: Body) -> Body | None:
+        with self._operator.write("status"):
+            body = self._api.get(obj["kind"], obj["metadata"]["name"])
+            if body is None:
+                return None
+            if body["metadata"]["uid"] != obj["metadata"]["uid"]:
+                raise Conflict("Conflict", "uid mismatch")
+            if body.get("status") != obj["status"]:
+                body["status"] = copy.deepcopy(obj["status"])
+                self._api.changed(body)
+            self._operator.world.on_status(body)
+            return self._observe(body)
+
+    async def delete(
+        self, kind: Kind, namespace: str, name: str, *, uid: str | None = None
+    ) -> None:
+        with self._operator.write(f"delete {kind.name}"):
+            body = self._api.get(kind.name, name)
+            if body is None:
+                return
+            if uid is not None and body["metadata"]["uid"] != uid:
+                raise Conflict("UidMismatch", name)
+            self._api.delete(body)
+
+    async def patch_finalizers(
+        self, kind: Kind, namespace: str, name: str, finalizers: list[str], version: str
+    ) -> Body | None:
+        with self._operator.write("finalizers"):
+            body = self._api.get(kind.name, name)
+            if body is None:
+                return None
+            if body["metadata"]["resourceVersion"] != version:
+                raise Conflict("Conflict", "stale")
+            body["metadata"]["finalizers"] = list(finalizers)
+            if not finalizers and "deletionTimestamp" in body["metadata"]:
+                self._api.remove(body)
+                return None
+            return self._observe(self._api.changed(body))
+
+    async def create_event(self, about: Body, *, type_: str, reason: str, message: str) -> None:
+        with self._operator.write("event"):
+            self._operator.world.events[reason] += 1
+
+
+class AgentsModel:
+    """`Agents` over the pods of the world."""
+
+    def __init__(self, world: "World") -> None:
+        self._world = world
+
+    async def ask(self, ip: str) -> AgentStatus | None:
+        server = next((s for s in self._world.servers.values() if s.ip == ip), None)
+        return server.status() if server else None
+
+
+class _Write:
+    """One write: it may be the last thing that the process does, before or after its effect."""
+
+    def __init__(self, operator: "Operator", what: str) -> None:
+        self._operator, self._what = operator, what
+
+    def __enter__(self) -> None:
+        self._operator.writes[self._what] += 1
+        self._operator.burn()
+
+    def __exit__(self, *error: object) -> None:
+        if error[0] is None:
+            self._operator.burn()
+
+
+@dataclass
+class Operator:
+    """The operator's process."""
+
+    world: "World"
+    fuse: int | None = None
+    """Steps (before a write, after it, …) until the process dies."""
+    writes: Counter[str] = field(default_factory=Counter)
+    errors: list[OperatorError] = field(default_factory=list)
+    woken: set[Key] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        self.cache = Cache()
+        self.context = Context(
+            client=cast(Client, ClientModel(self)),
+            cache=self.cache,
+            artifacts=Artifacts(cast(ObjectStore, StoreModel(self))),
+            agents=cast(Agents, AgentsModel(self.world)),
+            settings=SETTINGS,
+            now=lambda: self.world.api.now,
+            wake=self.woken.add,
+        )
+        self.reconcilers = Reconcilers(self.context)
+        for body in self.world.api.objects.values():
+            if kind_of(body) in CACHED_KINDS:
+                self.cache.put(copy.deepcopy(body))
+        self.world.api.pending.clear()
+
+    def write(self, what: str) -> Any:
+        return _Write(self, what)
+
+    def burn(self) -> None:
+        if self.fuse is not None:
+            if self.fuse == 0:
+                raise Crash
+            self.fuse -= 1
+
+    def deliver(self) -> None:
+        """All that the watches have to tell."""
+        pending, self.world.api.pending = self.world.api.pending, []
+        for what, body in pending:
+            if kind_of(body) not in CACHED_KINDS:
+                continue
+            changed = self.cache.put(body) if what == "put" else self.cache.remove(body)
+            if changed:
+                self.woken.update(self.reconcilers.keys_for(body))
+
+    def resync(self) -> None:
+        """A routine look at everything."""
+        for kind in CACHED_KINDS:
+            for body in self.cache.list(kind):
+                self.woken.update(self.reconcilers.keys_for(body))
+
+    def reconcile(self, key: Key) -> float | None:
+        """One reconcile; an error of ours is the queue's to retry. Raises Crash."""
+        self.woken.discard(key)
+        try:
+            return self.world.loop.run_until_complete(self.reconcilers.reconcile(key)).requeue_after
+        except OperatorError as error:
+            self.errors.append(error)
+            self.woken.add(key)
+            return 1.0
+
+    def work(self, limit: int = 60) -> None:
+        """Until nothing is woken any more, or too often."""
+        for _ in range(limit):
+            if not self.woken:
+                return
+            self.reconcile(sorted(self.woken)[0])
+
+
+# --- pods of a pool -------------------------------------------------------------------------------
+
+
+@dataclass
+class Server:
+    """A pod of a pool: vLLM's memory and the sidecar's mind."""
+
+    ip: str
+    pool: str
+    bucket: Bucket
+    boot: int = 0
+    index: PoolIndex | None = None
+    routes: Routes | None = None
+    loaded: dict[str, str] = field(default_factory=dict)
+    verified: set[tuple[str, str]] = field(default_factory=set)
+    failed: dict[str, str] = field(default_factory=dict)
+    refuses: bool = False
+    """vLLM refuses whatever is new."""
+
+    @property
+    def ready(self) -> bool:
+        return assess_readiness(
+            self.index, True, set(self.loaded), self.routes, str(self.boot)
+        ).ready
+
+    def status(self) -> AgentStatus:
+        adapters = [AgentAdapter(id=i, digest=d, state="Loaded") for i, d in self.loaded.items()]
+        adapters += [
+            AgentAdapter(id=i, digest="", state="Failed", reason=reason)
+            for i, reason in self.failed.items()
+            if i not in self.loaded
+        ]
+        return AgentStatus(
+            pod=self.ip,
+            ready=self.ready,
+            serial=self.index.serial if self.index else 0,
+            adapters=adapters,
+            aliases=self.routes.aliases if self.routes else {},
+        )
+
+    def step(self, key: str) -> None:
+        """Look at the index, load at most one adapter, write the routes, unload."""
+        body = self.bucket.body(key)
+        if body is None:
+            return
+        self.index = PoolIndex.model_validate_json(body)
+        for adapter in self.index.adapters:
+            if adapter.id in self.loaded:
+                continue
+            if not self._fetch(adapter.id, adapter.digest, adapter.location, adapter.files):
+                continue
+            self.failed.pop(adapter.id, None)
+            self.loaded[adapter.id] = adapter.digest
+            break
+        boot = str(self.boot)
+        self.routes = plan_routes(self.index, set(self.loaded), self.routes, boot)
+        for gone in plan_unloads(self.index, set(self.loaded), self.routes, {}, 0.0):
+            del self.loaded[gone]
+
+    def _fetch(self, id_: str, digest: str, location: S3Location, files: list[FileDigest]) -> bool:
+        if (id_, digest) in self.verified:
+            return True
+        for file in files:
+            body = self.bucket.body(f"{location.prefix}/{file.path}")
+            if body is None or sha256(body) != file.sha256:
+                self.failed[id_] = "ArtifactCorrupt"
+                return False
+        if self.refuses:
+            self.failed[id_] = "LoadFailed"
+            return False
+        self.verified.add((id_, digest))
+        return True
+
+    def crash(self) -> None:
+        """vLLM restarts: the sidecar and its verified files are still there."""
+        self.boot += 1
+        self.loaded.clear()
+        self.routes = None
+
+
+# --- the world ------------------------------------------------------------------------------------
+
+
+@dataclass
+class World:
+    """Everything around the operator. Methods are single steps of one actor."""
+
+    loop: asyncio.AbstractEventLoop
+    api: ApiModel = field(default_factory=ApiModel)
+    bucket: Bucket = field(default_factory=Bucket)
+    servers: dict[str, Server] = field(default_factory=dict)
+    events: Counter[str] = field(default_factory=Counter)
+    statuses: list[Body] = field(default_factory=list)
+    """Every status that was written, with its object."""
+    history: list[str] = field(default_factory=list)
+
+    def on_status(self, body: Body) -> None:
+        self.statuses.append(copy.deepcopy(body))
+
+    # Users
+
+    def finetune(self, name: str) -> Body | None:
+        return self.api.get("Qwen3FineTune", name)
+
+    def create(self, name: str, spec: Body) -> None:
+        if self.finetune(name) is None:
+            self.api.create(
+                {
+                    "apiVersion": "qwen3.dev/v1alpha1",
+                    "kind": "Qwen3FineTune",
+                    "metadata": {"name": name, "generation": 1},
+                    "spec": copy.deepcopy(spec),
+                }
+            )
+
+    def edit(self, name: str, **changes: Any) -> None:
+        body = self.finetune(name)
+        if body is None or "deletionTimestamp" in body["metadata"]:
+            return
+        spec = merge(body["spec"], changes)
+        if spec != body["spec"]:
+            body["spec"] = spec
+            body["metadata"]["generation"] += 1
+            self.api.changed(body)
+
+    def delete(self, name: str) -> None:
+        body = self.finetune(name)
+        if body is not None:
+            self.api.delete(body)
+
+    # Jobs and their pods
+
+    def pods_of(self, job: Body) -> list[Body]:
+        return [
+            p
+            for p in self.api.all("Pod")
+            if any(
+                o["uid"] == job["metadata"]["uid"] for o in p["metadata"].get("ownerReferences", ())
+            )
+        ]
+
+    def training_pods(self) -> list[Body]:
+        return [p for p in self.api.all("Pod") if LABEL_POOL not in p["metadata"]["labels"]]
+
+    def control_jobs(self) -> None:
+        """One round of the Job controller."""
+        for job in self.api.all("Job"):
+            self._control(job)
+
+    def _control(self, job: Body) -> None:
+        if job["status"].get("conditions"):
+            return
+        pods = self.pods_of(job)
+        live = [p for p in pods if p["status"]["phase"] in LIVE]
+        if job["spec"]["suspend"]:
+            for pod in live:
+                self.api.delete(pod)
+            return
+        if any(p["status"]["phase"] == "Succeeded" for p in pods):
+            self._finish(job, "Complete", "")
+            return
+        codes = [_exit_code(p) for p in pods if p["status"]["phase"] == "Failed"]
+        actions = [ACTIONS.get(ExitCode(c), PodFailureAction.COUNT) for c in codes]
+        job["status"]["failed"] = actions.count(PodFailureAction.COUNT)
+        if PodFailureAction.FAIL_JOB in actions:
+            self._finish(job, "Failed", "PodFailurePolicy")
+        elif job["status"]["failed"] > job["spec"]["backoffLimit"]:
+            self._finish(job, "Failed", "BackoffLimitExceeded")
+        elif not live:
+            # podReplacementPolicy Failed: a pod that is still terminating has no successor.
+            self._start_pod(job)
+
+    def _finish(self, job: Body, type_: str, reason: str) -> None:
+        condition = {"type": type_, "status": "True", "reason": reason, "message": ""}
+        job["status"]["conditions"] = [condition]
+        self.api.changed(job)
+
+    def _start_pod(self, job: Body) -> None:
+        name = job["metadata"]["name"]
+        number = self.api.number()
+        job["status"].setdefault("startTime", _format(self.api.now))
+        self.api.changed(job)
+        self.api.create(
+            {
+                "apiVersion": "v1",
+                "kind": "Pod",
+                "metadata": {
+                    "name": f"{name}-{number}",
+                    "labels": copy.deepcopy(job["spec"]["template"]["metadata"]["labels"]),
+                    "ownerReferences": [{"uid": job["metadata"]["uid"], "controller": True}],
+                },
+                "job": name,
+                "order": self.api.objects["ConfigMap", name]["data"]["job.json"],
+                "status": {"phase": "Pending"},
+            }
+        )
+
+    def expire_jobs(self) -> None:
+        """The TTL controller."""
+        for job in self.api.all("Job"):
+            if job["status"].get("conditions") and "ttlSecondsAfterFinished" in job["spec"]:
+                self.api.remove(job)
+
+    def start_trainer(self, pod: Body) -> None:
+        if pod["status"]["phase"] == "Pending" and "deletionTimestamp" not in pod["metadata"]:
+            pod["status"] = {"phase": "Running", "containerStatuses": [{"state": {"running": {}}}]}
+            self.api.changed(pod)
+
+    def end_trainer(self, pod: Body, code: ExitCode, *, broken: bool = False) -> None:
+        """A running trainer ends; with code 0 (or when it dies just after) it has committed."""
+        if pod["status"]["phase"] != "Running":
+            return
+        if code in (ExitCode.SUCCEEDED, ExitCode.UNEXPECTED):
+            self._commit(pod, broken=broken)
+        phase = "Succeeded" if code is ExitCode.SUCCEEDED else "Failed"
+        state = {"terminated": {"exitCode": int(code), "message": ""}}
+        pod["status"] = {"phase": phase, "containerStatuses": [{"state": state}]}
+        self.api.changed(pod)
+
+    def _commit(self, pod: Body, *, broken: bool) -> None:
+        """Upload, then COMMIT.json with If-None-Match. Seeds 2n and 2n+1 give the same bytes."""
+        order = TrainJob.model_validate_json(pod["order"])
+        attempt = layout.attempt_prefix(order.output.prefix, pod["metadata"]["uid"])
+        content = f"{order.name} {order.hyperparameters.seed // 2}".encode()
+        path = "adapter_model.safetensors"
+        files = [FileDigest(path=path, size=len(content), sha256=sha256(content))]
+        self.bucket.put(f"{attempt}/adapter/{path}", b"bad" if broken else content)
+        key = f"{order.output.prefix}/{layout.COMMIT}"
+        if self.bucket.body(key) is None:
+            document = {
+                "spec_hash": order.spec_hash,
+                "revision": order.revision,
+                "attempt": pod["metadata"]["uid"],
+                "prefix": f"{attempt}/adapter",
+                "files": [f.model_dump() for f in files],
+                "digest": adapter_digest(files),
+                "rank": order.adapter.rank,
+                "metrics": build_metrics().model_dump(),
+                "provenance": {
+                    "base_model": order.base_model.name,
+                    "base_commit": "abc",
+                    "dataset_sha256": "1" * 64,
+                    "chat_template_sha256": "2" * 64,
+                    "seed": order.hyperparameters.seed,
+                    "image": order.image,
+                    "versions": {},
+                },
+                "committed": _format(self.api.now),
+            }
+            self.bucket.put(key, Commit.model_validate(document).to_json())
+
+    def terminate_pods(self) -> None:
+        """Kubelets: pods whose grace period is over are gone."""
+        for pod in self.api.all("Pod"):
+            if "deletionTimestamp" in pod["metadata"]:
+                self.api.remove(pod)
+                self.servers.pop(pod["metadata"]["name"], None)
+
+    # Pools
+
+    def control_deployments(self) -> None:
+        """One round of the Deployment controller."""
+        wanted = {d["metadata"]["name"]: d["spec"]["replicas"] for d in self.api.all("Deployment")}
+        pods = [p for p in self.api.all("Pod") if LABEL_POOL in p["metadata"]["labels"]]
+        pods = [p for p in pods if "deletionTimestamp" not in p["metadata"]]
+        for pod in pods:
+            pool = pod["metadata"]["labels"][LABEL_POOL]
+            mine = [p for p in pods if p["metadata"]["labels"][LABEL_POOL] == pool]
+            if pod in mine[wanted.get(pool, 0) :]:
+                self.api.delete(pod)
+        for pool, replicas in wanted.items():
+            mine = [p for p in pods if p["metadata"]["labels"][LABEL_POOL] == pool]
+            for _ in range(replicas - len(mine)):
+                self._start_server(pool)
+
+    def _start_server(self, pool: str) -> None:
+        number = self.api.number()
+        name, ip = f"{pool}-{number}", f"10.0.0.{number}"
+        deployment = self.api.objects["Deployment", pool]
+        self.servers[name] = Server(ip, pool, self.bucket)
+        self.api.create(
+            {
+                "apiVersion": "v1",
+                "kind": "Pod",
+                "metadata": {
+                    "name": name,
+                    "labels": copy.deepcopy(deployment["spec"]["template"]["metadata"]["labels"]),
+                },
+                "status": {"phase": "Running", "podIP": ip, "conditions": []},
+            }
+        )
+
+    def index_key(self, pool: str) -> str:
+        config = self.api.get("ConfigMap", pool)
+        if config is None:
+            return ""
+        return ServerConfig.model_validate_json(config["data"]["server.json"]).index.prefix
+
+    def step_servers(self) -> None:
+        for name in sorted(self.servers):
+            self.step_server(name)
+
+    def step_server(self, name: str) -> None:
+        """A sidecar's round, and the kubelet's probe after it."""
+        server = self.servers.get(name)
+        pod = self.api.get("Pod", name)
+        if server is None or pod is None:
+            return
+        server.step(self.index_key(server.pool))
+        self.probe(name)
+
+    def probe(self, name: str) -> None:
+        """The readiness probe."""
+        pod, server = self.api.get("Pod", name), self.servers.get(name)
+        if pod is None or server is None:
+            return
+        conditions = [{"type": "Ready", "status": str(server.ready)}]
+        if pod["status"]["conditions"] != conditions:
+            pod["status"]["conditions"] = conditions
+            self.api.changed(pod)
+
+    def ready_servers(self, pool: str) -> list[Server]:
+        """Pods that get requests now."""
+        found = []
+        for name, server in self.servers.items():
+            pod = self.api.get("Pod", name)
+            if (
+                pod is not None
+                and server.pool == pool
+                and "deletionTimestamp" not in pod["metadata"]
+                and pod["status"]["conditions"] == [{"type": "Ready", "status": "True"}]
+            ):
+                found.append(server)
+        return found
+
+    # What the bucket says
+
+    def indexes(self) -> dict[str, PoolIndex]:
+        return {
+            key: PoolIndex.model_validate_json(body)
+            for key, (body, _) in self.bucket.objects.items()
+            if key.endswith("/index.json")
+        }
+
+    def pointers(self) -> dict[str, CurrentAlias]:
+        found = {}
+        for key, (body, _) in self.bucket.objects.items():
+            if key.endswith("/current.json"):
+                current = CurrentAlias.model_validate_json(body)
+                found[current.alias] = current
+        return found
+
+    def advance(self, seconds: float) -> None:
+        self.api.now += timedelta(seconds=seconds)
+
+
+def _exit_code(pod: Body) -> int:
+    return int(pod["status"]["containerStatuses"][0]["state"]["terminated"]["exitCode"])

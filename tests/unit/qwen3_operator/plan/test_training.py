@@ -1,0 +1,324 @@
+"""What the training half decides, by what it sees. The commit outranks the Job, the Job the wish."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from qwen3_api.v1alpha1.conditions import Reason
+from qwen3_operator.desired.names import ANNOTATION_PARKED, resources_digest
+from qwen3_operator.observed import FineTune, Observed, Problem
+from qwen3_operator.plan.plan import Deletion
+from qwen3_operator.plan.training import (
+    TrainingPlan,
+    build_queue_status,
+    build_training_status,
+    format_duration,
+    plan_training,
+)
+from support.operator_world import (
+    SETTINGS,
+    build_commit,
+    build_finetune,
+    build_job,
+    build_metrics,
+    build_pod,
+    build_progress,
+    build_spec,
+    revision_of,
+    spec_of,
+    storage_of,
+)
+
+FT = build_finetune()
+PARKED = build_finetune(build_spec(suspend=True))
+QUEUED = build_finetune(build_spec(resources={"queueName": "gpus"}))
+
+
+def plan(ft: FineTune = FT, **observed: Any) -> TrainingPlan:
+    return plan_training(
+        ft, spec_of(ft), revision_of(ft), Observed(**observed), storage_of(ft), SETTINGS
+    )
+
+
+def test_starts_order_before_job() -> None:
+    found = plan()
+    assert [m["kind"] for m in found.apply] == ["ConfigMap", "Job"]
+    assert found.reason is Reason.SCHEDULING
+    assert found.admitted is True
+    assert plan(QUEUED).admitted is False
+
+
+@pytest.mark.parametrize(
+    ("pods", "reason"),
+    [
+        pytest.param((), Reason.SCHEDULING, id="no pod yet"),
+        pytest.param((build_pod(phase="Pending"),), Reason.SCHEDULING, id="pending"),
+        pytest.param((build_pod(),), Reason.TRAINING, id="running"),
+        pytest.param((build_pod(phase="Failed", exit_code=46),), Reason.RETRYING, id="ended"),
+        pytest.param(
+            (build_pod(phase="Failed", exit_code=46), build_pod(1, phase="Pending")),
+            Reason.SCHEDULING,
+            id="the next one is starting",
+        ),
+        pytest.param(
+            (build_pod(phase="Failed", exit_code=46), build_pod(1)), Reason.TRAINING, id="next runs"
+        ),
+        pytest.param((build_pod(phase="Failed"),), Reason.SCHEDULING, id="evicted, no code"),
+        pytest.param(
+            (build_pod(phase="Pending", waiting_reason="CreateContainerConfigError"),),
+            Reason.CREDENTIALS_NOT_FOUND,
+            id="no Secret",
+        ),
+        pytest.param(
+            (build_pod(phase="Pending", waiting_reason="ImagePullBackOff"),),
+            Reason.IMAGE_PULL_FAILED,
+            id="no image",
+        ),
+        pytest.param(
+            (build_pod(phase="Pending", unschedulable="0/3 nodes: nvidia.com/gpu"),),
+            Reason.UNSCHEDULABLE,
+            id="no node",
+        ),
+    ],
+)
+def test_reason_of_a_running_job(pods: tuple[Any, ...], reason: Reason) -> None:
+    found = plan(job=build_job(FT), pods=pods)
+    assert found.reason is reason
+    assert found.problem is None, "it may still go on by itself"
+    assert found.requeue_after is not None
+    assert not (found.apply or found.delete or found.lifecycle)
+
+
+def test_step_is_told_of_the_running_pod_only() -> None:
+    job = build_job(FT)
+    assert "42 of 120" in plan(job=job, pods=(build_pod(),), progress=build_progress()).message
+    older = plan(job=job, pods=(build_pod(1),), progress=build_progress())
+    assert older.message == "the trainer is starting"
+
+
+# --- the commit outranks everything
+
+
+@pytest.mark.parametrize(
+    "job",
+    [None, "running", "failed", "complete", "suspended", "deleting"],
+)
+@pytest.mark.parametrize("ft", [FT, PARKED], ids=["wanted", "suspended"])
+def test_a_commit_ends_it_whatever_the_job_says(ft: FineTune, job: str | None) -> None:
+    view = build_job(ft, **({job: True} if job not in (None, "running") else {})) if job else None
+    found = plan(ft, commit=build_commit(ft), verified=True, job=view)
+    assert found.committed
+    assert found.problem is None
+    assert not (found.apply or found.delete)
+
+
+def test_a_job_is_forgotten_only_after_its_result() -> None:
+    done = build_job(FT, complete=True)
+    assert plan(job=done).lifecycle == ()
+    found = plan(job=done, commit=build_commit(FT), verified=True).lifecycle
+    assert [m["spec"] for m in found] == [{"ttlSecondsAfterFinished": 86400}]
+    again = plan(job=replace(done, ttl=86400), commit=build_commit(FT), verified=True)
+    assert again.lifecycle == ()
+    running = plan(job=build_job(FT), commit=build_commit(FT), verified=True)
+    assert running.lifecycle == (), "a TTL on a Job that has not finished tells nothing"
+
+
+def test_damaged_artifacts_stop_it() -> None:
+    damage = Problem(Reason.ARTIFACT_CORRUPT, "x has 3 bytes")
+    found = plan(job=build_job(FT, complete=True), artifact_problem=damage)
+    assert found.problem is damage
+    assert not found.apply, "never trains over a result, not even a damaged one"
+
+
+# --- ends of the Job
+
+
+def test_complete_without_commit_stalls() -> None:
+    found = plan(job=build_job(FT, complete=True))
+    assert found.problem is not None
+    assert found.reason is Reason.COMMIT_MISSING
+
+
+def test_failed_job_stalls_and_stays() -> None:
+    found = plan(
+        job=build_job(FT, failed=True, failed_reason="PodFailurePolicy"),
+        pods=(build_pod(phase="Failed", exit_code=137),),
+    )
+    assert found.reason is Reason.OUT_OF_MEMORY
+    assert not (found.apply or found.delete or found.lifecycle), "the evidence stays"
+
+
+def test_suspending_does_not_hide_a_failure() -> None:
+    found = plan(PARKED, job=build_job(PARKED, failed=True))
+    assert found.problem is not None
+    assert plan(PARKED, job=build_job(PARKED, complete=True)).problem is not None
+
+
+# --- suspend, queues
+
+
+def test_parks_with_an_annotation_and_once() -> None:
+    found = plan(PARKED, job=build_job(PARKED))
+    (manifest,) = found.lifecycle
+    assert manifest["spec"] == {"suspend": True}
+    assert manifest["metadata"]["annotations"] == {ANNOTATION_PARKED: "true"}
+    assert plan(PARKED, job=build_job(PARKED, suspended=True, parked=True)).lifecycle == ()
+    assert plan(PARKED).apply == (), "a suspended fine-tune doesn't start"
+
+
+def test_goes_on_by_giving_up_what_it_holds() -> None:
+    found = plan(job=build_job(FT, suspended=True, parked=True))
+    (manifest,) = found.lifecycle
+    assert manifest["spec"] == {}
+    assert "annotations" not in manifest["metadata"]
+
+
+def test_never_starts_what_another_suspended() -> None:
+    for ft in (FT, QUEUED):
+        found = plan(ft, job=build_job(ft, suspended=True))
+        assert found.reason is Reason.QUEUED
+        assert found.admitted is False
+        assert not (found.lifecycle or found.apply or found.delete)
+
+
+def test_under_kueue_suspending_removes_the_job() -> None:
+    parked = build_finetune(build_spec(suspend=True, resources={"queueName": "gpus"}))
+    for suspended in (False, True):
+        job = build_job(parked, suspended=suspended)
+        assert plan(parked, job=job).delete == (Deletion("Job", job.name, job.uid),)
+    assert plan(parked, job=build_job(parked, deleting=True)).delete == ()
+
+
+def test_a_late_lifecycle_apply_never_makes_a_job() -> None:
+    """Server-side apply creates what isn't there; the uid makes that a conflict."""
+    done = build_job(FT, complete=True)
+    for found in (
+        plan(PARKED, job=build_job(PARKED)),
+        plan(job=build_job(FT, suspended=True, parked=True)),
+        plan(job=done, commit=build_commit(FT), verified=True),
+    ):
+        assert [m["metadata"]["uid"] for m in found.lifecycle] == [done.uid]
+
+
+# --- never two pods of a revision
+
+
+@pytest.mark.parametrize("phase", ["Pending", "Running", "Unknown"])
+def test_waits_for_the_pods_of_the_job_before(phase: str) -> None:
+    """A Job is gone at once, its pod only after its grace period."""
+    found = plan(pods=(build_pod(phase=phase, deleting=True),))
+    assert not found.apply
+    assert found.requeue_after is not None
+    assert "pod-0" in found.message
+    assert plan(pods=(build_pod(phase="Failed", exit_code=43),)).apply
+
+
+def test_waits_for_a_job_that_is_going() -> None:
+    found = plan(job=build_job(FT, deleting=True))
+    assert not (found.apply or found.delete)
+    assert found.requeue_after is not None
+
+
+def test_the_job_of_an_earlier_object_is_removed_first() -> None:
+    """It writes into the folder of the earlier uid: its end would be told as ours."""
+    for changes in ({}, {"complete": True}, {"failed": True}, {"suspended": True}):
+        job = build_job(FT, owner_uid="uid-of-yesterday", **changes)
+        found = plan(job=job)
+        assert found.delete == (Deletion("Job", job.name, job.uid),)
+        assert not found.apply
+        assert found.problem is None
+    assert plan(job=build_job(FT, owner_uid="", deleting=True)).delete == ()
+
+
+# --- resources
+
+
+def test_a_job_follows_an_edit_of_resources() -> None:
+    """They make no revision; but the hints say to change them, so that must do something."""
+    bigger = build_finetune(build_spec(resources={"memory": "64Gi"}))
+    old, new = resources_digest(spec_of(FT)), resources_digest(spec_of(bigger))
+    assert old != new
+    assert revision_of(FT) == revision_of(bigger)
+    for changes in ({}, {"failed": True}, {"suspended": True}):
+        job = build_job(bigger, resources=old, **changes)
+        assert plan(bigger, job=job).delete == (Deletion("Job", job.name, job.uid),)
+        assert plan(bigger, job=replace(job, resources=new)).delete == ()
+        assert plan(bigger, job=replace(job, resources="")).delete == (), "from before"
+        done = plan(bigger, job=job, commit=build_commit(bigger), verified=True)
+        assert done.delete == (), "there is nothing left to run"
+
+
+# --- status.training
+
+
+def status_wire(**observed: Any) -> dict[str, Any]:
+    return build_training_status(None, "bot-x", Observed(**observed)).to_wire()
+
+
+def test_status_tells_progress_for_people() -> None:
+    found = status_wire(job=build_job(FT), progress=build_progress())
+    assert found["progress"] == "42/120"
+    assert found["loss"] == "0.5124"
+    assert found["learningRate"] == "0.0002"
+    assert found["eta"] == "1m30s"
+    assert found["lastHeartbeatTime"] == "2026-03-01T11:59:00Z"
+
+
+def test_status_of_the_commit_outranks_progress() -> None:
+    found = status_wire(progress=build_progress(), commit=build_commit(FT))
+    assert (found["step"], found["progress"]) == (120, "120/120")
+    assert "eta" not in found
+    assert found["completionTime"] == "2026-03-01T11:59:30Z"
+
+
+def test_status_forgets_the_numbers_of_another_revision() -> None:
+    old = build_training_status(None, "bot-1", Observed(progress=build_progress()))
+    assert build_training_status(old, "bot-1", Observed()).step == 42
+    assert build_training_status(old, "bot-2", Observed()).step is None
+
+
+BIG = 10**40
+
+
+@pytest.mark.parametrize(
+    "observed",
+    [
+        {"progress": build_progress(step=BIG, total_steps=BIG, eta_seconds=BIG)},
+        {"progress": build_progress(step=-1, eta_seconds=-5, resumed_from_step=BIG)},
+        {"progress": build_progress(loss=1e308, epoch=1e300, tokens_per_second=1e308)},
+        {"progress": build_progress(loss=float("nan"), eval_loss=float("inf"))},
+        {"commit": build_commit(FT, metrics=build_metrics(final_loss=1e308, steps=BIG))},
+        {"commit": build_commit(FT, metrics=build_metrics(epochs=float("inf"), eval_loss=-1e308))},
+        {"commit": build_commit(FT, committed="yesterday")},
+        {"progress": build_progress(updated="0001-01-01T00:00:00Z")},
+        {"progress": build_progress(updated="9999-12-31T23:59:59-23:00")},
+        {"progress": build_progress(updated="2026-03-01T11:59:00+99:00")},
+    ],
+)
+def test_no_number_of_a_tenant_makes_a_status_that_the_api_server_refuses(
+    observed: dict[str, Any],
+) -> None:
+    """One field out of bounds and the whole status is refused, for ever."""
+    status = build_training_status(None, "bot-x", Observed(**observed))
+    again = type(status).model_validate(status.to_wire())
+    for value in (again.step, again.total_steps, again.eta_seconds, again.resumed_from_step):
+        assert value is None or 0 <= value < 2**63
+    for text in (again.loss, again.eval_loss, again.epoch, again.tokens_per_second):
+        assert text is None or float(text) == pytest.approx(float(text))
+
+
+def test_queue_status_only_while_a_queue_holds_it() -> None:
+    held = plan(QUEUED, job=build_job(QUEUED, suspended=True))
+    status = build_queue_status(spec_of(QUEUED), held)
+    assert status is not None
+    assert status.local_queue == "gpus"
+    assert build_queue_status(spec_of(FT), plan(job=build_job(FT))) is None
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0, "0s"), (59, "59s"), (90, "1m30s"), (3600, "1h0m"), (7260, "2h1m"), (-5, "0s")],
+)
+def test_format_duration(seconds: int, text: str) -> None:
+    assert format_duration(seconds) == text
