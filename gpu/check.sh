@@ -1,0 +1,18 @@
+#!/usr/bin/env bash
+# Checks that this machine's GPU trains: the product's own trainer, run as its pod would run it, against
+# a real S3 server, on a base model of a real Qwen3 shape with random weights. No Kubernetes, no network.
+#
+#   gpu/check.sh                              # every scenario on the 0.6B shape, about 5 minutes
+#   gpu/check.sh --base 8B lora qlora         # two of them on the shape of Qwen3-8B (50 GB of disk)
+#   gpu/check.sh --cpu                        # the same logic on a tiny model, for machines without a GPU
+#
+# Scenarios: lora qlora resume oom nogpu. Ends with a table; the exit status is 1 if anything was off.
+# $PYTHON (default python3) needs trainer-image/requirements.txt and gpu/requirements.txt; the project's
+# own packages are taken from this checkout. gpu/bundle.sh packs what a machine without network lacks.
+set -euo pipefail
+root=$(cd "$(dirname "$0")/.." && pwd)
+sources=$root/gpu:$root/tests
+for part in crds operator local trainer-image; do sources=$sources:$root/$part/src; done
+export PYTHONPATH=$sources${PYTHONPATH:+:$PYTHONPATH} PYTHONUNBUFFERED=1
+unset PYTHONOPTIMIZE  # the checks are asserts
+exec "${PYTHON:-python3}" -m gpu_check "$@"

@@ -1,0 +1,145 @@
+"""One machine's S3 server, base model and way to run an attempt."""
+
+import os
+import re
+import resource
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from gpu_check import rows
+from gpu_check.orders import BASE_PREFIX, LONG_KEY, TRAIN_KEY, example_spec
+from gpu_check.watch import GpuMemory, ProgressWatch
+from qwen3_api.job.base import S3Location
+from qwen3_api.job.train import TrainJob
+from qwen3_local.s3 import ensure_bucket
+from support.trainer_runs import Attempt, Store, start_attempt
+
+ATTEMPT_SECONDS = 900.0
+"""Longest attempt before the check gives up."""
+Meanwhile = Callable[[Attempt, ProgressWatch], None]
+_OWN = re.compile("QWEN3_|AWS_")
+
+
+@dataclass(frozen=True)
+class Size:
+    """How much the scenarios train."""
+
+    base: str
+    """Key of `base_model.SHAPES`."""
+    rows: int
+    words: tuple[int, int]
+    example_rows: int
+    example_words: tuple[int, int]
+    steps: int
+    every_steps: int
+
+
+GPU_SIZE = Size("0.6B", 320, (250, 750), 128, (400, 2800), 120, 20)
+CPU_SIZE = Size("tiny", 64, (20, 40), 32, (20, 40), 24, 3)
+LONG_WORDS = (6000, 6100)
+"""Of the rows that are to fill the memory: more than 4,096 tokens."""
+LONG_ROWS = 64
+
+
+@dataclass
+class Observed:
+    """An attempt that has ended, and what was seen of it."""
+
+    attempt: Attempt
+    exit_code: int
+    ended: float
+    """Monotonic seconds, like `attempt.started`."""
+    progress: ProgressWatch
+    memory: GpuMemory
+
+    @property
+    def bounds(self) -> tuple[float, float]:
+        """Start and end, monotonic seconds."""
+        return self.attempt.started, self.ended
+
+    @property
+    def seconds(self) -> float:
+        """From start to end."""
+        return self.ended - self.attempt.started
+
+
+@dataclass(frozen=True)
+class Machine:
+    """Where attempts run."""
+
+    folder: Path
+    store: Store
+    size: Size
+    on_cpu: bool
+
+    @property
+    def bucket(self) -> S3Location:
+        """The platform's bucket."""
+        return self.store.location
+
+    def prepare(self) -> None:
+        """Uploads the base model and the data."""
+        self._upload_base()
+        size = self.size
+        self.store.put(TRAIN_KEY, rows.messages_rows(size.rows, size.words, seed=1))
+        self.store.put(LONG_KEY, rows.messages_rows(LONG_ROWS, LONG_WORDS, seed=2))
+        dataset = example_spec()["dataset"]
+        for role, count, seed in (("train", size.example_rows, 3), ("validation", 8, 4)):
+            bucket, _, key = dataset[role]["s3"]["uri"].removeprefix("s3://").partition("/")
+            ensure_bucket(self.store.server, bucket)
+            body = rows.compressed(rows.messages_rows(count, size.example_words, seed))
+            self.store.client.put_object(Bucket=bucket, Key=key, Body=body)
+
+    def _upload_base(self) -> None:
+        started, folder = time.monotonic(), self.folder / "base"
+        command = [sys.executable, "-m", "gpu_check.base_model", self.size.base, str(folder)]
+        made = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
+        written = time.monotonic()
+        self.store.upload_folder(folder, BASE_PREFIX)
+        size = sum(path.stat().st_size for path in folder.iterdir()) / 1e9
+        print(
+            f"base {self.size.base}: {made.strip()}, {size:.2f} GB, made in "
+            f"{written - started:.0f} s, uploaded in {time.monotonic() - written:.0f} s",
+            flush=True,
+        )
+        shutil.rmtree(folder)
+
+    def start(
+        self, job: TrainJob, uid: str, *, without_gpu: bool = False, memory: int | None = None
+    ) -> Attempt:
+        """Starts an attempt as its pod would. `memory` limits its address space, in bytes."""
+        environ = {k: v for k, v in os.environ.items() if not _OWN.match(k)}
+        if without_gpu:
+            environ["CUDA_VISIBLE_DEVICES"] = ""
+        elif self.on_cpu:
+            environ["QWEN3_ALLOW_CPU"] = "1"
+        attempt = start_attempt(
+            job,
+            uid,
+            self.folder / f"{job.name}-{uid}",
+            self.store,
+            environ=environ,
+        )
+        if memory is not None:
+            resource.prlimit(attempt.process.pid, resource.RLIMIT_AS, (memory, memory))
+        return attempt
+
+    def observe(self, attempt: Attempt, meanwhile: Meanwhile = lambda *_: None) -> Observed:
+        """Waits for the end of an attempt, after doing something to it."""
+        try:
+            with GpuMemory() as memory, ProgressWatch(attempt) as watch:
+                meanwhile(attempt, watch)
+                exit_code = attempt.wait(ATTEMPT_SECONDS)
+                ended = time.monotonic()
+        finally:
+            if attempt.process.poll() is None:
+                attempt.process.kill()
+                attempt.process.wait()
+            # The base model is in there: 16 GB for 8B.
+            shutil.rmtree(attempt.folder / "work", ignore_errors=True)
+        return Observed(attempt, exit_code, ended, watch, memory)
