@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import time
 from collections.abc import Iterator
@@ -26,18 +27,27 @@ from support.trainer_runs import (
     rows,
     running_store,
     start_attempt,
+    worker_command,
     worker_pid,
 )
 
 pytestmark = pytest.mark.integration
-STEPS = 30
+HUB_COMMIT = "0123456789abcdef0123456789abcdef01234567"
+STEPS = 28
+"""Ends within an epoch of ten."""
 
 
 @pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
+def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tiny base model."""
+    folder = tmp_path_factory.mktemp("base")
+    build_tiny_base(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def store(base: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
     """SeaweedFS with the tiny base model and data."""
-    base = tmp_path_factory.mktemp("base")
-    build_tiny_base(base)
     with running_store(tmp_path_factory.mktemp("s3")) as running:
         running.upload_folder(base, "models/tiny")
         running.put("data/train.jsonl", rows(40))
@@ -94,10 +104,10 @@ def test_a_run_leaves_true_numbers(store: Store, uninterrupted: Attempt) -> None
         uninterrupted.report(),
     )
     metrics = commit.metrics
-    assert (metrics.steps, metrics.rows, metrics.epochs) == (STEPS, 40, 3.0)
+    assert (metrics.steps, metrics.rows, metrics.epochs) == (STEPS, 40, 2.8)
     assert metrics.final_loss < metrics.train_loss
     assert metrics.eval_loss is not None
-    assert metrics.tokens > 40 * 3 * 50
+    assert metrics.tokens > 40 * 2 * 50
     assert commit.provenance.seed == 7
     assert commit.provenance.versions["unsloth"]
     assert (progress.step, progress.total_steps) == (STEPS, STEPS)
@@ -139,10 +149,18 @@ def test_an_interrupted_run_goes_on_to_the_same_adapter(
     assert checkpoint.step == report.step
 
     second = _start(job, "pod-2", tmp_path, store, environ)
-    assert second.wait() == ExitCode.SUCCEEDED, second.log
-    commit, whole = second.commit(), uninterrupted.commit()
-    assert commit.provenance.resumed_from_step == report.step
+    second.wait_until(lambda a: b"verify" in worker_command(a))
+    begun = time.monotonic()
+    second.terminate()
+    assert second.wait() == ExitCode.INTERRUPTED, second.log
+    assert time.monotonic() - begun < 10
     assert second.progress().resumed_from_step == report.step
+    assert second.report().step == STEPS
+
+    third = _start(job, "pod-3", tmp_path, store, environ)
+    assert third.wait() == ExitCode.SUCCEEDED, third.log
+    commit, whole = third.commit(), uninterrupted.commit()
+    assert commit.provenance.resumed_from_step == STEPS
     assert commit.metrics.tokens == whole.metrics.tokens
     assert commit.metrics.train_loss == pytest.approx(whole.metrics.train_loss)
     assert commit.metrics.eval_loss == pytest.approx(whole.metrics.eval_loss)
@@ -151,13 +169,34 @@ def test_an_interrupted_run_goes_on_to_the_same_adapter(
     assert store.keys("runs/resumed/attempts/pod-1/checkpoints/") == []
 
 
-def test_of_two_attempts_at_once_one_commits(store: Store, tmp_path: Path) -> None:
-    job = _job(store, "race", **{"hyperparameters.max_steps": 2})
-    attempts = [_start(job, uid, tmp_path, store) for uid in ("pod-1", "pod-2")]
+def _hub_cache(folder: Path, base: Path) -> str:
+    """A cache of the hub, as a platform mounts it, with one commit of one model."""
+    model = folder / "hub" / f"models--{BASE_NAME.replace('/', '--')}"
+    shutil.copytree(base, model / "snapshots" / HUB_COMMIT)
+    (model / "refs").mkdir()
+    (model / "refs" / "main").write_text(HUB_COMMIT)
+    return str(folder)
+
+
+def test_of_two_attempts_at_once_one_commits(store: Store, base: Path, tmp_path: Path) -> None:
+    """And both take the base model from a mounted cache of the hub."""
+    source = {"type": "HuggingFace", "repo": BASE_NAME, "revision": None}
+    job = _job(store, "race", **{"hyperparameters.max_steps": 2, "base_model.source": source})
+    environ = {"HF_HOME": _hub_cache(tmp_path / "cache", base), "HF_HUB_OFFLINE": "1"}
+    attempts = [_start(job, uid, tmp_path, store, environ) for uid in ("pod-1", "pod-2")]
     assert [attempt.wait() for attempt in attempts] == [0, 0]
+    assert attempts[0].commit().provenance.base_commit == HUB_COMMIT
     outcomes = {attempt.uid: attempt.report().outcome for attempt in attempts}
     assert sorted(outcomes.values()) == ["AlreadyCommitted", "Committed"], outcomes
     assert outcomes[attempts[0].commit().attempt] == "Committed"
+
+
+def test_a_model_that_the_hub_cache_lacks_is_not_found(store: Store, tmp_path: Path) -> None:
+    source = {"type": "HuggingFace", "repo": BASE_NAME, "revision": None}
+    job = _job(store, "hub", **{"base_model.source": source})
+    attempt = _start(job, "pod-1", tmp_path, store, {"HF_HUB_OFFLINE": "1"})
+    assert attempt.wait() == ExitCode.USER_ERROR, attempt.log
+    assert attempt.failure().reason == Reason.BASE_MODEL_NOT_FOUND
 
 
 def test_a_loss_that_is_no_number_ends_the_run(store: Store, tmp_path: Path) -> None:

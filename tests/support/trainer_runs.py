@@ -238,3 +238,12 @@ def worker_pid(attempt: Attempt) -> int | None:
     pid = attempt.process.pid
     children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
     return int(children[0]) if children else None
+
+
+def worker_command(attempt: Attempt) -> bytes:
+    """The command line of the child; empty while there is none."""
+    pid = worker_pid(attempt)
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except FileNotFoundError:
+        return b""

@@ -1,5 +1,6 @@
 """Errors by name: exit codes, memory hints, texts that fit."""
 
+import errno
 from typing import Any
 
 import pytest
@@ -80,6 +81,12 @@ def test_unknown_errors_keep_their_words() -> None:
     assert named.exit_code == ExitCode.UNEXPECTED
     assert named.message == "KeyError: 'lora_A'"
     assert named.step == 7
+
+
+def test_a_full_disk_has_a_hint() -> None:
+    named = classify(OSError(errno.ENOSPC, "No space left on device"), train_job())
+    assert named.reason == Reason.TRAINER_FAILED
+    assert "scratch volume" in named.hint
 
 
 def test_named_errors_stay_what_they_are() -> None:

@@ -6,6 +6,8 @@ Interrupted         told to stop (BaseException, so that no library's `except Ex
 Torch-free: errors of the ML libraries are recognised by class name and text.
 """
 
+import errno
+
 from qwen3_api.job.base import Failure
 from qwen3_api.job.exit_codes import ExitCode
 from qwen3_api.job.train import TrainJob
@@ -105,12 +107,15 @@ def classify(error: Exception, job: TrainJob, step: int | None = None) -> Traine
         return error
     if is_out_of_memory(error):
         return out_of_memory(job, f"{type(error).__name__}: {error}", step)
-    return TrainerError(
-        Reason.TRAINER_FAILED,
-        f"{type(error).__name__}: {error}",
-        "The log of the pod has the traceback.",
-        step,
-    )
+    hint = "The log of the pod has the traceback."
+    if is_disk_full(error):
+        hint = "The scratch volume of the pod is full: ask the platform team for a larger one."
+    return TrainerError(Reason.TRAINER_FAILED, f"{type(error).__name__}: {error}", hint, step)
+
+
+def is_disk_full(error: Exception) -> bool:
+    """Whether a local file system has no room left."""
+    return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
 
 
 def out_of_memory(job: TrainJob, detail: str, step: int | None = None) -> TrainerError:

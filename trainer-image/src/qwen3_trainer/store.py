@@ -27,7 +27,7 @@ from botocore.exceptions import (
 
 from qwen3_api.job.base import S3Location
 from qwen3_api.v1alpha1.conditions import Reason
-from qwen3_trainer.failures import TrainerError
+from qwen3_trainer.failures import TrainerError, is_disk_full
 
 log = logging.getLogger(__name__)
 
@@ -168,8 +168,8 @@ class Bucket:
             cause = error.__cause__ or error.__context__
             if isinstance(cause, ClientError):  # s3transfer wraps what the store answered
                 raise self._from_answer(cause, verb, key) from error
-            if isinstance(error, OSError) and error.errno is not None and error.filename:
-                raise  # a local file: the disk is full, or the like
+            if isinstance(error, OSError) and (error.filename or is_disk_full(error)):
+                raise  # about a local file
             raise self.unavailable(f"cannot {verb} {key}: {error}") from error
 
     def unavailable(self, detail: str) -> TrainerError:

@@ -8,7 +8,8 @@ from typing import Any
 
 import datasets
 import transformers
-from peft import PeftModel
+from peft import PeftModel, set_peft_model_state_dict
+from safetensors.torch import load_file
 from transformers import PrinterCallback, TrainerCallback, TrainerControl, TrainerState
 from trl import SFTConfig, SFTTrainer
 
@@ -117,7 +118,8 @@ def train(plan: TrainPlan, loaded: LoadedModel, channel: Channel, stop: StopFlag
     trainer.add_callback(Reporting(channel, stop))
     trainer.remove_callback(PrinterCallback)
     started = time.monotonic()
-    _run(trainer, plan)
+    if not _take_over_finished(trainer, plan, channel):
+        _run(trainer, plan)
     state = trainer.state
     if state.global_step < state.max_steps:
         _require_stop(stop, state)
@@ -242,6 +244,24 @@ def _run(trainer: Any, plan: TrainPlan) -> None:
         raise classify(error, plan.job, trainer.state.global_step) from error
     # The log may leave out the last steps.
     require_finite(output.training_loss, "the mean loss", trainer.state.global_step)
+
+
+def _take_over_finished(trainer: Any, plan: TrainPlan, channel: Channel) -> bool:
+    """Loads a checkpoint of the last step: an attempt that ended between training and commit.
+
+    transformers would go on from it in the middle of an epoch and make one step too many.
+    """
+    if plan.resume_from is None:
+        return False
+    checkpoint = Path(plan.resume_from)
+    state = TrainerState.load_from_json(str(checkpoint / "trainer_state.json"))
+    if state.global_step < state.max_steps:
+        return False
+    weights = load_file(checkpoint / "adapter_model.safetensors")
+    set_peft_model_state_dict(trainer.model, weights)
+    trainer.state = state
+    channel.send(Started(step=state.global_step, total_steps=state.max_steps))
+    return True
 
 
 def _require_stop(stop: StopFlag, state: TrainerState) -> None:
