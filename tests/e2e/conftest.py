@@ -13,7 +13,7 @@ from qwen3_local.platform import ensure_platform
 from qwen3_local.tenants import Platform
 from support.finetunes import Body, Tenant
 from support.operator_process import OperatorProcess
-from support.quickstart import EXAMPLE, NAMESPACE, QUICKSTART
+from support.quickstart import LOCAL_EXAMPLE, NAMESPACE, QUICKSTART
 from support.waiting import wait_for
 
 
@@ -57,7 +57,7 @@ def remove_namespace(api: client.ApiClient, name: str) -> None:
 def quickstart(platform: Platform, tenant: Tenant) -> Body:
     """examples/01-quickstart as it is applied on the local cluster, served and Ready."""
     platform.cluster.kubectl_run(
-        "apply", f"--namespace={NAMESPACE}", "--server-side", "-k", str(EXAMPLE / "local")
+        "apply", f"--namespace={NAMESPACE}", "--server-side", "-k", str(LOCAL_EXAMPLE)
     )
     return tenant.wait_ready(QUICKSTART, seconds=420)
 

@@ -18,6 +18,7 @@ from support.finetunes import Tenant
 
 ROOT = Path(__file__).parents[2]
 EXAMPLE = ROOT / "examples" / "01-quickstart"
+LOCAL_EXAMPLE = ROOT / "examples" / "01-quickstart-local"
 NAMESPACE = "e2e"
 QUICKSTART = "support-bot"
 DATA_MAP = "support-data"

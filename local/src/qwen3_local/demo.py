@@ -26,6 +26,7 @@ from qwen3_local.programs import ProgramError, run, wait_until
 from qwen3_local.timings import read_timings, render_table, say, step
 
 EXAMPLE = REPOSITORY / "examples" / "01-quickstart"
+LOCAL_EXAMPLE = REPOSITORY / "examples" / "01-quickstart-local"
 NAMESPACE = "demo"
 NAME = "support-bot"
 TRAINING_SECONDS = 900.0
@@ -46,7 +47,7 @@ def demo() -> int:
         platform = ensure_platform(home)
         with step(home, "tenant"):
             tenants.ensure_tenant(platform, NAMESPACE)
-        cluster, example = platform.cluster, EXAMPLE / "local"
+        cluster, example = platform.cluster, LOCAL_EXAMPLE
     with step(home, "training and loading"):
         body = train(cluster, example)
     if body is None:

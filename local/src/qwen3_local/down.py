@@ -65,7 +65,8 @@ def is_dead(state: Path) -> bool:
 
 def run_records(state: Path) -> list[Path]:
     """Records of all daemons below a folder, clients before servers."""
-    records = sorted(state.rglob("run/*.json"))
+    # Not a walk over the whole state: running containers' file systems are mounted in it.
+    records = sorted(r for level in ("", "*/", "*/*/") for r in state.glob(f"{level}run/*.json"))
     return sorted(records, key=lambda path: LAST.index(path.stem) if path.stem in LAST else -1)
 
 
