@@ -1,4 +1,4 @@
-"""What the training half decides, by what it sees. The commit outranks the Job, the Job the wish."""
+"""What training decides, by what it sees: the commit outranks the Job, the Job the wish."""
 
 from dataclasses import replace
 from typing import Any
@@ -39,6 +39,11 @@ def plan(ft: FineTune = FT, **observed: Any) -> TrainingPlan:
     return plan_training(
         ft, spec_of(ft), revision_of(ft), Observed(**observed), storage_of(ft), SETTINGS
     )
+
+
+def writes(found: TrainingPlan) -> list[str]:
+    """Which kinds of write it asks for."""
+    return [name for name in ("apply", "delete", "lifecycle") if getattr(found, name)]
 
 
 def test_starts_order_before_job() -> None:
@@ -87,7 +92,7 @@ def test_reason_of_a_running_job(pods: tuple[Any, ...], reason: Reason) -> None:
     assert found.reason is reason
     assert found.problem is None, "it may still go on by itself"
     assert found.requeue_after is not None
-    assert not (found.apply or found.delete or found.lifecycle)
+    assert writes(found) == []
 
 
 def test_step_is_told_of_the_running_pod_only() -> None:
@@ -110,7 +115,7 @@ def test_a_commit_ends_it_whatever_the_job_says(ft: FineTune, job: str | None) -
     found = plan(ft, commit=build_commit(ft), verified=True, job=view)
     assert found.committed
     assert found.problem is None
-    assert not (found.apply or found.delete)
+    assert {"apply", "delete"}.isdisjoint(writes(found))
 
 
 def test_a_job_is_forgotten_only_after_its_result() -> None:
@@ -146,7 +151,7 @@ def test_failed_job_stalls_and_stays() -> None:
         pods=(build_pod(phase="Failed", exit_code=137),),
     )
     assert found.reason is Reason.OUT_OF_MEMORY
-    assert not (found.apply or found.delete or found.lifecycle), "the evidence stays"
+    assert writes(found) == [], "the evidence stays"
 
 
 def test_suspending_does_not_hide_a_failure() -> None:
@@ -179,7 +184,7 @@ def test_never_starts_what_another_suspended() -> None:
         found = plan(ft, job=build_job(ft, suspended=True))
         assert found.reason is Reason.QUEUED
         assert found.admitted is False
-        assert not (found.lifecycle or found.apply or found.delete)
+        assert writes(found) == []
 
 
 def test_under_kueue_suspending_removes_the_job() -> None:
@@ -216,7 +221,7 @@ def test_waits_for_the_pods_of_the_job_before(phase: str) -> None:
 
 def test_waits_for_a_job_that_is_going() -> None:
     found = plan(job=build_job(FT, deleting=True))
-    assert not (found.apply or found.delete)
+    assert {"apply", "delete"}.isdisjoint(writes(found))
     assert found.requeue_after is not None
 
 

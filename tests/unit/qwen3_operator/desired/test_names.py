@@ -1,0 +1,196 @@
+"""The identity of a revision: every training input makes one, nothing else does."""
+
+import json
+import random
+import re
+from typing import Any
+
+import pytest
+
+from qwen3_operator.desired.names import (
+    eval_job_name,
+    job_name,
+    pool_name,
+    resolve_storage,
+    resources_digest,
+    spec_hash,
+)
+from qwen3_operator.settings import Settings
+from support.operator_world import SETTINGS, build_finetune, build_spec, spec_of
+
+S3 = {"type": "S3", "s3": {"uri": "s3://team-a/other.jsonl"}}
+
+
+def hash_of(spec: dict[str, Any]) -> str:
+    return spec_hash(spec_of(build_finetune(spec)))
+
+
+BASE = hash_of(build_spec())
+
+TRAINING_INPUTS: list[dict[str, Any]] = [
+    {"baseModel": {"name": "Qwen/Qwen3-4B"}},
+    {"baseModel": {"revision": "main"}},
+    {"baseModel": {"source": {"type": "HuggingFace"}}},
+    {"dataset": {"train": S3}},
+    {"dataset": {"train": {"type": "ConfigMap", "s3": None, "configMap": {"name": "x"}}}},
+    {"dataset": {"validation": S3}},
+    {"dataset": {"format": "Alpaca"}},
+    {"dataset": {"maxSequenceLength": 4096}},
+    {"method": {"sft": {"assistantOnlyLoss": False}}},
+    {"adapter": {"type": "QLoRA"}},
+    {"adapter": {"rank": 32}},
+    {"adapter": {"alpha": 32}},
+    {"adapter": {"dropout": "0.1"}},
+    {"adapter": {"targetModules": ["q_proj"]}},
+    {"adapter": {"useRSLoRA": True}},
+    {"hyperparameters": {"epochs": 4}},
+    {"hyperparameters": {"maxSteps": 3}},
+    {"hyperparameters": {"learningRate": "1e-4"}},
+    {"hyperparameters": {"scheduler": "Cosine"}},
+    {"hyperparameters": {"warmupRatio": "0.1"}},
+    {"hyperparameters": {"weightDecay": "0"}},
+    {"hyperparameters": {"effectiveBatchSize": 32}},
+    {"hyperparameters": {"microBatchSize": 1}},
+    {"hyperparameters": {"gradientCheckpointing": False}},
+    {"hyperparameters": {"seed": 1}},
+]
+
+SAME: list[dict[str, Any]] = [
+    # not what is trained, but where and how it is kept and served
+    {"suspend": True},
+    {"checkpoint": {"everySteps": 1, "keepLast": 9, "resume": "Never"}},
+    {"resources": {"gpus": 8, "memory": "1Gi", "queueName": "gpus"}},
+    {"failurePolicy": {"maxRetries": 0}},
+    {"artifacts": {"deletionPolicy": "Delete", "s3": {"bucket": "another"}}},
+    {"serving": {"mode": "None"}},
+    {"serving": {"modelName": "helper", "replicas": 3}},
+    {"revisionHistoryLimit": 1, "ttlSecondsAfterFinished": 0},
+    {"baseModel": {"tokenSecretRef": {"name": "hub"}}},
+    # defaults written down
+    {"hyperparameters": {"epochs": 3, "seed": 3407, "scheduler": "Linear"}},
+    {"method": {"type": "SFT", "sft": {"assistantOnlyLoss": True}}},
+    {"adapter": {"type": "LoRA", "rank": 16, "alpha": 16, "dropout": "0"}},
+    {"dataset": {"format": "Auto", "maxSequenceLength": 2048}},
+    # the same number or set in other words
+    {"hyperparameters": {"learningRate": "0.0002", "warmupRatio": "0.030"}},
+    {"adapter": {"dropout": "0.0"}},
+    {
+        "adapter": {
+            "targetModules": [
+                "down_proj", "q_proj", "up_proj", "k_proj", "gate_proj", "v_proj", "o_proj",
+            ]
+        }
+    },
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("change", TRAINING_INPUTS, ids=json.dumps)
+def test_every_training_input_makes_a_revision(change: dict[str, Any]) -> None:
+    assert hash_of(build_spec(**change)) != BASE
+
+
+def test_training_inputs_make_different_revisions() -> None:
+    hashes = [hash_of(build_spec(**change)) for change in TRAINING_INPUTS]
+    assert len(set(hashes)) == len(hashes)
+
+
+@pytest.mark.parametrize("change", SAME, ids=json.dumps)
+def test_nothing_else_does(change: dict[str, Any]) -> None:
+    assert hash_of(build_spec(**change)) == BASE
+
+
+def shuffled(value: Any, rng: random.Random) -> Any:
+    if not isinstance(value, dict):
+        return value
+    keys = list(value)
+    rng.shuffle(keys)
+    return {key: shuffled(value[key], rng) for key in keys}
+
+
+def test_the_order_of_keys_means_nothing() -> None:
+    rng = random.Random(7)  # noqa: S311  an order, not a secret
+    for _ in range(10):
+        assert hash_of(shuffled(build_spec(), rng)) == BASE
+
+
+def test_a_stored_spec_with_all_defaults_is_the_same_revision() -> None:
+    """The API server fills defaults in; a user's file has ten lines."""
+    stored = spec_of(build_finetune()).to_wire()
+    assert hash_of(stored) == BASE
+
+
+def test_the_hash_is_pinned() -> None:
+    """It names Jobs and folders of everybody's runs: a change of it trains everything again.
+
+    If you meant to change it, write the migration first.
+    """
+    assert BASE == "34fee772df5ad304852942f02acb7f294714741f69e1f47b5f2bb77f0ea8fae7"
+
+
+def test_names_fit_and_never_meet() -> None:
+    longest = "a" * 40
+    assert len(job_name(longest, BASE[:8])) <= 63
+    assert len(eval_job_name(longest)) <= 63
+    # An evaluation and a fine-tune of one name: no revision is spelt like that.
+    assert re.fullmatch(r"x-[0-9a-f]{8}", eval_job_name("x")) is None
+    for model in ("Qwen/Qwen3-8B", "a/" + "B" * 90, "x/a._", "x/A.B_C-"):
+        spec = spec_of(build_finetune(build_spec(baseModel={"name": model})))
+        name = pool_name(spec, SETTINGS)
+        assert len(name) <= 48
+        assert name.strip("-") == name
+        assert name == name.lower()
+
+
+@pytest.mark.parametrize(
+    ("change", "shares"),
+    [
+        ({"hyperparameters": {"seed": 1}}, True),
+        ({"serving": {"modelName": "helper", "replicas": 3}}, True),
+        ({"adapter": {"rank": 8}}, True),
+        ({"baseModel": {"name": "Qwen/Qwen3-4B"}}, False),
+        ({"baseModel": {"revision": "main"}}, False),
+        ({"artifacts": {"s3": {"bucket": "another"}}}, False),
+        ({"artifacts": {"s3": {"credentialsSecretRef": {"name": "mine"}}}}, False),
+        ({"artifacts": {"s3": {"bucket": "qwen3"}}}, True),
+    ],
+    ids=json.dumps,
+)
+def test_who_shares_a_pool(change: dict[str, Any], shares: bool) -> None:
+    mine = pool_name(spec_of(build_finetune()), SETTINGS)
+    other = pool_name(spec_of(build_finetune(build_spec(**change))), SETTINGS)
+    assert (mine == other) is shares
+
+
+def test_storage_is_resolved_against_the_settings() -> None:
+    def resolve(**s3: Any) -> Any:
+        spec = spec_of(build_finetune(build_spec(artifacts={"s3": s3})))
+        return resolve_storage(spec.artifacts.s3, settings)
+
+    extra = {"endpoint": "http://two.test:1", "region": "eu-1"}
+    settings = Settings.model_validate(
+        {
+            "images": {"trainer": "t", "server": "s", "evaluator": "e"},
+            "storage": {"default": {"bucket": "main"}, "additional": [extra]},
+        }
+    )
+    assert (resolve().endpoint, resolve().bucket, resolve().secret) == (None, "main", "qwen3-s3")
+    assert resolve(endpoint="http://two.test:1") is None, "it has no bucket of its own"
+    assert resolve(endpoint="http://two.test:1", bucket="mine").region == "eu-1"
+    assert resolve(endpoint="http://evil.test:1", bucket="mine") is None
+    own = resolve(bucket="mine", credentialsSecretRef={"name": "key"})
+    assert (own.bucket, own.secret) == ("mine", "key")
+
+
+def test_resources_digest_follows_every_resource() -> None:
+    changes: list[dict[str, Any]] = [
+        {},
+        {"gpus": 2},
+        {"cpu": "1"},
+        {"memory": "1Gi"},
+        {"nodeSelector": {"a": "b"}},
+        {"tolerations": [{"key": "a", "operator": "Exists"}]},
+        {"priorityClassName": "high"},
+        {"queueName": "gpus"},
+    ]
+    found = {resources_digest(spec_of(build_finetune(build_spec(resources=c)))) for c in changes}
+    assert len(found) == len(changes)
