@@ -186,6 +186,8 @@ class Gateway:
                 body.extend(message.get("body", b""))
 
         await self._app(scope, receive, keep)
+        if not start:
+            return
         routes = self._routes.current()
         content = bytes(body)
         if start["status"] == 200 and routes is not None and routes.boot == self._boot:

@@ -189,7 +189,11 @@ def _flip_a_byte(folder: Path) -> None:
 CHANGED_LATER: dict[str, tuple[Callable[[Path], object], str, str]] = {
     "flipped-byte": (_flip_a_byte, "ArtifactCorrupt", "sha256"),
     "missing-file": (lambda f: (f / WEIGHTS).unlink(), "ArtifactCorrupt", "missing"),
-    "longer": (lambda f: (f / WEIGHTS).open("ab").write(b"x"), "ArtifactCorrupt", "bytes"),
+    "longer": (
+        lambda f: (f / WEIGHTS).write_bytes((f / WEIGHTS).read_bytes() + b"x"),
+        "ArtifactCorrupt",
+        "bytes",
+    ),
     "pickle-added": (
         lambda f: (f / "adapter_model.bin").write_bytes(b"x"),
         "ArtifactRefused",
