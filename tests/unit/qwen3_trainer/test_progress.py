@@ -62,6 +62,17 @@ def test_the_end_writes_what_is_unwritten_at_once() -> None:
     assert [p.step for _, p in record.written] == [5]
 
 
+def test_a_lone_update_right_after_a_write_is_written_when_its_time_comes() -> None:
+    """As while the base model is fetched: nothing else happens for minutes."""
+    record = Recorder()
+    writer = ProgressWriter(FIRST, record, seconds=0.2)
+    writer.start()
+    writer.update(phase="LoadingModel")
+    _until(lambda: bool(record.written))
+    writer.close()
+    assert [p.phase for _, p in record.written] == ["LoadingModel"]
+
+
 def test_nothing_new_is_not_written() -> None:
     record = Recorder()
     writer = ProgressWriter(FIRST, record, seconds=0)

@@ -103,23 +103,16 @@ class ProgressWriter:
     def _run(self) -> None:
         while True:
             with self._condition:
-                self._condition.wait_for(self._is_due, self._remaining())
-                if self._closing and not self._dirty:
+                self._condition.wait_for(lambda: self._dirty or self._closing)
+                # Only now is it known when the next write is due.
+                self._condition.wait_for(lambda: self._closing, self._remaining())
+                if not self._dirty:
                     return
-                if not self._is_due():
-                    continue
                 document = self._current.model_copy(update={"updated": now()})
                 self._dirty = False
             self._put(document)
 
-    def _is_due(self) -> bool:
-        if self._closing:
-            return True
-        return self._dirty and time.monotonic() - self._last_write >= self._seconds
-
-    def _remaining(self) -> float | None:
-        if not self._dirty:
-            return None
+    def _remaining(self) -> float:
         return max(0.0, self._last_write + self._seconds - time.monotonic())
 
     def _put(self, document: Progress) -> None:
