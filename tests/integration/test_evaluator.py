@@ -68,7 +68,7 @@ def reference(folder: Path, cases: list[dict[str, Any]]) -> dict[str, list[dict[
 
 
 def make_rows(folder: Path) -> list[dict[str, Any]]:
-    """Questions in two languages. The adapter knows every third answer, the base every fourth."""
+    """Questions in two languages; some of the expected answers are what one model says."""
     rows = [
         {
             "question": f"第{n}题：东京是哪国的首都？" if n % 2 else f"What is {n} and {n * 7}?",
@@ -79,11 +79,15 @@ def make_rows(folder: Path) -> list[dict[str, Any]]:
         for n in range(24)
     ]
     first = reference(folder, rows)
+    knows = {"base": 4, "adapter": 8}
     for n, row in enumerate(rows):
-        knows = "adapter" if n % 3 == 0 else "base" if n % 4 == 0 else None
-        # A byte that is no character may be shown differently by the two programs.
-        if knows and "�" not in (text := first[knows][n]["text"]) and text.strip():
-            row["answer"] = text
+        for model, left in knows.items():
+            text = first[model][n]["text"]
+            # Bytes that are no characters may be shown differently by the two programs.
+            if left and text.strip() and "�" not in text and text.isprintable():
+                row["answer"] = text
+                knows[model] -= 1
+                break
     return rows
 
 
