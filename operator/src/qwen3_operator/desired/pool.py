@@ -13,7 +13,7 @@ from qwen3_api.job import layout
 from qwen3_api.job.train import ModelSource
 from qwen3_api.serving import config as paths
 from qwen3_api.serving.pool import AGENT_PORT, VLLM_PORT
-
+from qwen3_api.v1alpha1.finetune import ALL_LINEAR
 from qwen3_operator.desired.names import LABEL_POOL, StorageTarget, labels
 from qwen3_operator.desired.pod import (
     CONTAINER_SECURITY,
@@ -226,12 +226,23 @@ def _build_agent(pool: PoolSpec, settings: Settings) -> Manifest:
         "imagePullPolicy": settings.images.pull_policy,
         "command": ["python3", "-m", "qwen3_server", "agent"],
         "args": ["--config", paths.SERVER_CONFIG_FILE],
-        "env": [pod_name, *build_credentials_env(pool.storage.secret)],
+        "env": [
+            pod_name,
+            *build_credentials_env(pool.storage.secret),
+            {"name": "HOME", "value": "/tmp"},  # noqa: S108  the pod's own emptyDir
+        ],
         "ports": [{"name": "agent", "containerPort": AGENT_PORT, "protocol": "TCP"}],
         "resources": AGENT_RESOURCES,
+        # Native sidecars start in order: vLLM's container starts when this one answers.
+        "startupProbe": {
+            "httpGet": {"path": "/healthz", "port": "agent"},
+            "periodSeconds": 1,
+            "failureThreshold": 60,
+        },
         "livenessProbe": {
             "httpGet": {"path": "/healthz", "port": "agent"},
             "periodSeconds": 10,
+            "timeoutSeconds": 5,
             "failureThreshold": 6,
         },
         "securityContext": CONTAINER_SECURITY,
@@ -269,12 +280,13 @@ def _build_vllm(pool: PoolSpec, settings: Settings) -> Manifest:
             "httpGet": {"path": "/health", "port": "http"},
             "periodSeconds": 10,
             "timeoutSeconds": 5,
-            "failureThreshold": 3,
+            "failureThreshold": 6,
         },
         "readinessProbe": {
             "httpGet": {"path": "/ready", "port": AGENT_PORT},
             "periodSeconds": 2,
-            "timeoutSeconds": 2,
+            # The sidecar asks vLLM before it answers, with 3 s of patience for each question.
+            "timeoutSeconds": 8,
             "failureThreshold": 1,
         },
         # A terminating pod gets no new requests once its endpoint is gone; those in flight, and
@@ -304,7 +316,12 @@ def build_vllm_args(pool: PoolSpec, serving: ServingSettings) -> list[str]:
         f"--max-cpu-loras={max(serving.max_cpu_loras, serving.max_loras)}",
         f"--max-lora-rank={serving.max_lora_rank}",
         f"--middleware={paths.GATEWAY_CLASS}",
+        # The seven projections that training knows, and not lm_head: wrapped for LoRA, it makes
+        # prompt_logprobs wrong on a GPU and crash on the CPU (vllm#16668, #51594).
+        "--lora-target-modules",
+        *ALL_LINEAR,
         "--disable-fastapi-docs",
+        "--disable-uvicorn-access-log",
         *serving.args,
     ]
 
@@ -314,6 +331,10 @@ def build_vllm_env(serving: ServingSettings) -> dict[str, str]:
     lets nobody else reach them."""
     return {
         "HOME": "/cache",
+        # The user has no entry in /etc/passwd, which torch's caches ask for by name.
+        "USER": "qwen3",
+        "TORCHINDUCTOR_CACHE_DIR": "/cache/inductor",
+        "TRITON_CACHE_DIR": "/cache/triton",
         "XDG_CACHE_HOME": "/cache",
         "VLLM_CACHE_ROOT": "/cache/vllm",
         "VLLM_ALLOW_RUNTIME_LORA_UPDATING": "1",
