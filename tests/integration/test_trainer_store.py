@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from qwen3_api.job.report import CheckpointManifest, SavedCheckpoint, adapter_digest
+from qwen3_api.job.train import HuggingFaceModel
 from qwen3_api.v1alpha1.conditions import Reason
 from qwen3_local import s3
 from qwen3_trainer import publish
@@ -78,6 +79,12 @@ def test_missing_things_have_names(bucket: Bucket, store: Store) -> None:
     with pytest.raises(TrainerError) as caught:
         Bucket(store.server.endpoint, "us-east-1", "no-such-bucket").put("key", b"x")
     assert caught.value.reason == Reason.BUCKET_NOT_FOUND
+
+
+def test_an_endpoint_that_is_none_is_told() -> None:
+    with pytest.raises(TrainerError) as caught:
+        Bucket("not a url", None, BUCKET)
+    assert caught.value.reason == Reason.STORAGE_NOT_CONFIGURED
 
 
 def test_refusals_are_denied(bucket: Bucket, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -359,6 +366,10 @@ def _base(store: Store, prefix: str, **files: bytes) -> None:
         store.put(f"{prefix}/{name.replace('__', '.')}", body)
 
 
+def _no_hub(_: HuggingFaceModel) -> Path:
+    raise AssertionError("the weights are in the bucket")
+
+
 def test_a_base_model_is_fetched_without_pickles_and_code(
     bucket: Bucket, store: Store, tmp_path: Path
 ) -> None:
@@ -368,7 +379,7 @@ def test_a_base_model_is_fetched_without_pickles_and_code(
     store.put("base/ok/sub/model.safetensors", b"other")
     job = train_job(store.location, **{"base_model.source.location.prefix": "base/ok/"})
 
-    base = fetch(job.base_model, Buckets(), tmp_path / "base")
+    base = fetch(job.base_model, Buckets(), tmp_path / "base", _no_hub)
 
     names = {path.name for path in base.path.iterdir()}
     assert names == {"config.json", "model.safetensors", "tokenizer.json"}
@@ -391,7 +402,7 @@ def test_a_base_model_that_is_none_is_not_found(
     _base(store, prefix, **files)
     job = train_job(store.location, **{"base_model.source.location.prefix": prefix})
     with pytest.raises(TrainerError) as caught:
-        fetch(job.base_model, Buckets(), tmp_path / "base")
+        fetch(job.base_model, Buckets(), tmp_path / "base", _no_hub)
     assert caught.value.reason == Reason.BASE_MODEL_NOT_FOUND
     assert words in caught.value.message
 

@@ -4,7 +4,12 @@ from pathlib import Path
 
 import pytest
 
-from qwen3_trainer.environment import Paths, prepare_process, worker_environment
+from qwen3_trainer.environment import (
+    Paths,
+    download_environment,
+    prepare_process,
+    worker_environment,
+)
 from support.train_jobs import train_job
 
 PARENT = {
@@ -34,6 +39,10 @@ def test_a_worker_has_no_credentials_and_no_hub() -> None:
     environ = worker_environment(PARENT, train_job())
     assert not set(environ) & (set(PARENT) - {"PATH"})
     assert environ["HF_HUB_OFFLINE"] == environ["TRANSFORMERS_OFFLINE"] == "1"
+
+
+def test_the_download_has_the_hubs_token_only() -> None:
+    assert download_environment(PARENT) == {"PATH": "/bin", "HF_TOKEN": "token"}
 
 
 @pytest.mark.parametrize(

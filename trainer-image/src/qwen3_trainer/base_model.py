@@ -3,6 +3,7 @@
 import hashlib
 import json
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -31,15 +32,22 @@ class BaseModel:
     """Hub commit, or sha256 over the files' digests."""
 
 
-def fetch(model: JobBaseModel, buckets: Buckets, folder: Path) -> BaseModel:
-    """Brings the base model to the disk. Raises TrainerError: BaseModelNotFound, the store's, or
-    TrainerFailed when the hub doesn't answer."""
+def fetch(
+    model: JobBaseModel,
+    buckets: Buckets,
+    folder: Path,
+    download: Callable[[HuggingFaceModel], Path],
+) -> BaseModel:
+    """Brings the base model to the disk; `download` takes it from the hub.
+
+    Raises TrainerError: BaseModelNotFound, the store's, or TrainerFailed when the hub is silent.
+    """
     source = model.source
-    fetched = (
-        _from_bucket(model.name, source, buckets, folder)
-        if isinstance(source, S3Model)
-        else _from_hub(source)
-    )
+    if isinstance(source, S3Model):
+        fetched = _from_bucket(model.name, source, buckets, folder)
+    else:
+        path = download(source)
+        fetched = BaseModel(path, path.name)
     _check(model.name, fetched.path)
     return fetched
 
@@ -65,44 +73,6 @@ def _from_bucket(name: str, source: S3Model, buckets: Buckets, folder: Path) -> 
     for path in names:
         bucket.download(prefix + path, folder / path)
     return BaseModel(folder, adapter_digest([file_digest(folder, path) for path in names]))
-
-
-def _from_hub(source: HuggingFaceModel) -> BaseModel:
-    # Reads HF_HOME and HF_HUB_OFFLINE when it is imported, after the environment was prepared.
-    import huggingface_hub  # noqa: PLC0415
-    from huggingface_hub import errors  # noqa: PLC0415
-
-    name = source.repo if source.revision is None else f"{source.repo}@{source.revision}"
-    try:
-        path = huggingface_hub.snapshot_download(
-            source.repo, revision=source.revision, allow_patterns=list(ALLOWED_FILES)
-        )
-    except errors.GatedRepoError as error:
-        raise _not_found(
-            f"{name} is gated on the hub", "Set baseModel.tokenSecretRef to a token with access."
-        ) from error
-    except (errors.RepositoryNotFoundError, errors.RevisionNotFoundError) as error:
-        raise _not_found(
-            f"the hub has no {name}", "Correct baseModel.name or baseModel.revision."
-        ) from error
-    except errors.LocalEntryNotFoundError as error:
-        if huggingface_hub.constants.HF_HUB_OFFLINE:
-            raise _not_found(
-                f"{name} is not in the local cache and the hub is switched off",
-                "Ask the platform team to add the model to the catalogue.",
-            ) from error
-        raise _hub_silent(name, error) from error
-    except (errors.HfHubHTTPError, OSError) as error:
-        raise _hub_silent(name, error) from error
-    return BaseModel(Path(path), Path(path).name)
-
-
-def _hub_silent(name: str, error: Exception) -> TrainerError:
-    return TrainerError(
-        Reason.TRAINER_FAILED,
-        f"cannot download {name} from the hub: {error}",
-        "Check the network policy, or serve the weights from a bucket.",
-    )
 
 
 def _check(name: str, folder: Path) -> None:

@@ -10,9 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from pydantic import ValidationError
-
 from qwen3_api.job import layout
+from qwen3_api.job.base import Document
 from qwen3_api.job.exit_codes import ExitCode
 from qwen3_api.job.report import (
     Commit,
@@ -23,22 +22,36 @@ from qwen3_api.job.report import (
     TrainReport,
     adapter_digest,
 )
-from qwen3_api.job.train import TrainJob
+from qwen3_api.job.train import HuggingFaceModel, TrainJob
 from qwen3_api.v1alpha1.conditions import Reason
 from qwen3_trainer import base_model, card, publish
 from qwen3_trainer.base_model import BaseModel
 from qwen3_trainer.checkpoints import CheckpointStore, CheckpointUploader, Origin, Restored
 from qwen3_trainer.data.dataset import PreparedData, prepare
-from qwen3_trainer.environment import Paths, cpu_is_allowed, worker_environment
+from qwen3_trainer.environment import (
+    Paths,
+    cpu_is_allowed,
+    download_environment,
+    worker_environment,
+)
 from qwen3_trainer.failures import Interrupted, TrainerError, classify
 from qwen3_trainer.logs import LogTail, configure
+from qwen3_trainer.order import read_job
 from qwen3_trainer.progress import ProgressWriter, now
 from qwen3_trainer.report import library_versions, write_termination
 from qwen3_trainer.shutdown import Shutdown
 from qwen3_trainer.store import Bucket, Buckets, ObjectExistsError, patiently
 from qwen3_trainer.training_events import TrainingEvents
-from qwen3_trainer.worker.messages import Trained, TrainPlan, Verified, VerifyPlan
-from qwen3_trainer.workers import run_worker
+from qwen3_trainer.worker.messages import (
+    Downloaded,
+    DownloadPlan,
+    Message,
+    Trained,
+    TrainPlan,
+    Verified,
+    VerifyPlan,
+)
+from qwen3_trainer.workers import OnMessage, run_worker
 
 log = logging.getLogger(__name__)
 
@@ -120,32 +133,6 @@ def _run_job(attempt: Attempt) -> int:
     return int(ending.exit_code)
 
 
-def read_job(path: Path, environ: Mapping[str, str]) -> tuple[TrainJob, str]:
-    """The order and the attempt's id. Raises TrainerError: BadConfig, InvalidSpec."""
-    hint = "Operator and trainer image must be of the same release."
-    try:
-        job = TrainJob.model_validate_json(path.read_bytes())
-    except (OSError, ValidationError) as error:
-        detail = _first_problem(error) if isinstance(error, ValidationError) else str(error)
-        raise TrainerError(Reason.BAD_CONFIG, f"{path}: {detail}", hint) from error
-    pod_uid = environ.get(layout.ENV_POD_UID, "")
-    if not pod_uid:
-        raise TrainerError(Reason.BAD_CONFIG, f"{layout.ENV_POD_UID} is not set", hint)
-    if job.gpus > 1:
-        raise TrainerError(
-            Reason.INVALID_SPEC,
-            f"{job.gpus} GPUs asked for; this release trains on one",
-            "Set resources.gpus to 1.",
-        )
-    return job, pod_uid
-
-
-def _first_problem(error: ValidationError) -> str:
-    first = error.errors()[0]
-    where = ".".join(str(part) for part in first["loc"]) or "document"
-    return f"{where}: {first['msg']} ({error.error_count()} in all)"
-
-
 def _run_to_the_end(attempt: Attempt) -> Ending:
     try:
         return _run(attempt)
@@ -209,7 +196,9 @@ def _train_and_commit(attempt: Attempt, writer: ProgressWriter) -> Ending:
     data = prepare(job, attempt.buckets, work / "data")
     log.info("%d training rows are valid", data.train.count)
     writer.update(phase="LoadingModel")
-    base = base_model.fetch(job.base_model, attempt.buckets, work / "base")
+    base = base_model.fetch(
+        job.base_model, attempt.buckets, work / "base", lambda source: _download(attempt, source)
+    )
     store = CheckpointStore(
         attempt.bucket,
         revision=attempt.revision,
@@ -232,6 +221,35 @@ def _train_and_commit(attempt: Attempt, writer: ProgressWriter) -> Ending:
     attempt.shutdown.check()
     with attempt.shutdown.finishing():
         return _publish(attempt, trained, sample, data, base, restored)
+
+
+def _download(attempt: Attempt, source: HuggingFaceModel) -> Path:
+    last = _run_worker(
+        attempt,
+        "download",
+        DownloadPlan(job=attempt.job, source=source, patterns=list(base_model.ALLOWED_FILES)),
+        download_environment(attempt.environ),
+    )
+    assert isinstance(last, Downloaded)  # noqa: S101  (the download command's last message)
+    return Path(last.folder)
+
+
+def _run_worker(
+    attempt: Attempt,
+    command: str,
+    plan: Document,
+    environment: Mapping[str, str],
+    on_message: OnMessage = lambda _: None,
+) -> Message:
+    return run_worker(
+        command,
+        plan,
+        job=attempt.job,
+        folder=attempt.paths.work,
+        environment=environment,
+        shutdown=attempt.shutdown,
+        on_message=on_message,
+    )
 
 
 def _train(
@@ -260,16 +278,9 @@ def _train(
         resume_from=str(restored.folder) if restored else None,
         allow_cpu=cpu_is_allowed(attempt.environ),
     )
+    environment = worker_environment(attempt.environ, attempt.job)
     try:
-        last = run_worker(
-            "train",
-            plan,
-            job=attempt.job,
-            folder=work,
-            environment=worker_environment(attempt.environ, attempt.job),
-            shutdown=attempt.shutdown,
-            on_message=events.on_message,
-        )
+        last = _run_worker(attempt, "train", plan, environment, events.on_message)
     finally:
         with attempt.shutdown.finishing():
             uploader.close()
@@ -284,15 +295,8 @@ def _verify(attempt: Attempt, trained: Trained, data: PreparedData, base: BaseMo
         adapter=trained.adapter,
         prompt=data.train.first_prompt,
     )
-    last = run_worker(
-        "verify",
-        plan,
-        job=attempt.job,
-        folder=attempt.paths.work,
-        environment=worker_environment(attempt.environ, attempt.job),
-        shutdown=attempt.shutdown,
-        on_message=lambda _: None,
-    )
+    environment = worker_environment(attempt.environ, attempt.job)
+    last = _run_worker(attempt, "verify", plan, environment)
     assert isinstance(last, Verified)  # noqa: S101  (the verify command's last message)
     return last.sample
 

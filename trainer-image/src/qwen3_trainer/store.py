@@ -68,11 +68,22 @@ class ObjectExistsError(Exception):
 
 class Bucket:
     """One bucket. Every method raises TrainerError with StorageDenied, BucketNotFound or, after
-    about a minute of retries, StorageUnavailable."""
+    about a minute of retries, StorageUnavailable; the constructor StorageNotConfigured."""
 
     def __init__(self, endpoint: str | None, region: str | None, name: str) -> None:
         self.name = name
-        self._client = boto3.session.Session().client(
+        try:
+            self._client = self._connect(endpoint, region)
+        except ValueError as error:
+            raise TrainerError(
+                Reason.STORAGE_NOT_CONFIGURED,
+                f"no object store can be reached by endpoint {endpoint}, region {region}: {error}",
+                "Correct artifacts.s3.endpoint and artifacts.s3.region.",
+            ) from error
+
+    @staticmethod
+    def _connect(endpoint: str | None, region: str | None) -> Any:
+        return boto3.session.Session().client(
             "s3",
             endpoint_url=endpoint,
             region_name=region or "us-east-1",

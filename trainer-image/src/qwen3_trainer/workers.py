@@ -19,6 +19,7 @@ from qwen3_trainer.failures import Interrupted, TrainerError, out_of_memory
 from qwen3_trainer.shutdown import Shutdown
 from qwen3_trainer.worker.messages import (
     MESSAGE,
+    Downloaded,
     Failed,
     Message,
     Started,
@@ -94,7 +95,7 @@ def _outcome(command: str, status: int, last: Message | None, job: TrainJob) -> 
     if status == -signal.SIGKILL:
         # Nobody here kills a worker that is still listened to: it was the kernel.
         raise out_of_memory(job, "the kernel killed the training process (container memory)")
-    if status != 0 or not isinstance(last, Trained | Verified):
+    if status != 0 or not isinstance(last, Downloaded | Trained | Verified):
         end = f"signal {signal.Signals(-status).name}" if status < 0 else f"exit code {status}"
         raise TrainerError(
             Reason.TRAINER_FAILED,

@@ -1,4 +1,4 @@
-"""`python -m qwen3_trainer.worker train|verify <plan file> <descriptor>`: see the package."""
+"""`python -m qwen3_trainer.worker download|train|verify <plan file> <descriptor>`."""
 
 import logging
 import sys
@@ -6,10 +6,17 @@ from pathlib import Path
 
 from qwen3_trainer.failures import TrainerError, classify
 from qwen3_trainer.worker.channel import Channel, configure_logging
-from qwen3_trainer.worker.messages import Failed, TrainPlan, VerifyPlan
+from qwen3_trainer.worker.messages import DownloadPlan, Failed, TrainPlan, VerifyPlan
 from qwen3_trainer.worker.stop import StopFlag
 
 log = logging.getLogger("qwen3_trainer.worker")
+
+Plan = DownloadPlan | TrainPlan | VerifyPlan
+PLANS: dict[str, type[DownloadPlan] | type[TrainPlan] | type[VerifyPlan]] = {
+    "download": DownloadPlan,
+    "train": TrainPlan,
+    "verify": VerifyPlan,
+}
 
 
 def main(arguments: list[str]) -> int:
@@ -20,11 +27,7 @@ def main(arguments: list[str]) -> int:
     configure_logging()
     channel = Channel(int(descriptor))
     plan_json = Path(plan_file).read_bytes()
-    plan: TrainPlan | VerifyPlan
-    if command == "train":
-        plan = TrainPlan.model_validate_json(plan_json)
-    else:
-        plan = VerifyPlan.model_validate_json(plan_json)
+    plan = PLANS[command].model_validate_json(plan_json)
     try:
         _run(plan, channel, stop)
     except Exception as error:
@@ -36,7 +39,7 @@ def main(arguments: list[str]) -> int:
     return 0
 
 
-def _run(plan: TrainPlan | VerifyPlan, channel: Channel, stop: StopFlag) -> None:
+def _run(plan: Plan, channel: Channel, stop: StopFlag) -> None:
     # Imported here so that each command pays for its own libraries only, and so that unsloth, which
     # `load` imports, comes before the transformers and trl of `training`.
     if isinstance(plan, TrainPlan):
@@ -46,10 +49,14 @@ def _run(plan: TrainPlan | VerifyPlan, channel: Channel, stop: StopFlag) -> None
         from qwen3_trainer.worker.training import train  # noqa: PLC0415
 
         train(plan, loaded, channel, stop)
-    else:
+    elif isinstance(plan, VerifyPlan):
         from qwen3_trainer.worker.verification import verify  # noqa: PLC0415
 
         verify(plan, channel)
+    else:
+        from qwen3_trainer.worker.download import download  # noqa: PLC0415
+
+        download(plan, channel)
 
 
 if __name__ == "__main__":

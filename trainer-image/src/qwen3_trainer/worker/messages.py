@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, TypeAdapter
 
 from qwen3_api.job.base import Document, Failure
-from qwen3_api.job.train import TrainJob
+from qwen3_api.job.train import HuggingFaceModel, TrainJob
 
 
 class TrainPlan(Document):
@@ -32,6 +32,23 @@ class VerifyPlan(Document):
     """Folder of the adapter."""
     prompt: list[dict[str, Any]]
     """Messages of the first training row, before its answer."""
+
+
+class DownloadPlan(Document):
+    """What to fetch from the hub."""
+
+    job: TrainJob
+    source: HuggingFaceModel
+    patterns: list[str]
+    """Files to take."""
+
+
+class Downloaded(Document):
+    """The files are in the cache of the hub's library."""
+
+    kind: Literal["downloaded"] = "downloaded"
+    folder: str
+    """Named after the commit."""
 
 
 class Started(Document):
@@ -102,7 +119,7 @@ class Failed(Document):
 
 
 Message = Annotated[
-    Started | Step | Saved | Stopped | Trained | Verified | Failed,
+    Downloaded | Started | Step | Saved | Stopped | Trained | Verified | Failed,
     Field(discriminator="kind"),
 ]
 MESSAGE: TypeAdapter[Message] = TypeAdapter(Message)

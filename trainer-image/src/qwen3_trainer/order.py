@@ -1,0 +1,37 @@
+"""The order and the attempt's id, as the pod gets them."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from qwen3_api.job import layout
+from qwen3_api.job.train import TrainJob
+from qwen3_api.v1alpha1.conditions import Reason
+from qwen3_trainer.failures import TrainerError
+
+
+def read_job(path: Path, environ: Mapping[str, str]) -> tuple[TrainJob, str]:
+    """The order and the attempt's id. Raises TrainerError: BadConfig, InvalidSpec."""
+    hint = "Operator and trainer image must be of the same release."
+    try:
+        job = TrainJob.model_validate_json(path.read_bytes())
+    except (OSError, ValidationError) as error:
+        detail = _first_problem(error) if isinstance(error, ValidationError) else str(error)
+        raise TrainerError(Reason.BAD_CONFIG, f"{path}: {detail}", hint) from error
+    pod_uid = environ.get(layout.ENV_POD_UID, "")
+    if not pod_uid:
+        raise TrainerError(Reason.BAD_CONFIG, f"{layout.ENV_POD_UID} is not set", hint)
+    if job.gpus > 1:
+        raise TrainerError(
+            Reason.INVALID_SPEC,
+            f"{job.gpus} GPUs asked for; this release trains on one",
+            "Set resources.gpus to 1.",
+        )
+    return job, pod_uid
+
+
+def _first_problem(error: ValidationError) -> str:
+    first = error.errors()[0]
+    where = ".".join(str(part) for part in first["loc"]) or "document"
+    return f"{where}: {first['msg']} ({error.error_count()} in all)"
