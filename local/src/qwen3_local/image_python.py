@@ -56,7 +56,7 @@ def render(root: Path) -> str:
         "#!/bin/sh\n"
         f"# Runs the interpreter of the image mounted at {root}.\n"
         "export PATH=/opt/venv/bin:/usr/bin:/bin\n"
-        "exec chroot " + quoted + ' /usr/bin/env -C "$PWD" /opt/venv/bin/python "$@"\n'
+        "exec /usr/sbin/chroot " + quoted + ' /usr/bin/env -C "$PWD" /opt/venv/bin/python "$@"\n'
     )
 
 
