@@ -81,8 +81,10 @@ def _run(machine: Machine, names: list[str]) -> tuple[list[Line], list[str]]:
     for name in names:
         started = time.monotonic()
         try:
-            lines += SCENARIOS[name](machine)
+            new = SCENARIOS[name](machine)
+            lines += new
             verdict = "ok"
+            print("\n".join(_row(line) for line in new), flush=True)
         except (AssertionError, subprocess.TimeoutExpired) as error:
             verdict = f"FAILED: {error}"
             failures.append(f"{name} {verdict}")
@@ -109,15 +111,18 @@ def table(lines: list[Line]) -> str:
         "| loss mean / final |"
     )
     rule = "|---" * 10 + "|"
-    rows = [
+    rows = [_row(line) for line in lines]
+    notes = [f"- {line.name}: {line.note}" for line in lines]
+    return "\n".join([head, rule, *rows, "", *notes])
+
+
+def _row(line: Line) -> str:
+    return (
         f"| {line.name} | {line.exit_code} | {line.seconds:.0f} | {_number(line.train_seconds, 1)} "
         f"| {_number(line.steps)} | {_number(line.tokens)} | {_number(line.tokens_per_second)} "
         f"| {_number(line.steady)} | {_number(line.peak_train, 1)} / {_number(line.peak_all, 1)} "
         f"| {_number(line.mean_loss, 3)} / {_number(line.final_loss, 3)} |"
-        for line in lines
-    ]
-    notes = [f"- {line.name}: {line.note}" for line in lines]
-    return "\n".join([head, rule, *rows, "", *notes])
+    )
 
 
 def _number(value: float | None, digits: int = 0) -> str:

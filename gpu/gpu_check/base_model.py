@@ -65,6 +65,7 @@ def package_folder(name: str) -> Path:
 def write_weights(shape: Shape, folder: Path) -> None:
     """Random weights in bfloat16, made on the GPU if there is one, as safetensors."""
     import torch  # noqa: PLC0415  (seconds, and only this function needs it)
+    import transformers  # noqa: PLC0415
     from transformers import AutoModelForCausalLM, GenerationConfig, Qwen3Config  # noqa: PLC0415
 
     config = Qwen3Config(
@@ -83,6 +84,7 @@ def write_weights(shape: Shape, folder: Path) -> None:
         eos_token_id=END_OF_TURN,
         pad_token_id=END_OF_TEXT,
     )
+    transformers.utils.logging.disable_progress_bar()
     torch.manual_seed(0)
     with torch.device("cuda" if torch.cuda.is_available() else "cpu"):
         model = AutoModelForCausalLM.from_config(config, dtype=torch.bfloat16)

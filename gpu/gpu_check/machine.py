@@ -40,7 +40,7 @@ class Size:
 
 
 GPU_SIZE = Size("0.6B", 320, (250, 750), 128, (400, 2800), 120, 20)
-CPU_SIZE = Size("tiny", 64, (20, 40), 32, (20, 40), 24, 3)
+CPU_SIZE = Size("tiny", 32, (20, 40), 16, (20, 40), 8, 2)
 LONG_WORDS = (6000, 6100)
 """Of the rows that are to fill the memory: more than 4,096 tokens."""
 LONG_ROWS = 64

@@ -190,6 +190,8 @@ def _committed(name: str, observed: Observed, resumed_from: int | None = None) -
     )
     if job.hyperparameters.max_steps is not None:
         assert metrics.steps == job.hyperparameters.max_steps, f"{metrics.steps} steps"
+        # Not of the example: it makes too few steps on a random model.
+        assert metrics.final_loss < metrics.train_loss, f"the loss rose to {metrics.final_loss}"
     progress = attempt.progress()
     assert (progress.step, progress.total_steps) == (metrics.steps, metrics.steps), "last progress"
     done = resumed_from or 0
