@@ -36,6 +36,7 @@ RENEW_DEADLINE_SECONDS = 10.0
 RETRY_SECONDS = 2.0
 REQUEST_SECONDS = 4.0
 """Less than half the renew deadline, so that one hanging request leaves time for another."""
+RELEASE_TRIES = 3
 
 logger = get_logger(__name__)
 
@@ -69,6 +70,8 @@ class Elector:
         self._ref = ref
         self._clock = clock
         self._renewed_at: float | None = None
+        # From before a write of the Lease is sent: its answer may get lost.
+        self._may_hold = False
         # The last different state of the Lease that we saw, and when by our clock.
         self._seen: tuple[str, str] | None = None
         self._seen_at = 0.0
@@ -102,31 +105,41 @@ class Elector:
                 break
             if not await self._attempt() and self._renewed_at is None:
                 break
-        self._renewed_at = None
+        self._may_hold, self._renewed_at = False, None
         LEADER.set(0)
         raise LeaseLostError(f"{self._ref.identity} lost {self._ref.namespace}/{self._ref.name}")
 
     async def release(self) -> None:
         """Give the Lease back, so that another one needn't wait for it to run out.
 
-        To be called when nothing writes any more. The fence is closed before anything is sent.
+        To be called when nothing writes any more and `hold` has ended. The fence is closed before
+        anything is sent. Does nothing if the Lease isn't ours.
         """
-        if not self.fence():
+        if not self._may_hold:
             return
-        self._renewed_at = None
+        self._may_hold, self._renewed_at = False, None
         LEADER.set(0)
-        try:
-            lease = await self._get()
-            if lease is None or lease["spec"].get("holderIdentity") != self._ref.identity:
+        for _ in range(RELEASE_TRIES):
+            try:
+                await self._release()
                 return
-            lease["spec"]["holderIdentity"] = ""
-            # One second, as client-go writes it: zero isn't valid.
-            lease["spec"]["leaseDurationSeconds"] = 1
-            lease["spec"]["renewTime"] = _micro_time()
-            await self._put(lease)
-            logger.info("lease released")
-        except OperatorError as error:
-            logger.warning("lease not released, it will run out", extra={"error": str(error)})
+            except Conflict:
+                # Our own last renewal, which was cancelled on its way, got there first.
+                continue
+            except OperatorError as error:
+                logger.warning("lease not released, it will run out", extra={"error": str(error)})
+                return
+
+    async def _release(self) -> None:
+        lease = await self._get()
+        if lease is None or lease["spec"].get("holderIdentity") != self._ref.identity:
+            return
+        lease["spec"]["holderIdentity"] = ""
+        # One second, as client-go writes it: zero isn't valid.
+        lease["spec"]["leaseDurationSeconds"] = 1
+        lease["spec"]["renewTime"] = _micro_time()
+        await self._put(lease)
+        logger.info("lease released")
 
     async def _attempt(self) -> bool:
         """Try once to take or renew the Lease; True if it is ours now."""
@@ -135,11 +148,13 @@ class Elector:
         try:
             lease = await self._get()
             if lease is None:
+                self._may_hold = True
                 await self._create()
             elif self._may_take(lease):
+                self._may_hold = True
                 await self._take(lease)
             else:
-                self._renewed_at = None
+                self._may_hold, self._renewed_at = False, None
                 return False
         except Conflict:
             # Another one wrote since our read. The next attempt shows who.

@@ -150,15 +150,21 @@ class Application:
                 self._queue = queue
                 intake = Intake(cache, queue, reconcilers.keys_for)
                 resync = Resync(api, cache, intake, config.namespaces, config.resync_seconds)
-                failed = await self._work(resync, intake, queue, holding)
-                # Without the lease nothing may be finished: the fence refuses every write anyway.
-                grace = CRASH_GRACE_SECONDS if failed else GRACE_SECONDS
-                await queue.stop(grace if elector.fence() else 0.0)
-                await elector.release()
+                failed = True
+                try:
+                    failed = await self._work(resync, intake, queue, holding)
+                finally:
+                    # Without the lease nothing may be finished: the fence refuses every write.
+                    grace = CRASH_GRACE_SECONDS if failed else GRACE_SECONDS
+                    await queue.stop(grace if elector.fence() else 0.0)
+                    # A renewal at the same time would take back what is being released.
+                    await _cancel(holding)
+                    await elector.release()
                 return 1 if failed else 0
         finally:
             await self._end_parts()
             await _cancel(holding)
+            await elector.release()
 
     async def _work(
         self, resync: Resync, intake: Intake, queue: WorkQueue, holding: "asyncio.Task[None]"

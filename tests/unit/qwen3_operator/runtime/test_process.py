@@ -17,7 +17,7 @@ import pytest
 
 from qwen3_operator import election
 from qwen3_operator.cluster.client import ApiServer
-from qwen3_operator.cluster.kinds import Kind
+from qwen3_operator.cluster.kinds import LEASE, Kind
 from qwen3_operator.election import Elector, LeaseLostError, LeaseRef
 from qwen3_operator.errors import Conflict, Transient
 from qwen3_operator.handlers.watcher import build_settings
@@ -206,6 +206,45 @@ async def test_release_hands_over_at_once_and_closes_the_fence() -> None:
     await two.attempt()
     await one.elector.release()
     assert not one.elector.fence()
+    assert await two.attempt()
+
+
+async def test_a_renewal_under_way_cannot_undo_a_release() -> None:
+    server = LeaseServer()
+    one, two = Candidate(server, "one"), Candidate(server, "two")
+    await one.attempt()
+    lease = await server.request("get", LEASE, "system", "lease")
+    assert lease is not None
+    plain = server.request
+
+    async def raced(verb: str, *arguments: Any, **options: Any) -> Any:
+        """The cancelled renewal reaches the server between the release's read and write."""
+        found = await plain(verb, *arguments, **options)
+        if verb == "get":
+            server.request = plain  # type: ignore[method-assign]
+            await plain("update", LEASE, "system", "lease", body=lease)
+        return found
+
+    server.request = raced  # type: ignore[method-assign]
+    await one.elector.release()
+    assert await two.attempt()
+
+
+async def test_a_lease_whose_answer_got_lost_is_given_back() -> None:
+    server = LeaseServer()
+    one, two = Candidate(server, "one"), Candidate(server, "two")
+    plain = server.request
+
+    async def lossy(verb: str, *arguments: Any, **options: Any) -> Any:
+        found = await plain(verb, *arguments, **options)
+        if verb == "create":
+            raise Transient("ApiTimeout")
+        return found
+
+    server.request = lossy  # type: ignore[method-assign]
+    assert not await one.attempt()
+    server.request = plain  # type: ignore[method-assign]
+    await one.elector.release()
     assert await two.attempt()
 
 
