@@ -55,24 +55,14 @@ def run_worker(
     read_end, write_end = os.pipe()
     with ExitStack() as stack:
         messages = stack.enter_context(os.fdopen(read_end, encoding="utf-8"))
-        try:
-            process = subprocess.Popen(
-                [
-                    *(sys.executable, "-m", "qwen3_trainer.worker"),
-                    *(command, str(plan_file), str(write_end)),
-                ],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                text=True,
-                errors="replace",
-                env=dict(environment),
-                cwd=folder,
-                pass_fds=[write_end],
-            )
-        finally:
-            os.close(write_end)
-        stack.callback(_end, process)
+        # No SIGTERM between the start of the process and the promise to end it.
+        with shutdown.finishing():
+            try:
+                process = _start(command, plan_file, write_end, folder, environment)
+            finally:
+                os.close(write_end)
+            stack.callback(_end, process)
+        shutdown.check()
         assert process.stdout is not None  # noqa: S101  (a pipe was asked for)
         output = threading.Thread(target=_log_lines, args=(process.stdout,), daemon=True)
         output.start()
@@ -85,6 +75,25 @@ def run_worker(
         status = process.wait()
         output.join(KILL_SECONDS)
     return _outcome(command, status, last, job)
+
+
+def _start(
+    command: str, plan_file: Path, descriptor: int, folder: Path, environment: Mapping[str, str]
+) -> "subprocess.Popen[str]":
+    return subprocess.Popen(
+        [
+            *(sys.executable, "-m", "qwen3_trainer.worker"),
+            *(command, str(plan_file), str(descriptor)),
+        ],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+        env=dict(environment),
+        cwd=folder,
+        pass_fds=[descriptor],
+    )
 
 
 def _outcome(command: str, status: int, last: Message | None, job: TrainJob) -> Message:
