@@ -1,0 +1,105 @@
+"""A resource and an observed world in, everything that the operator would do out; see README.md."""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from qwen3_operator.observed import parse_finetune
+from qwen3_operator.plan.finetune import plan_finetune
+from qwen3_operator.plan.plan import FineTunePlan
+from support.golden_world import ImpossibleError, build_observed
+from support.operator_world import NOW, SETTINGS, build_body, build_spec, revision_of
+
+HERE = Path(__file__).parent
+CASES = sorted(path.stem for path in (HERE / "input").glob("*.yaml"))
+
+
+class _Dumper(yaml.SafeDumper):
+    """Block YAML without anchors, texts of several lines as blocks."""
+
+    def ignore_aliases(self, data: Any) -> bool:
+        return True
+
+
+def _text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
+    style = "|" if "\n" in text else None
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
+
+
+_Dumper.add_representer(str, _text)
+
+
+def render(plan: FineTunePlan) -> str:
+    """The plan as YAML, without what it doesn't ask for."""
+    promote = plan.promote
+    document = {
+        "delete": [f"{d.kind}/{d.name}" for d in plan.delete],
+        "apply": [dict(m) for m in plan.apply],
+        "lifecycle": [dict(m) for m in plan.lifecycle],
+        "promote": promote and {"etag": promote.etag, **promote.alias.model_dump()},
+        "finalizer": plan.finalizer,
+        "deleteArtifacts": plan.delete_artifacts or None,
+        "status": plan.status.to_wire() if plan.status else None,
+        "events": [asdict(e) for e in plan.events],
+        "wakePool": plan.wake_pool,
+        "requeueAfter": plan.requeue_after,
+    }
+    asked = {k: v for k, v in document.items() if v not in (None, [])}
+    return yaml.dump(asked, Dumper=_Dumper, sort_keys=False, width=100, allow_unicode=True)
+
+
+def plan_case(name: str) -> FineTunePlan:
+    """Read a case and decide. `${revision}` is the revision that its spec asks for."""
+    text = (HERE / "input" / f"{name}.yaml").read_text()
+    ft = parse_finetune(_body(yaml.safe_load(text)))
+    revision = revision_of(ft) if ft.spec else ""
+    case = yaml.safe_load(text.replace("${revision}", revision))
+    return plan_finetune(ft, build_observed(ft, case.get("world") or {}), SETTINGS, NOW)
+
+
+def _body(case: dict[str, Any]) -> dict[str, Any]:
+    """The resource: spec changes over the ten-line example, and metadata."""
+    meta = dict(case.get("metadata") or {})
+    meta["finalizers"] = tuple(meta.get("finalizers", ()))
+    return build_body(build_spec(**(case.get("spec") or {})), case.get("status"), **meta)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_golden(name: str, request: pytest.FixtureRequest) -> None:
+    found = render(plan_case(name))
+    expected = HERE / "output" / f"{name}.yaml"
+    if request.config.getoption("--update-golden", default=False):
+        expected.write_text(found)
+    assert found == expected.read_text(), f"pytest tests/golden --update-golden rewrites {name}"
+
+
+def test_no_output_without_input() -> None:
+    assert sorted(path.stem for path in (HERE / "output").glob("*.yaml")) == CASES
+
+
+@pytest.mark.parametrize(
+    "world",
+    [
+        {"pods": [{"phase": "Running"}]},
+        {"job": {}, "pods": [{"phase": "Running"}, {"phase": "Running"}]},
+        {"job": {"suspend": True}, "pods": [{"phase": "Running"}]},
+        {"job": {"condition": "Complete"}, "pods": [{"phase": "Running"}]},
+        {"job": {}, "pods": [{"phase": "Failed"}]},
+        {"progress": {}},
+        {"job": {}, "report": {"exit_code": 42}},
+        {"damage": {"reason": "ArtifactCorrupt", "message": "x"}},
+        {"commit": True, "storage": {"reason": "StorageDenied", "message": "x"}},
+        {"pool": {"pods": [{"name": "a", "answers": "0123abcd"}]}},
+        {
+            "pointer": {"revision": "0123abcd"},
+            "pool": {"pods": [{"name": "a", "ready": True}]},
+        },
+        {"misspelt": 1},
+    ],
+)
+def test_a_world_that_cannot_be_is_refused(world: dict[str, Any]) -> None:
+    with pytest.raises(ImpossibleError):
+        build_observed(parse_finetune(build_body()), world)

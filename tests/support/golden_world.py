@@ -1,0 +1,232 @@
+"""The world of a golden case, from its short YAML to what a decision looks at.
+
+The format is described in tests/golden/README.md. A world that can't be is refused: a golden file
+of something that never happens proves nothing.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from qwen3_api.job.report import Commit, Progress, TrainReport
+from qwen3_operator.desired.names import ANNOTATION_PARKED, job_name
+from qwen3_operator.observed import (
+    Alias,
+    FineTune,
+    Observed,
+    PoolPod,
+    PoolView,
+    Problem,
+    parse_job,
+    parse_pod,
+)
+from support.operator_world import (
+    NAMESPACE,
+    build_agent,
+    build_commit,
+    build_current,
+    build_progress,
+    id_of,
+    revision_of,
+)
+
+World = Mapping[str, Any]
+KEYS = {
+    "job", "otherJobs", "pods", "progress", "report", "commit", "damage", "storage", "pointer",
+    "pool", "aliasOwner",
+}  # fmt: skip
+
+
+class ImpossibleError(AssertionError):
+    """No cluster shows this."""
+
+
+def build_observed(ft: FineTune, world: World) -> Observed:
+    """What `gather_finetune` would find.
+
+    Raises:
+        ImpossibleError: the parts contradict each other.
+    """
+    unknown = set(world) - KEYS
+    if unknown:
+        raise ImpossibleError(f"unknown keys {sorted(unknown)}")
+    check_possible(ft, world)
+    revision = revision_of(ft) if ft.spec else ""
+    job = world.get("job")
+    commit = build_commit(ft, revision) if world.get("commit") else None
+    return Observed(
+        job=parse_job(_job(ft, {"revision": revision, **job})) if job is not None else None,
+        other_jobs=tuple(parse_job(_job(ft, j)) for j in world.get("otherJobs", ())),
+        pods=tuple(parse_pod(_pod(n, p)) for n, p in enumerate(world.get("pods", ()))),
+        commit=commit,
+        verified=commit is not None and "damage" not in world,
+        artifact_problem=Problem(**world["damage"]) if "damage" in world else None,
+        storage_problem=Problem(**world["storage"]) if "storage" in world else None,
+        progress=_progress(world.get("progress")),
+        report=_report(world.get("report")),
+        alias=_alias(ft, world.get("pointer")),
+        alias_owner=world.get("aliasOwner"),
+        pool=_pool(ft, world.get("pool")),
+    )
+
+
+def check_possible(ft: FineTune, world: World) -> None:
+    """Refuse contradictions. An ordered list of rules, each with its reason."""
+    job, pods, pool = world.get("job"), world.get("pods", ()), world.get("pool")
+    running = [p for p in pods if p["phase"] == "Running" and not p.get("deleting")]
+    rules = {
+        "two pods of a revision run at once": len(running) > 1,
+        "pods run without a Job": bool(running) and job is None,
+        "a suspended Job has running pods": bool(running)
+        and job is not None
+        and bool(job.get("suspend")),
+        "a finished Job has running pods": bool(running) and job is not None and "condition" in job,
+        "progress without a pod": "progress" in world and not pods,
+        "a report without a failed Job": "report" in world
+        and (job is None or not str(job.get("condition", "")).startswith("Failed")),
+        "progress beside a commit isn't read": "progress" in world and "commit" in world,
+        "damage without a commit": "damage" in world and "commit" not in world,
+        "a refusing store shows its content": "storage" in world
+        and bool({"commit", "progress", "pointer"} & set(world)),
+        "a pool without serving": pool is not None
+        and ft.spec is not None
+        and ft.spec.serving.mode != "SharedBase",
+        "another revision's Job has the current revision": any(
+            ft.spec is not None and j["revision"] == revision_of(ft)
+            for j in world.get("otherJobs", ())
+        ),
+        "a failed pod without an exit code or a reason": any(
+            p["phase"] == "Failed" and "exitCode" not in p and not p.get("evicted") for p in pods
+        ),
+    }
+    if pool is not None:
+        current = (world.get("pointer") or {}).get("revision")
+        for pod in pool.get("pods", ()):
+            loaded, answers = pod.get("loaded", []), pod.get("answers")
+            rules |= {
+                f"{pod['name']} answers what it doesn't hold": answers is not None
+                and answers not in loaded,
+                f"{pod['name']} is ready without the required adapter": bool(pod.get("ready"))
+                and current is not None
+                and current not in loaded
+                and not pool.get("indexLags"),
+            }
+    broken = [what for what, is_so in rules.items() if is_so]
+    if broken:
+        raise ImpossibleError("; ".join(broken))
+
+
+def _job(ft: FineTune, job: Mapping[str, Any]) -> dict[str, Any]:
+    """A batch/v1 Job. condition: "Complete" or "Failed/<reason>"."""
+    name = job_name(ft.meta.name, job["revision"])
+    conditions = []
+    if "condition" in job:
+        type_, _, reason = job["condition"].partition("/")
+        conditions = [
+            {"type": type_, "status": "True", "reason": reason, "message": job.get("message", "")}
+        ]
+    spec = {"suspend": bool(job.get("suspend"))}
+    if "ttl" in job:
+        spec["ttlSecondsAfterFinished"] = job["ttl"]
+    metadata: dict[str, Any] = {
+        "name": name,
+        "namespace": NAMESPACE,
+        "uid": f"uid-{name}",
+        "labels": {"qwen3.dev/revision": job["revision"]},
+        "annotations": {ANNOTATION_PARKED: "true"} if job.get("parked") else {},
+        "ownerReferences": [{"uid": job.get("owner", ft.meta.uid), "controller": True}],
+    }
+    if job.get("deleting"):
+        metadata["deletionTimestamp"] = "2026-03-01T11:58:00Z"
+    return {
+        "metadata": metadata,
+        "spec": spec,
+        "status": {
+            "conditions": conditions,
+            "startTime": "2026-03-01T11:00:00Z",
+            "failed": job.get("failed", 0),
+        },
+    }
+
+
+def _pod(number: int, pod: Mapping[str, Any]) -> dict[str, Any]:
+    """A training pod."""
+    metadata = {
+        "name": f"bot-pod-{number}",
+        "uid": f"uid-pod-{number}",
+        "creationTimestamp": f"2026-03-01T11:0{number}:00Z",
+    }
+    if pod.get("deleting"):
+        metadata["deletionTimestamp"] = "2026-03-01T11:58:00Z"
+    state: dict[str, Any] = {}
+    if "exitCode" in pod:
+        message = pod.get("message", "")
+        state = {"terminated": {"exitCode": pod["exitCode"], "message": message}}
+    elif "waiting" in pod:
+        state = {"waiting": {"reason": pod["waiting"], "message": pod.get("message", "")}}
+    status: dict[str, Any] = {"phase": pod["phase"], "containerStatuses": [{"state": state}]}
+    if "unschedulable" in pod:
+        scheduled = {"type": "PodScheduled", "status": "False", "message": pod["unschedulable"]}
+        status["conditions"] = [scheduled]
+    return {"metadata": metadata, "status": status}
+
+
+def _progress(found: Mapping[str, Any] | None) -> Progress | None:
+    return None if found is None else build_progress(**found)
+
+
+def _report(found: Mapping[str, Any] | None) -> TrainReport | None:
+    if found is None:
+        return None
+    return TrainReport.model_validate(
+        {
+            "attempt": "uid-pod-0",
+            "outcome": "Failed",
+            "step": 0,
+            "total_steps": None,
+            "started": "2026-03-01T11:00:00Z",
+            "finished": "2026-03-01T11:01:00Z",
+            **found,
+        }
+    )
+
+
+def _commit(ft: FineTune, revision: str) -> Commit:
+    return build_commit(ft, revision)
+
+
+def _alias(ft: FineTune, pointer: Mapping[str, Any] | None) -> Alias | None:
+    if pointer is None:
+        return None
+    previous = pointer.get("previous")
+    changes: dict[str, Any] = {"owner_uid": pointer.get("owner", ft.meta.uid)}
+    if previous:
+        changes |= {
+            "previous_revision": previous,
+            "previous_id": id_of(ft, _commit(ft, previous)),
+        }
+    return Alias(build_current(ft, _commit(ft, pointer["revision"]), **changes), '"etag-1"')
+
+
+def _pool(ft: FineTune, pool: Mapping[str, Any] | None) -> PoolView | None:
+    if pool is None:
+        return None
+    return PoolView(
+        name="pool-of-the-case",
+        exists=True,
+        desired_replicas=pool.get("replicas", 1),
+        pods=tuple(_pool_pod(ft, pod) for pod in pool.get("pods", ())),
+        trouble=Problem(**pool["trouble"]) if "trouble" in pool else None,
+    )
+
+
+def _pool_pod(ft: FineTune, pod: Mapping[str, Any]) -> PoolPod:
+    ready = bool(pod.get("ready"))
+    if pod.get("silent"):
+        return PoolPod(pod["name"], ready, None)
+    commits = {r: _commit(ft, r) for r in pod.get("loaded", ())}
+    loaded = {id_of(ft, c): c.digest for c in commits.values()}
+    failed = {id_of(ft, _commit(ft, r)): reason for r, reason in pod.get("failed", {}).items()}
+    answers = pod.get("answers")
+    aliases = {f"{NAMESPACE}.{ft.meta.name}": id_of(ft, commits[answers])} if answers else {}
+    agent = build_agent(pod["name"], loaded, aliases, failed=failed, ready=ready)
+    return PoolPod(pod["name"], ready, agent)
