@@ -32,13 +32,14 @@ def platform() -> Platform:
 
 
 @pytest.fixture(scope="session")
-def tenant(platform: Platform) -> Iterator[Tenant]:
-    """A fresh namespace with its own storage credentials."""
+def tenant(platform: Platform, request: pytest.FixtureRequest) -> Iterator[Tenant]:
+    """A fresh namespace with its own storage credentials. A failed session leaves it to look at."""
     api = config.new_client_from_config(config_file=str(platform.cluster.kubeconfig))
     remove_namespace(api, NAMESPACE)
     tenants.ensure_tenant(platform, NAMESPACE)
     yield Tenant(api, NAMESPACE)
-    remove_namespace(api, NAMESPACE)
+    if not request.session.testsfailed:
+        remove_namespace(api, NAMESPACE)
 
 
 def remove_namespace(api: client.ApiClient, name: str) -> None:

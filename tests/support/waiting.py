@@ -29,10 +29,15 @@ def wait_for(
         if until(value):
             return value
         if time.monotonic() > end:
-            raise DeadlineError(
-                f"{what}: not so after {seconds:.0f} s; last seen: {str(value)[:1500]}"
-            )
+            raise DeadlineError(f"{what}: not so after {seconds:.0f} s; last seen: {shown(value)}")
         time.sleep(pause)
+
+
+def shown(value: object) -> str:
+    """What a failed wait prints: of a resource its status, the rest is known."""
+    if isinstance(value, dict) and "metadata" in value:
+        value = value.get("status", "no status")
+    return str(value)[:2500]
 
 
 def hold_for(
@@ -46,5 +51,5 @@ def hold_for(
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         value = read()
-        assert holds(value), f"{what}: broken by {str(value)[:1500]}"
+        assert holds(value), f"{what}: broken by {shown(value)}"
         time.sleep(pause)

@@ -131,6 +131,8 @@ def local_values(platform: Platform) -> dict[str, Any]:
                 "VLLM_CPU_KVCACHE_SPACE": "1",
                 "VLLM_CPU_OMP_THREADS_BIND": "nobind",
                 "OMP_NUM_THREADS": "1",
+                # vLLM compiles one small function for prompt_logprobs; the image has no g++.
+                "TORCHDYNAMO_DISABLE": "1",
             },
         },
         "evaluation": {"cpu": "200m", "memory": "512Mi"},
