@@ -50,8 +50,9 @@ def merge(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]
     for key, value in changes.items():
         if value is None:
             result.pop(key, None)
-        elif isinstance(value, Mapping) and isinstance(result.get(key), Mapping):
-            result[key] = merge(result[key], value)
+        elif isinstance(value, Mapping):
+            before = result.get(key)
+            result[key] = merge(before if isinstance(before, Mapping) else {}, value)
         else:
             result[key] = value
     return result

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from pydantic import ValidationError
+
 from qwen3_api.job.report import Commit, Progress, TrainReport
 from qwen3_api.serving.pool import AgentStatus, CurrentAlias
 from qwen3_api.v1alpha1.evaluation import EvalSpec, EvalStatus

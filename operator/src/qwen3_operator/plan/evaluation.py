@@ -28,7 +28,6 @@ from qwen3_api.v1alpha1.evaluation import (
     Verdict,
 )
 from qwen3_api.v1alpha1.meta import ConditionStatus
-
 from qwen3_operator.desired.eval_job import build_eval_objects, resolve_eval_job
 from qwen3_operator.desired.names import StorageTarget, eval_job_name, resolve_storage
 from qwen3_operator.observed import (

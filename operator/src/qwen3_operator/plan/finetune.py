@@ -13,9 +13,9 @@ from qwen3_api.v1alpha1.finetune import (
     ServingMode,
 )
 from qwen3_api.v1alpha1.meta import ConditionStatus
-
 from qwen3_operator.desired.names import (
     FINALIZER,
+    StorageTarget,
     job_name,
     pool_name,
     resolve_storage,
@@ -33,6 +33,7 @@ from qwen3_operator.plan.training import (
     build_queue_status,
     build_training_status,
     plan_training,
+    status_uri,
 )
 from qwen3_operator.plan.validate import validate
 from qwen3_operator.settings import Settings
@@ -70,7 +71,7 @@ def plan_finetune(
         serving = plan_serving(ft, spec, revision, observed, settings, now)
     promote = serving.promote if serving is not None and problem is None else None
     status = _build_status(
-        ft, spec, _Story(revision, digest, problem, training, serving, observed), now
+        ft, spec, _Story(revision, digest, problem, storage, training, serving, observed), now
     )
     return FineTunePlan(
         status=status,
@@ -94,6 +95,7 @@ class _Story:
     revision: str
     digest: str
     problem: Problem | None
+    storage: StorageTarget | None
     training: TrainingPlan
     serving: ServingPlan | None
     observed: Observed
@@ -203,7 +205,10 @@ def _build_status(ft: FineTune, spec: FineTuneSpec, story: _Story, now: datetime
         candidate_revision=None if current == story.revision else story.revision,
         revisions=_build_revisions(ft, spec, story, now),
         training=build_training_status(
-            ft.status.training, job_name(ft.meta.name, story.revision), story.observed
+            ft.status.training,
+            job_name(ft.meta.name, story.revision),
+            story.observed,
+            story.storage,
         ),
         queue=build_queue_status(spec, story.training),
         serving=serving,
@@ -313,7 +318,7 @@ def _build_revisions(
     if commit is not None and story.observed.verified:
         entry = entry.model_copy(
             update={
-                "adapter_uri": commit.prefix,
+                "adapter_uri": status_uri(story.storage, commit.prefix),
                 "adapter_digest": commit.digest,
                 "dataset_digest": commit.provenance.dataset_sha256,
                 "base_commit": commit.provenance.base_commit[:128],

@@ -6,7 +6,6 @@ from datetime import datetime
 
 from qwen3_api.job.report import Commit, adapter_id
 from qwen3_api.serving.pool import CurrentAlias, PoolAdapter, PoolIndex
-
 from qwen3_operator.desired.names import StorageTarget
 from qwen3_operator.desired.pool import PoolSpec, build_pool_objects
 from qwen3_operator.observed import parse_time

@@ -16,7 +16,6 @@ from qwen3_api.job.report import Commit, adapter_id
 from qwen3_api.serving.pool import AgentAdapter, AgentStatus, CurrentAlias
 from qwen3_api.v1alpha1.conditions import Reason
 from qwen3_api.v1alpha1.finetune import FineTuneSpec, ServingStatus, alias_of
-
 from qwen3_operator.desired.names import pool_endpoint
 from qwen3_operator.observed import FineTune, Observed, PoolPod, PoolView, Problem
 from qwen3_operator.plan.conditions import format_time
@@ -145,6 +144,8 @@ def _served(status: ServingStatus, pool: PoolView) -> tuple[bool, str]:
         return True, f"revision {status.revision} answers on {status.loaded_replicas} pods"
     if not any(p.ready for p in pool.pods):
         return False, pool.trouble.message if pool.trouble else "no pod of the pool is ready"
+    if not any(p.ready and p.agent and status.model_name in p.agent.aliases for p in pool.pods):
+        return False, f"{status.model_name} is not answered yet"
     return False, "the ready pods don't agree on what answers yet"
 
 

@@ -15,7 +15,6 @@ from qwen3_api.v1alpha1.finetune import (
     QueueStatus,
     TrainingStatus,
 )
-
 from qwen3_operator.desired.names import (
     ANNOTATION_PARKED,
     StorageTarget,
@@ -32,6 +31,7 @@ from qwen3_operator.settings import Settings
 POLL_SECONDS = 10.0
 """How often a running run is looked at in the bucket: as often as the trainer writes."""
 POLL_STARTING = 3.0
+URI_LIMIT = 1024
 
 
 @dataclass(frozen=True)
@@ -253,7 +253,10 @@ def _plan_running(observed: Observed) -> TrainingPlan:
 
 
 def build_training_status(
-    before: TrainingStatus | None, revision_job: str, observed: Observed
+    before: TrainingStatus | None,
+    revision_job: str,
+    observed: Observed,
+    storage: StorageTarget | None,
 ) -> TrainingStatus:
     """status.training from the newest progress; numbers of an older revision are dropped."""
     keep = before if before is not None and before.job_name == revision_job else None
@@ -283,12 +286,9 @@ def build_training_status(
             "resumed_from_step": count_or_none(progress.resumed_from_step),
         }
         saved = progress.checkpoint
-        if saved is not None and (when := wire_time(saved.time)):
-            update["last_checkpoint"] = CheckpointStatus(
-                step=count(saved.step),
-                uri=saved.prefix,
-                time=when,
-            )
+        uri = status_uri(storage, saved.prefix) if saved else None
+        if saved is not None and uri and (when := wire_time(saved.time)):
+            update["last_checkpoint"] = CheckpointStatus(step=count(saved.step), uri=uri, time=when)
     if commit is not None:
         steps = count(commit.metrics.steps)
         update |= {
@@ -304,6 +304,12 @@ def build_training_status(
             "eta": None,
         }
     return status.model_copy(update=update)
+
+
+def status_uri(storage: StorageTarget | None, prefix: str) -> str | None:
+    """A folder in the bucket as s3://…; None if it is longer than status takes."""
+    uri = storage.location(prefix).uri if storage else None
+    return uri if uri and len(uri) <= URI_LIMIT else None
 
 
 def build_queue_status(spec: FineTuneSpec, plan: TrainingPlan) -> QueueStatus | None:

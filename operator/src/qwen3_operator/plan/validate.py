@@ -7,7 +7,6 @@ from collections.abc import Callable
 
 from qwen3_api.v1alpha1.conditions import Reason
 from qwen3_api.v1alpha1.finetune import FineTuneSpec, MethodType, ServingMode
-
 from qwen3_operator.desired.names import resolve_storage
 from qwen3_operator.desired.train_job import resolve_model
 from qwen3_operator.observed import Observed, Problem

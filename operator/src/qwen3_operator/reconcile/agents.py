@@ -5,14 +5,15 @@ from collections.abc import Callable
 
 import aiohttp
 from pydantic import ValidationError
-from qwen3_api.serving.pool import AGENT_PORT, AgentStatus
 
+from qwen3_api.serving.pool import AGENT_PORT, AgentStatus
 from qwen3_operator.logs import get_logger
 
 TIMEOUT = aiohttp.ClientTimeout(total=2.0)
 FRESH_SECONDS = 0.5
 """Fine-tunes of one pool look at the same pods within one burst of reconciles."""
 MAX_BODY = 1024 * 1024
+REMEMBERED = 1024
 logger = get_logger(__name__)
 
 
@@ -40,13 +41,18 @@ class Agents:
             if self._clock() - asked >= FRESH_SECONDS:
                 answer = await self._ask(ip)
                 self._answers[ip] = (self._clock(), answer)
+            self._forget()
             return answer
 
-    def forget(self, keep: set[str]) -> None:
-        """Drop what is known of addresses that are no pods any more."""
-        for ip in set(self._answers) - keep:
-            self._answers.pop(ip)
-            self._locks.pop(ip, None)
+    def _forget(self) -> None:
+        """Drop old answers: most of the addresses are no pods any more."""
+        if len(self._answers) <= REMEMBERED:
+            return
+        for ip, (asked, _) in list(self._answers.items()):
+            lock = self._locks.get(ip)
+            if self._clock() - asked >= FRESH_SECONDS and not (lock and lock.locked()):
+                del self._answers[ip]
+                self._locks.pop(ip, None)
 
     async def _ask(self, ip: str) -> AgentStatus | None:
         if self._session is None:
@@ -56,12 +62,17 @@ class Agents:
             async with self._session.get(f"http://{host}:{AGENT_PORT}/status") as response:
                 if response.status != 200:
                     return None
-                body = await response.content.read(MAX_BODY)
+                body = bytearray()
+                async for chunk in response.content.iter_any():
+                    body += chunk
+                    if len(body) > MAX_BODY:
+                        logger.warning("sidecar talks too much", extra={"ip": ip})
+                        return None
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             logger.debug("sidecar doesn't answer", extra={"ip": ip, "error": repr(error)})
             return None
         try:
-            return AgentStatus.model_validate_json(body)
+            return AgentStatus.model_validate_json(bytes(body))
         except ValidationError as error:
             logger.warning("sidecar talks nonsense", extra={"ip": ip, "error": str(error)[:300]})
             return None

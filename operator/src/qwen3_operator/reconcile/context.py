@@ -6,8 +6,9 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from qwen3_api.v1alpha1.conditions import ConditionType
 from qwen3_api.v1alpha1.finetune import ServingMode, alias_of
-
+from qwen3_api.v1alpha1.meta import ConditionStatus
 from qwen3_operator.cluster.cache import Cache
 from qwen3_operator.cluster.client import Client
 from qwen3_operator.cluster.kinds import DEPLOYMENT, FINE_TUNE, POD, kind_of
@@ -20,6 +21,7 @@ from qwen3_operator.observed import (
     parse_finetune,
     parse_pod,
 )
+from qwen3_operator.plan.conditions import find
 from qwen3_operator.plan.diagnosis import diagnose_waiting
 from qwen3_operator.plan.plan import Event
 from qwen3_operator.reconcile.agents import Agents
@@ -82,19 +84,21 @@ class Context:
             and not ft.meta.deleting
             and ft.status.serving is not None
             and ft.status.serving.model_name is not None
+            and any(r.adapter_digest for r in ft.status.revisions)
             and ft.status.serving.endpoint == endpoint
         ]
 
     def alias_owner(self, ft: FineTune) -> str | None:
-        """Another fine-tune with the older claim on the same public name, or None.
+        """Another fine-tune with the better claim on the same public name, or None.
 
-        The older object wins, by creation time and then by name: both sides come to the same
-        verdict without talking to each other.
+        Who was told to have it keeps it: an elder that asks for it later must not take it from
+        under its users. Among the rest the older object wins, by creation time and then by name.
+        Both sides come to the same verdict without talking to each other.
         """
         if ft.spec is None:
             return None
         alias = alias_of(ft.meta.namespace, ft.meta.name, ft.spec)
-        mine = (ft.meta.created, ft.meta.name)
+        mine = _claim(ft, alias)
         for other in self.finetunes(ft.meta.namespace):
             if (
                 other.spec is None
@@ -104,7 +108,7 @@ class Context:
                 or alias_of(other.meta.namespace, other.meta.name, other.spec) != alias
             ):
                 continue
-            if (other.meta.created, other.meta.name) < mine:
+            if _claim(other, alias) < mine:
                 return other.meta.name
         return None
 
@@ -139,6 +143,18 @@ class Context:
             await self.client.create_event(
                 dict(about), type_=event.type, reason=event.reason, message=event.message
             )
+
+
+def _claim(ft: FineTune, alias: str) -> tuple[bool, datetime, str]:
+    """Sorts the claims on a public name, the best first."""
+    validated = find(ft.status.conditions, ConditionType.VALIDATED)
+    has_it = (
+        ft.status.serving is not None
+        and ft.status.serving.model_name == alias
+        and validated is not None
+        and validated.status is ConditionStatus.TRUE
+    )
+    return (not has_it, ft.meta.created, ft.meta.name)
 
 
 def is_ready(body: Object) -> bool:

@@ -3,7 +3,6 @@
 from typing import Any
 
 from qwen3_api.v1alpha1.finetune import ServingMode
-
 from qwen3_operator.cluster.kinds import (
     CONFIG_MAP,
     DEPLOYMENT,

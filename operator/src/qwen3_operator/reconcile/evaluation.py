@@ -5,7 +5,6 @@ from typing import Any
 
 from qwen3_api.job import layout
 from qwen3_api.job.evaluate import EvalProgressDocument, EvalReport
-
 from qwen3_operator.cluster.kinds import EVALUATION, FINE_TUNE, JOB, POD
 from qwen3_operator.desired.names import (
     LABEL_EVAL,

@@ -7,7 +7,6 @@ from typing import Any
 from qwen3_api.job import layout
 from qwen3_api.job.report import Progress, TrainReport
 from qwen3_api.v1alpha1.finetune import FineTuneSpec, FineTuneStatus, ServingMode, alias_of
-
 from qwen3_operator.cluster.kinds import FINE_TUNE, JOB, POD, Kind
 from qwen3_operator.desired.names import (
     FINALIZER,

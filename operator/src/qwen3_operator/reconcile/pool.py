@@ -7,7 +7,6 @@ from typing import Any
 from qwen3_api.job import layout
 from qwen3_api.job.report import Commit, adapter_id
 from qwen3_api.v1alpha1.finetune import FineTuneSpec, alias_of
-
 from qwen3_operator.cluster.kinds import (
     CONFIG_MAP,
     DEPLOYMENT,

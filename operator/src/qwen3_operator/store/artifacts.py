@@ -6,12 +6,12 @@ from collections import OrderedDict
 from typing import TypeVar
 
 from pydantic import BaseModel, ValidationError
+
 from qwen3_api.job import layout
 from qwen3_api.job.base import S3Location
 from qwen3_api.job.report import Commit, Progress, TrainReport, adapter_digest
 from qwen3_api.serving.pool import CurrentAlias, PoolIndex
 from qwen3_api.v1alpha1.conditions import Reason
-
 from qwen3_operator.logs import get_logger
 from qwen3_operator.observed import Alias, Problem, wire_time
 from qwen3_operator.store.client import Fetched, ObjectStore

@@ -15,9 +15,9 @@ import aiohttp
 from aiobotocore.config import AioConfig
 from aiobotocore.session import get_session
 from botocore.exceptions import BotoCoreError, ClientError
+
 from qwen3_api.job.base import S3Location
 from qwen3_api.v1alpha1.conditions import Reason
-
 from qwen3_operator.errors import OperatorError, Transient
 from qwen3_operator.observed import Problem
 from qwen3_operator.settings import Settings, Store

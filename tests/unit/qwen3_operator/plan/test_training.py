@@ -258,7 +258,7 @@ def test_a_job_follows_an_edit_of_resources() -> None:
 
 
 def status_wire(**observed: Any) -> dict[str, Any]:
-    return build_training_status(None, "bot-x", Observed(**observed)).to_wire()
+    return build_training_status(None, "bot-x", Observed(**observed), storage_of(FT)).to_wire()
 
 
 def test_status_tells_progress_for_people() -> None:
@@ -278,9 +278,23 @@ def test_status_of_the_commit_outranks_progress() -> None:
 
 
 def test_status_forgets_the_numbers_of_another_revision() -> None:
-    old = build_training_status(None, "bot-1", Observed(progress=build_progress()))
-    assert build_training_status(old, "bot-1", Observed()).step == 42
-    assert build_training_status(old, "bot-2", Observed()).step is None
+    old = build_training_status(None, "bot-1", Observed(progress=build_progress()), None)
+    assert build_training_status(old, "bot-1", Observed(), None).step == 42
+    assert build_training_status(old, "bot-2", Observed(), None).step is None
+
+
+def test_a_checkpoint_is_told_with_its_bucket() -> None:
+    def saved(prefix: str, time: str = "2026-03-01T11:58:00Z") -> Any:
+        checkpoint = {"step": 40, "prefix": prefix, "time": time}
+        return status_wire(progress=build_progress(checkpoint=checkpoint)).get("lastCheckpoint")
+
+    assert saved("a/step-40") == {
+        "step": 40,
+        "uri": "s3://qwen3/a/step-40",
+        "time": "2026-03-01T11:58:00Z",
+    }
+    assert saved("x" * 1024) is None, "longer than status takes"
+    assert saved("a", time="yesterday") is None
 
 
 BIG = 10**40
@@ -305,7 +319,7 @@ def test_no_number_of_a_tenant_makes_a_status_that_the_api_server_refuses(
     observed: dict[str, Any],
 ) -> None:
     """One field out of bounds and the whole status is refused, for ever."""
-    status = build_training_status(None, "bot-x", Observed(**observed))
+    status = build_training_status(None, "bot-x", Observed(**observed), storage_of(FT))
     again = type(status).model_validate(status.to_wire())
     for value in (again.step, again.total_steps, again.eta_seconds, again.resumed_from_step):
         assert value is None or 0 <= value < 2**63

@@ -132,6 +132,10 @@ class Run:
             self.operator = Operator(self.world)
             self.operator.resync()
 
+    def rename(self, who: int, how: int) -> None:
+        """Another public name, perhaps the one that the other fine-tune has."""
+        self.world.edit(NAMES[who % 2], serving={"modelName": (None, "helper")[how % 2]})
+
     def outlaw(self, who: int, how: int) -> None:
         """A stored spec breaks a rule that is newer than it, or is mended."""
         rank = 7 if how % 2 else None
@@ -167,6 +171,14 @@ class Run:
             assert server.loaded[id_] == status.serving.digest
         assert status.current_revision == status.serving.revision
         assert status.candidate_revision is None
+        self.check_rivals(key.name, status.serving.model_name)
+
+    def check_rivals(self, name: str, alias: str | None) -> None:
+        """A public name is one fine-tune's: the pointer's owner is the one that is Ready."""
+        body = self.world.finetune(name)
+        assert body is not None
+        assert alias is not None
+        assert self.world.pointers()[alias].owner_uid == body["metadata"]["uid"]
 
     def check(self) -> None:
         self.check_pods()
@@ -204,9 +216,12 @@ class Run:
         """The owner of a public name still asks for it to be served."""
         for body in self.world.api.all("Qwen3FineTune"):
             if body["metadata"]["uid"] == owner_uid:
+                serving = body["spec"]["serving"]
+                name = serving.get("modelName") or f"{NAMESPACE}.{body['metadata']['name']}"
                 return (
                     "deletionTimestamp" not in body["metadata"]
-                    and body["spec"]["serving"]["mode"] == "SharedBase"
+                    and serving["mode"] == "SharedBase"
+                    and name == alias
                 )
         return False
 
@@ -309,6 +324,7 @@ class Run:
         assert not self.operator.writes, f"planning again wrote {self.operator.writes}"
         wanted = any(
             b["spec"]["serving"]["mode"] == "SharedBase"
+            or b["spec"].get("adapter", {}).get("rank") == 7
             for b in self.world.api.all("Qwen3FineTune")
         )
         if not wanted:
@@ -319,7 +335,7 @@ class Run:
 WEIGHTS = {
     "nothing": 1, "create": 1, "edit": 2, "delete": 1, "reconcile": 3, "reconcile_blind": 1,
     "die": 1, "control": 2, "kubelets": 1, "train": 2, "serve": 3, "disturb": 1, "damage": 1,
-    "outlaw": 1, "wait": 1,
+    "outlaw": 1, "rename": 1, "wait": 1,
 }  # fmt: skip
 Step = tuple[str, int, int]
 STEPS = st.lists(
@@ -353,6 +369,10 @@ KNOWN: dict[str, list[Step]] = {
     ],
     "the incumbent's files are damaged": [*SERVED, ("damage", 0, 0), ("damage", 1, 0)],
     "the spec of what serves can't be read": [*SERVED, ("outlaw", 1, 1), ("reconcile", 1, 7)],
+    "an elder wants the name of one that serves": [*SERVED, ("rename", 1, 1), ("reconcile", 1, 7),
+        ("serve", 0, 0), ("reconcile", 1, 7), ("serve", 0, 0), ("reconcile", 1, 7),
+        ("rename", 0, 1), ("reconcile", 0, 7), ("reconcile", 1, 7), ("serve", 0, 0),
+    ],
     "there and back while the pod is in its grace period": [
         ("create", 1, 1), ("reconcile", 1, 7), ("control", 0, 0), ("kubelets", 0, 1),
         ("edit", 1, 1), ("reconcile", 1, 7), ("control", 0, 0), ("edit", 1, 4),
