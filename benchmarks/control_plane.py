@@ -10,14 +10,10 @@ same cores by the operator's own client without any operator: Jobs by server-sid
 
 import argparse
 import asyncio
-import contextlib
 import hashlib
-import json
-import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,9 +25,7 @@ from kubernetes import client
 from qwen3_api.job import layout
 from qwen3_api.job.report import Commit, FileDigest, Metrics, Provenance, adapter_digest
 from qwen3_api.job.train import TrainJob
-from qwen3_local import s3
-from qwen3_local.binaries import KWOK, ensure_program
-from qwen3_local.layout import current_home
+from qwen3_local import kwok, s3
 from qwen3_local.programs import stop_recorded
 from qwen3_operator.cluster.client import ApiServer, Client
 from qwen3_operator.cluster.connection import from_kubeconfig
@@ -39,12 +33,13 @@ from qwen3_operator.cluster.connection import from_kubeconfig
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 from support.control_plane import ControlPlane, running_control_plane
 from support.finetunes import Tenant, is_true
-from support.operator_process import free_port, running_operator
+from support.operator_process import running_operator
 from support.waiting import wait_for
 
 NAMESPACE = "bench"
 CONTENT = b"{}"
 THREADS = 16
+NODES = 4
 
 
 @dataclass(frozen=True)
@@ -85,54 +80,13 @@ def build_settings(store: s3.S3Server, credentials: Path) -> dict[str, Any]:
     }
 
 
-@contextlib.contextmanager
-def kwok_node(plane: ControlPlane, folder: Path, *, completes: bool = True) -> Iterator[None]:
-    """One node that KWOK plays: its pods run at once and complete a little later."""
-    node = {
-        "apiVersion": "v1",
-        "kind": "Node",
-        "metadata": {"name": "kwok", "annotations": {"kwok.x-k8s.io/node": "fake"}},
-        "status": {
-            key: {"cpu": "1000", "memory": "1Ti", "pods": "5000", "nvidia.com/gpu": "5000"}
-            for key in ("allocatable", "capacity")
-        },
-    }
-    plane.kubectl("apply", "-f", "-", stdin=json.dumps(node))
-    with (folder / "kwok.log").open("wb") as log:
-        process = subprocess.Popen(
-            [
-                ensure_program(current_home(), KWOK),
-                f"--kubeconfig={plane.kubeconfig}",
-                "--manage-all-nodes=true",
-                f"--server-address=127.0.0.1:{free_port()}",
-            ],
-            stdout=log,
-            stderr=log,
-        )
-    try:
-        wait_for(
-            lambda: client.CoreV1Api(plane.api).read_node("kwok").status.conditions or [],
-            lambda found: any(c.type == "Ready" and c.status == "True" for c in found),
-            "KWOK node ready",
-            60,
-        )
-        yield
-    finally:
-        process.terminate()
-        process.wait(10)
-
-
-def commit_results(tenant: Tenant, bucket: Any, names: list[str], done: set[str]) -> None:
-    """Play the trainers: one tiny verified result for each Job that is there and has none."""
+def commit_results(tenant: Tenant, bucket: Any) -> None:
+    """Play the trainers: one tiny verified result for each order that a Job's pod would read."""
     maps = tenant.core.list_namespaced_config_map(
         tenant.namespace, label_selector="qwen3.dev/fine-tune"
     )
     for item in maps.items:
-        if item.metadata.name in done or "job.json" not in (item.data or {}):
-            continue
-        job = TrainJob.model_validate_json(item.data["job.json"])
-        _commit(bucket, job)
-        done.add(item.metadata.name)
+        _commit(bucket, TrainJob.model_validate_json(item.data["job.json"]))
 
 
 def _commit(bucket: Any, job: TrainJob) -> None:
@@ -217,7 +171,8 @@ def run_burst(count: int, folder: Path) -> Figures:
     """One burst of `count` fine-tunes, from nothing to all Ready."""
     store = s3.start(address="127.0.0.1", port=18433, folder=folder / "s3")
     try:
-        with running_control_plane(scheduler=True) as plane, kwok_node(plane, folder):
+        with running_control_plane(scheduler=True) as plane:
+            kwok.play_nodes(plane.cluster, NODES, gpus=count, completes=False)
             core = client.CoreV1Api(plane.api)
             for name in (NAMESPACE, "ceiling"):
                 core.create_namespace({"metadata": {"name": name}})
@@ -261,8 +216,8 @@ def _burst(
         pause=0.05,
     )
     jobs = time.perf_counter() - started
-    done: set[str] = set()
-    commit_results(tenant, bucket, names, done)
+    commit_results(tenant, bucket)
+    kwok.play_nodes(plane.cluster, NODES, gpus=count)
     wait_for(
         lambda: sum(
             is_true(b, "Ready")

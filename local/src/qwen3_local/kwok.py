@@ -1,6 +1,7 @@
 """KWOK: nodes and pods that are only played, for tests of scale without kubelets."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 from qwen3_local.binaries import KWOK, ensure_program, go_command, link
@@ -15,23 +16,31 @@ STAGES = (
     "node/fast/node-initialize.yaml",
     "node/heartbeat-with-lease/node-heartbeat-with-lease.yaml",
     "pod/fast/pod-ready.yaml",
-    "pod/fast/pod-complete.yaml",
     "pod/fast/pod-delete.yaml",
 )
+COMPLETION = "pod/fast/pod-complete.yaml"
 ANNOTATION = {"kwok.x-k8s.io/node": "fake"}
 
 
-def play_nodes(cluster: Cluster, count: int, home: Home | None = None, *, gpus: int = 8) -> None:
+def play_nodes(
+    cluster: Cluster,
+    count: int,
+    home: Home | None = None,
+    *,
+    gpus: int = 8,
+    completes: bool = True,
+) -> None:
     """`count` Ready nodes in a control plane that has a scheduler.
 
     Pods bound to them become Ready at once, and those of a Job succeed at once: KWOK's own fast
-    stages. The daemon lies in the cluster's folder and goes with it.
+    stages. Without `completes` they run until a later call lets them. The daemon lies in the
+    cluster's folder and goes with it.
     """
     home = home or current_home()
     with step(home, f"{count} KWOK nodes"):
         program = ensure_program(home, KWOK)
         link(home, "kwok", program)
-        stages = read_stages(home)
+        stages = read_stages(home, (*STAGES, COMPLETION) if completes else STAGES)
         config = cluster.folder / "kwok.yaml"
         config.write_text(stages)
         command = (
@@ -48,7 +57,7 @@ def play_nodes(cluster: Cluster, count: int, home: Home | None = None, *, gpus: 
         daemon.wait_ready(lambda: ready_nodes(cluster) >= count)
 
 
-def read_stages(home: Home) -> str:
+def read_stages(home: Home, names: Sequence[str]) -> str:
     """How nodes and pods go on by themselves, as KWOK's module ships it."""
     module = json.loads(
         run(
@@ -58,7 +67,7 @@ def read_stages(home: Home) -> str:
         )
     )
     shipped = Path(module["Dir"]) / "kustomize" / "stage"
-    return "\n---\n".join((shipped / name).read_text() for name in STAGES)
+    return "\n---\n".join((shipped / name).read_text() for name in names)
 
 
 def node_manifest(name: str, gpus: int) -> dict[str, object]:
