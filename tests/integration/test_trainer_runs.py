@@ -16,6 +16,7 @@ from qwen3_api.job.exit_codes import ExitCode
 from qwen3_api.job.report import adapter_digest
 from qwen3_api.job.train import TrainJob
 from qwen3_api.v1alpha1.conditions import Reason
+from qwen3_server.adapter_config import check_adapter_config
 from qwen3_trainer.base_model import file_digest
 from support.cut_proxy import CutProxy
 from support.train_jobs import BASE_NAME, train_job
@@ -91,9 +92,9 @@ def test_a_run_commits_what_it_stored(store: Store, uninterrupted: Attempt, tmp_
     for file in commit.files:
         (tmp_path / file.path).write_bytes(store.get(f"{commit.prefix}/{file.path}") or b"")
         assert file_digest(tmp_path, file.path) == file
-    config = json.loads((tmp_path / "adapter_config.json").read_bytes())
-    assert config["base_model_name_or_path"] == BASE_NAME
-    assert str(uninterrupted.folder) not in (tmp_path / "adapter_config.json").read_text()
+    config = (tmp_path / "adapter_config.json").read_bytes()
+    check_adapter_config(config, base_model=BASE_NAME, rank=commit.rank, max_rank=commit.rank)
+    assert str(uninterrupted.folder) not in config.decode()
     assert commit.sample
 
 
@@ -167,6 +168,18 @@ def test_an_interrupted_run_goes_on_to_the_same_adapter(
     # Every bit of the weights, and of the card.
     assert commit.digest == whole.digest
     assert store.keys("runs/resumed/attempts/pod-1/checkpoints/") == []
+
+
+def test_a_worker_that_alone_is_told_to_stop_commits_nothing(store: Store, tmp_path: Path) -> None:
+    """The parent doesn't know of the signal: only the steps tell that training isn't done."""
+    attempt = _start(_job(store, "alone"), "pod-1", tmp_path, store)
+    attempt.wait_until(lambda a: (a.folder / "work/output/checkpoint-5").exists())
+    worker = worker_pid(attempt)
+    assert worker is not None
+    os.kill(worker, signal.SIGTERM)
+    assert attempt.wait() == ExitCode.INTERRUPTED, attempt.log
+    assert 5 <= attempt.report().step < STEPS
+    assert store.get(f"runs/alone/{layout.COMMIT}") is None
 
 
 def _hub_cache(folder: Path, base: Path) -> str:

@@ -70,7 +70,10 @@ def test_while_training_the_worker_gets_it(shutdown: Shutdown, early: bool) -> N
         assert p.stdout is not None
         assert p.stdout.readline() == "ready\n"
         shutdown.requested = early
-        with shutdown.forwarding(p):
-            if not early:
-                _terminate_me()
-            assert p.wait(10) == 7
+        try:
+            with shutdown.forwarding(p):
+                if not early:
+                    _terminate_me()
+                assert p.wait(10) == 7
+        finally:
+            p.kill()
