@@ -3,7 +3,7 @@
 Building the small base model and the integration tests need torch, Unsloth and vLLM on the host.
 Installing them a second time would cost ten gigabytes and prove less: what the tests import would
 not be what the pods import. So an image's root file system is mounted, and a wrapper script runs
-its interpreter there by chroot, with the repository, the home folder and /tmp at their own paths.
+its interpreter there by chroot, with the repository, /tmp and the built models at their own paths.
 """
 
 import os
@@ -40,13 +40,15 @@ def mount(home: Home, image: BuiltImage, root: Path) -> None:
         ["ctr", f"--address={socket}", f"--namespace={node.CONTAINERD_NAMESPACE}",
          "images", "mount", "--rw", image.tag, root]
     )  # fmt: skip
-    shared = {*KERNEL, "/tmp", str(REPOSITORY), str(home.root)}  # noqa: S108
+    models = home.cache / "tiny-model"
+    models.mkdir(parents=True, exist_ok=True)
+    # Not the whole home: it holds the pods' network namespaces, and a second mount of one of those
+    # keeps its pod from ever ending.
+    shared = {*KERNEL, "/tmp", str(REPOSITORY), str(models)}  # noqa: S108
     for folder in sorted(shared):
         target = root / folder.lstrip("/")
         target.mkdir(parents=True, exist_ok=True)
-        run(["mount", "--rbind", folder, target])
-        # Mounts made below it later, on either side, stay there.
-        run(["mount", "--make-rslave", target])
+        run(["mount", "--bind", folder, target])
 
 
 def render(root: Path) -> str:
