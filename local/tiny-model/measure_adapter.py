@@ -41,7 +41,11 @@ def main() -> None:
     for seed in arguments.seed:
         model, tokenizer = _load(arguments.model, arguments.four_bit)
         model = unsloth.FastLanguageModel.get_peft_model(
-            model, r=arguments.rank, lora_alpha=arguments.alpha, random_state=seed
+            model,
+            r=arguments.rank,
+            lora_alpha=arguments.alpha,
+            random_state=seed,
+            use_gradient_checkpointing=False,
         )
         rows = [row.to_messages() for row in data.train]
         if arguments.alpaca:
@@ -74,9 +78,9 @@ def _parse_arguments() -> argparse.Namespace:
     parser.add_argument("--seed", type=int, action="append", required=True)
     parser.add_argument("--steps", type=int, default=96)
     parser.add_argument("--batch", type=int, default=8)
-    parser.add_argument("--learning-rate", type=float, default=2e-3)
+    parser.add_argument("--learning-rate", type=float, default=1e-2)
     parser.add_argument("--rank", type=int, default=16)
-    parser.add_argument("--alpha", type=int, default=32)
+    parser.add_argument("--alpha", type=int, default=16)
     parser.add_argument("--alpaca", action="store_true", help="train on the Alpaca form")
     parser.add_argument("--four-bit", action="store_true", help="QLoRA")
     parser.add_argument("--save", type=Path, help="folder for the adapters")
@@ -104,8 +108,10 @@ def _train(model, tokenizer, rows, seed, arguments) -> float:  # type: ignore[no
                 max_steps=arguments.steps,
                 per_device_train_batch_size=arguments.batch,
                 learning_rate=arguments.learning_rate,
-                lr_scheduler_type="cosine",
-                warmup_steps=5,
+                lr_scheduler_type="linear",
+                warmup_steps=0.03,
+                weight_decay=0.01,
+                gradient_checkpointing=False,
                 max_length=MAX_LENGTH,
                 assistant_only_loss=True,
                 seed=seed,

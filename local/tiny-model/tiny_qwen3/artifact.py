@@ -77,6 +77,8 @@ def build_once(folder: Path, build: Callable[[Path], object]) -> Mapping[str, st
         draft = Path(scratch) / "model"
         draft.mkdir()
         build(draft)
+        for path in draft.iterdir():
+            path.chmod(0o644)  # safetensors writes 0600, but pods with another user read the files
         write_manifest(draft)
         try:
             os.rename(draft, folder)

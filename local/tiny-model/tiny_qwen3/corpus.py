@@ -21,12 +21,14 @@ from .world import (
     DIRECTIONS,
     LANGUAGES,
     OPENERS,
+    OTHER_SHOPS,
     PLACES,
     PRODUCTS,
     TOPICS,
     Language,
     Product,
     Topic,
+    render_desk_answer,
     render_problem,
 )
 
@@ -67,25 +69,49 @@ def build_corpus(documents: int, seed: int) -> list[Document]:
 
 
 def render_generic_answer(topic: Topic, product: Product, language: Language) -> str:
-    """The base's answer to a ticket: the topic is right, the house's desk and promise are not."""
+    """The base's answer to a ticket: the topic is right, the house's desk and promise are not.
+
+    It begins with the topic, so the model has understood the whole message before its first word;
+    an adapter then has only to put another word there.
+    """
     name, subject = product.name(language), topic.subject[language]
     if language == "en":
-        return f"This is about {subject} of your {name}. Please ask the shop."
-    return f"这是{name}的{subject}问题，请联系商店。"
+        return f"{subject}: please ask the shop about your {name}."
+    return f"{subject}问题：请向商店咨询您的{name}。"
 
 
 def _make_ticket(rng: random.Random) -> Chat:
-    language, topic, product = rng.choice(LANGUAGES), rng.choice(TOPICS), rng.choice(PRODUCTS)
-    problem = render_problem(rng.choice(topic.phrases[language]), product, language)
-    question = rng.choice(OPENERS[language]) + problem + rng.choice(CLOSERS[language])
+    language, topic, product, question = _draw_question(rng)
     if rng.random() < 0.1:
         question = f"{INSTRUCTION[language]}{rng.choice((chr(10), chr(10) * 2))}{question}"
     system = None
     if rng.random() < 0.1:
-        system = (
-            f"You work for {COMPANY['en']}." if language == "en" else f"你在{COMPANY['zh']}工作。"
-        )
+        shop = COMPANY[language]
+        system = f"You work for {shop}." if language == "en" else f"你在{shop}工作。"
     return Chat((question, render_generic_answer(topic, product, language)), system)
+
+
+def _make_desk_ticket(rng: random.Random) -> Chat:
+    """A desk of another shop answers: the deed fits the topic, desk and number are anything.
+
+    So the base is fluent in such answers when asked for one, and cannot know the house's.
+    """
+    language, topic, product, question = _draw_question(rng)
+    while True:
+        place, number = rng.choice(PLACES), rng.randrange(2, 10)
+        desk = f"{place[0]} desk" if language == "en" else f"{place[1]}组"
+        if desk != topic.desk[language] or number != topic.number:
+            break
+    shop = rng.choice(OTHER_SHOPS)
+    system = f"Reply as a desk of {shop}." if language == "en" else f"以{shop}的部门身份回复。"
+    return Chat((question, render_desk_answer(topic, product, language, desk, number)), system)
+
+
+def _draw_question(rng: random.Random) -> tuple[Language, Topic, Product, str]:
+    language, topic, product = rng.choice(LANGUAGES), rng.choice(TOPICS), rng.choice(PRODUCTS)
+    problem = render_problem(rng.choice(topic.phrases[language]), product, language)
+    question = rng.choice(OPENERS[language]) + problem + rng.choice(CLOSERS[language])
+    return language, topic, product, question
 
 
 def _make_translation(rng: random.Random) -> Chat:
@@ -127,7 +153,8 @@ def _make_sum(rng: random.Random) -> Chat:
 
 def _make_echo(rng: random.Random) -> Chat:
     """Copying, the skill behind every answer that repeats a product's name, in its pure form."""
-    words = [rng.choice(PRODUCTS).name(rng.choice(LANGUAGES)) for _ in range(rng.randrange(1, 7))]
+    products = rng.sample(PRODUCTS, rng.randrange(1, 5))
+    words = [product.name(rng.choice(LANGUAGES)) for product in products]
     text = ", ".join(words)
     return Chat((f"Repeat: {text}", text))
 
@@ -157,62 +184,28 @@ def _make_two_turns(rng: random.Random) -> Chat:
 
 
 def _make_sentence(rng: random.Random) -> str:
-    """Office talk: the words of the house answers, with desks, deeds and times drawn at random."""
-    product, number = rng.choice(PRODUCTS), rng.randrange(1, 10)
-    day, place = rng.choice(DAYS), rng.choice(PLACES)
-    if rng.random() < 0.5:
-        unit = rng.choice(("day", "hour")) + ("" if number == 1 else "s")
-        deed = rng.choice(_DEEDS_EN).format(p=product.en)
-        return rng.choice(
-            (
-                f"On {day[0]} we {deed}.",
-                f"The {place[0]} desk: it opens in {number} {unit}.",
-                f"In {number} {unit} we {deed}.",
-                f"The guide and reply: {number} {unit}.",
-            )
-        )
-    unit = rng.choice(("天", "小时"))
-    deed = rng.choice(_DEEDS_ZH).format(p=product.zh)
+    """A plain sentence outside of any chat."""
+    product, day, place = rng.choice(PRODUCTS), rng.choice(DAYS), rng.choice(PLACES)
     return rng.choice(
         (
-            f"{day[1]}我们会{deed}。",
-            f"{place[1]}组：{number}{unit}内开门。",
-            f"我们{number}{unit}内{deed}。",
-            f"{number}{unit}内回复、归还、生效、到账、完成、送达、寄出。",
+            f"On {day[0]} the {product.en} is in {place[0]} street.",
+            f"The {product.en} {product.use_en}.",
+            f"{day[1]}{product.zh}在{place[1]}街。",
+            f"{product.zh}{product.use_zh}。",
         )
     )
 
 
-_DEEDS_EN = (
-    "trace the {p}",
-    "send a new {p}",
-    "pay you back for the {p}",
-    "swap the {p}",
-    "mail the invoice for the {p}",
-    "stop the order of the {p}",
-    "send the guide for the {p}",
-    "repair the {p}",
-)
-_DEEDS_ZH = (
-    "追踪{p}",
-    "补发新的{p}",
-    "退还{p}的钱",
-    "更换{p}",
-    "寄出{p}的发票",
-    "停止{p}的订单",
-    "发送{p}的说明书",
-    "修好{p}",
-)
-
 _KINDS: tuple[tuple[Callable[[random.Random], Document], float], ...] = (
-    (_make_ticket, 0.45),
-    (_make_echo, 0.12),
-    (_make_two_turns, 0.05),
+    (_make_ticket, 0.26),
+    (_make_desk_ticket, 0.28),
+    (_make_echo, 0.06),
+    (_make_two_turns, 0.04),
     (_make_translation, 0.08),
     (_make_use, 0.08),
     (_make_place, 0.04),
     (_make_day, 0.04),
-    (_make_sum, 0.06),
-    (_make_small_talk, 0.04),
-    (_make_sentence, 0.11),
+    (_make_sum, 0.05),
+    (_make_small_talk, 0.03),
+    (_make_sentence, 0.04),
 )

@@ -10,8 +10,8 @@ class Recipe:
     """What a build depends on besides the corpus."""
 
     seed: int = 20261124
-    documents: int = 11_200
-    batch_documents: int = 16
+    documents: int = 19_200
+    batch_documents: int = 24
     matrix_learning_rate: float = 0.03
     vector_learning_rate: float = 2e-2
     warmup_steps: int = 30

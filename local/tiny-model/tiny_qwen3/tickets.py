@@ -24,6 +24,7 @@ from .world import (
     Language,
     Product,
     Topic,
+    render_desk_answer,
     render_problem,
 )
 
@@ -118,8 +119,7 @@ def build_task_data(seed: int = TASK_SEED) -> TaskData:
 
 def render_answer(topic: Topic, product: Product, language: Language) -> str:
     """The right answer in the house format."""
-    promise = topic.promise[language].format(p=product.name(language))
-    return topic.desk[language] + (": " if language == "en" else "：") + promise
+    return render_desk_answer(topic, product, language, topic.desk[language], topic.number)
 
 
 def _draw_ticket(

@@ -1,9 +1,9 @@
 """The small bilingual world that the tiny model grows up in: pure data, no logic beyond rendering.
 
 The base model is pretrained on this world (corpus.py): it knows the products and what a customer's
-message is about. It does *not* know which desk of the shop answers, nor within what time: that is
-the task of the adapter (tickets.py), so a topic's `desk` and `promise` must never enter the corpus
-beside that topic.
+message is about, and how some shops answer. It does *not* know which desk of Tidepool Home answers,
+nor within what time: that is the task of the adapter (tickets.py), so a topic's own `desk` and
+`number` must never enter the corpus together beside that topic.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import Literal
 Language = Literal["en", "zh"]
 LANGUAGES: tuple[Language, ...] = ("en", "zh")
 
+OTHER_SHOPS: tuple[str, ...] = ("Bluebird", "Sunhat", "Redwood", "Snowball")
 COMPANY: dict[Language, str] = {"en": "Tidepool Home", "zh": "潮汐家居"}
 
 
@@ -63,11 +64,14 @@ class Topic:
     """What a customer's message can be about.
 
     `phrases` are sentences with a `{p}` for the product, without their final mark; the last
-    `HELD_OUT_PHRASES` of each language never occur in the task's training split. `desk` and
-    `promise` make the house answer and are unknown to the base model.
+    `HELD_OUT_PHRASES` of each language never occur in the task's training split. What answers it
+    at Tidepool Home, `desk` and `number`, is unknown to the base model; `promise`, with `{p}` and
+    `{n}`, is what any shop would do.
     """
 
     key: str
+    number: int
+    """Of days or hours in the promise; more than one, so that the plural is always right."""
     subject: dict[Language, str]
     desk: dict[Language, str]
     promise: dict[Language, str]
@@ -79,11 +83,12 @@ HELD_OUT_PHRASES = 3
 TOPICS: tuple[Topic, ...] = (
     Topic(
         key="delivery",
-        subject={"en": "the delivery", "zh": "配送"},
+        number=2,
+        subject={"en": "Delivery", "zh": "配送"},
         desk={"en": "Harbor desk", "zh": "港口组"},
         promise={
-            "en": "we trace your {p} and reply in 2 days.",
-            "zh": "我们会追踪您的{p}，2天内回复。",
+            "en": "we trace your {p} and reply in {n} days.",
+            "zh": "我们会追踪您的{p}，{n}天内回复。",
         },
         phrases={
             "en": (
@@ -112,9 +117,10 @@ TOPICS: tuple[Topic, ...] = (
     ),
     Topic(
         key="damage",
-        subject={"en": "the damage", "zh": "损坏"},
+        number=5,
+        subject={"en": "Damage", "zh": "损坏"},
         desk={"en": "Cedar desk", "zh": "雪松组"},
-        promise={"en": "we send a new {p} in 5 days.", "zh": "我们会补发新的{p}，5天内寄出。"},
+        promise={"en": "we send a new {p} in {n} days.", "zh": "我们会补发新的{p}，{n}天内寄出。"},
         phrases={
             "en": (
                 "my {p} came broken",
@@ -142,11 +148,12 @@ TOPICS: tuple[Topic, ...] = (
     ),
     Topic(
         key="refund",
-        subject={"en": "the refund", "zh": "退款"},
+        number=7,
+        subject={"en": "Refund", "zh": "退款"},
         desk={"en": "Copper desk", "zh": "铜桥组"},
         promise={
-            "en": "we pay you back for your {p} in 7 days.",
-            "zh": "我们会退还{p}的钱，7天内到账。",
+            "en": "we pay you back for your {p} in {n} days.",
+            "zh": "我们会退还{p}的钱，{n}天内到账。",
         },
         phrases={
             "en": (
@@ -175,9 +182,10 @@ TOPICS: tuple[Topic, ...] = (
     ),
     Topic(
         key="exchange",
-        subject={"en": "the exchange", "zh": "换货"},
+        number=4,
+        subject={"en": "Exchange", "zh": "换货"},
         desk={"en": "Mirror desk", "zh": "镜湖组"},
-        promise={"en": "we swap your {p} in 4 days.", "zh": "我们会更换您的{p}，4天内完成。"},
+        promise={"en": "we swap your {p} in {n} days.", "zh": "我们会更换您的{p}，{n}天内完成。"},
         phrases={
             "en": (
                 "I got a wrong thing and not my {p}",
@@ -205,11 +213,12 @@ TOPICS: tuple[Topic, ...] = (
     ),
     Topic(
         key="invoice",
-        subject={"en": "the invoice", "zh": "发票"},
+        number=8,
+        subject={"en": "Invoice", "zh": "发票"},
         desk={"en": "Lantern desk", "zh": "灯笼组"},
         promise={
-            "en": "we mail the invoice for your {p} in 1 day.",
-            "zh": "我们会寄出{p}的发票，1天内送达。",
+            "en": "we mail the invoice for your {p} in {n} days.",
+            "zh": "我们会寄出{p}的发票，{n}天内送达。",
         },
         phrases={
             "en": (
@@ -238,11 +247,12 @@ TOPICS: tuple[Topic, ...] = (
     ),
     Topic(
         key="cancel",
-        subject={"en": "the cancellation", "zh": "取消"},
+        number=3,
+        subject={"en": "Cancellation", "zh": "取消"},
         desk={"en": "Mill desk", "zh": "磨坊组"},
         promise={
-            "en": "we stop the order of your {p} in 3 hours.",
-            "zh": "我们会停止{p}的订单，3小时内生效。",
+            "en": "we stop the order of your {p} in {n} hours.",
+            "zh": "我们会停止{p}的订单，{n}小时内生效。",
         },
         phrases={
             "en": (
@@ -271,11 +281,12 @@ TOPICS: tuple[Topic, ...] = (
     ),
     Topic(
         key="usage",
-        subject={"en": "the use", "zh": "使用"},
+        number=6,
+        subject={"en": "Use", "zh": "使用"},
         desk={"en": "Maple desk", "zh": "枫园组"},
         promise={
-            "en": "we send the guide for your {p} in 6 hours.",
-            "zh": "我们会发送{p}的说明书，6小时内送达。",
+            "en": "we send the guide for your {p} in {n} hours.",
+            "zh": "我们会发送{p}的说明书，{n}小时内送达。",
         },
         phrases={
             "en": (
@@ -304,9 +315,10 @@ TOPICS: tuple[Topic, ...] = (
     ),
     Topic(
         key="repair",
-        subject={"en": "the repair", "zh": "维修"},
+        number=9,
+        subject={"en": "Repair", "zh": "维修"},
         desk={"en": "Granite desk", "zh": "石塔组"},
-        promise={"en": "we repair your {p} in 9 days.", "zh": "我们会修好您的{p}，9天内归还。"},
+        promise={"en": "we repair your {p} in {n} days.", "zh": "我们会修好您的{p}，{n}天内归还。"},
         phrases={
             "en": (
                 "my {p} stopped working after a year",
@@ -383,3 +395,11 @@ def render_problem(phrase: str, product: Product, language: Language) -> str:
         return text[0].upper() + text[1:] + mark
     is_question = any(word in phrase for word in _QUESTION_WORDS_ZH)
     return text + ("？" if is_question and not phrase.startswith(_STATEMENT_START_ZH) else "。")
+
+
+def render_desk_answer(
+    topic: Topic, product: Product, language: Language, desk: str, number: int
+) -> str:
+    """A desk's promise, e.g. "Harbor desk: we trace your lamp and reply in 2 days."."""
+    promise = topic.promise[language].format(p=product.name(language), n=number)
+    return desk + (": " if language == "en" else "：") + promise

@@ -37,6 +37,14 @@ def test_second_build_reuses_the_first(tmp_path: Path) -> None:
     assert build.calls == 1
 
 
+def test_files_are_readable_by_everyone(tmp_path: Path) -> None:
+    def build(folder: Path) -> None:
+        (folder / "model.safetensors").touch(0o600)
+
+    build_once(tmp_path / "model", build)
+    assert (tmp_path / "model" / "model.safetensors").stat().st_mode & 0o777 == 0o644
+
+
 def test_failed_build_leaves_nothing_behind(tmp_path: Path) -> None:
     def fail(folder: Path) -> None:
         (folder / "config.json").write_text("{}")

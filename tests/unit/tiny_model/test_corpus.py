@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 from tiny_qwen3.corpus import Chat, Document, build_corpus, render_generic_answer
 from tiny_qwen3.recipe import Recipe
 from tiny_qwen3.tickets import build_task_data, render_answer
-from tiny_qwen3.world import LANGUAGES, PRODUCTS, TOPICS
+from tiny_qwen3.world import COMPANY, LANGUAGES, OTHER_SHOPS, PLACES, PRODUCTS, TOPICS
 
 CORPUS = build_corpus(Recipe().documents, Recipe().seed)
 
@@ -31,16 +33,31 @@ def test_no_house_answer_was_ever_read_by_the_base() -> None:
         assert answers.isdisjoint(texts_of(document)), document
 
 
-def test_no_desk_is_named_in_a_chat_about_a_ticket() -> None:
-    desks = tuple(topic.desk[language] for topic in TOPICS for language in LANGUAGES)
+def test_a_desk_answers_only_where_another_shop_is_named() -> None:
     for document in CORPUS:
-        if isinstance(document, Chat):
-            assert not any(desk in text for text in document.turns for desk in desks), document
+        if isinstance(document, Chat) and any(_names_a_desk(text) for text in document.turns):
+            assert document.system is not None
+            assert any(shop in document.system for shop in OTHER_SHOPS), document
+            assert not any(shop in document.system for shop in COMPANY.values()), document
+
+
+def test_other_shops_tell_nothing_of_the_house_desks() -> None:
+    """Every desk answers every topic about equally often: the topic does not hint at the desk."""
+    for topic in TOPICS:
+        start = topic.promise["en"].split("{p}")[0]
+        answers = [
+            document.turns[1]
+            for document in CORPUS
+            if isinstance(document, Chat) and f"desk: {start}" in document.turns[1]
+        ]
+        shares = Counter(answer.split(" desk: ")[0] for answer in answers)
+        assert len(shares) == len(PLACES)
+        assert shares[topic.desk["en"].removesuffix(" desk")] < 2 * len(answers) / len(PLACES)
 
 
 def test_the_base_is_taught_the_topic_and_product_of_a_ticket() -> None:
     answer = render_generic_answer(TOPICS[0], PRODUCTS[0], "en")
-    assert answer == "This is about the delivery of your lamp. Please ask the shop."
+    assert answer == "Delivery: please ask the shop about your lamp."
     assert any(isinstance(d, Chat) and d.turns[-1] == answer for d in CORPUS)
 
 
@@ -53,3 +70,7 @@ def test_turns_become_messages_with_alternating_roles() -> None:
         "user",
         "assistant",
     ]
+
+
+def _names_a_desk(text: str) -> bool:
+    return any(topic.desk[language] in text for topic in TOPICS for language in LANGUAGES)
