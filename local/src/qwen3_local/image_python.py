@@ -15,7 +15,7 @@ from qwen3_local.images import BuiltImage
 from qwen3_local.layout import REPOSITORY, Home
 from qwen3_local.programs import run
 
-KERNEL = ("/proc", "/sys", "/dev")
+KERNEL = ("/proc", "/sys", "/dev", "/dev/shm")  # noqa: S108
 
 
 def ensure_python(home: Home, name: str, image: BuiltImage) -> Path:
