@@ -5,16 +5,17 @@ import importlib.metadata
 import json
 import platform
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
 import time
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 
 from gpu_check.base_model import SHAPES
-from gpu_check.machine import CPU_SIZE, GPU_SIZE, Machine
+from gpu_check.machine import CPU_SIZE, Machine, gpu_size
 from gpu_check.scenarios import SCENARIOS, Line
 from support.trainer_runs import running_store
 
@@ -26,17 +27,19 @@ def main() -> int:
     """Returns the exit status."""
     arguments = _arguments()
     folder = Path(tempfile.mkdtemp(prefix="gpu-check-", dir=arguments.work))
-    size = CPU_SIZE if arguments.cpu else replace(GPU_SIZE, base=arguments.base)
+    size = CPU_SIZE if arguments.cpu else gpu_size(arguments.base)
+    # Told to stop, it still ends the S3 server, keeps the logs and frees the disk.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     print("\n".join(describe(size.base, arguments.cpu)), flush=True)
     try:
         with running_store(folder) as store:
             machine = Machine(folder, store, size, arguments.cpu)
             machine.prepare()
             lines, failures = _run(machine, arguments.scenarios)
-        for log in folder.glob("*/log"):
-            if arguments.logs:
-                shutil.copyfile(log, arguments.logs / f"{log.parent.name}.log")
     finally:
+        if arguments.logs:
+            for log in folder.glob("*/log"):
+                shutil.copyfile(log, arguments.logs / f"{log.parent.name}.log")
         shutil.rmtree(folder, ignore_errors=True)
     if arguments.logs:
         document = json.dumps([asdict(line) for line in lines], indent=1)
