@@ -44,7 +44,7 @@ CPU_SIZE = Size("tiny", 32, (20, 40), 16, (20, 40), 8, 2)
 
 
 def gpu_size(base: str) -> Size:
-    """What is trained on a GPU; fewer rows of the example for the 8B, which takes 14 times longer."""
+    """What is trained on a GPU: fewer rows of the example on 8B, which is 14 times the work."""
     return replace(GPU_SIZE, base=base, example_rows=64 if base == "8B" else GPU_SIZE.example_rows)
 
 

@@ -1,9 +1,10 @@
 """What is checked. Each scenario returns its lines of the table or raises AssertionError."""
 # ruff: noqa: S101  (asserts are what this module is for, as in tests)
 
+import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from gpu_check.commit_check import check_commit
 from gpu_check.machine import Machine, Observed
@@ -17,6 +18,8 @@ from qwen3_api.v1alpha1.conditions import Reason
 from support.trainer_runs import Attempt
 
 WAIT_SECONDS = 600.0
+LOSS_TOLERANCE = 0.01
+"""Between a resumed and an uninterrupted run: kernels of a GPU may add in any order."""
 CPU_MEMORY = 6 << 30
 """Address space of the attempt that is to run out of memory on a machine without a GPU."""
 
@@ -74,6 +77,8 @@ def resume(machine: Machine) -> list[Line]:
     step = _check_interrupted(first)
     second = machine.observe(machine.start(job, "pod-2"))
     line = _committed("resumed", second, resumed_from=step)
+    same = _compare_with_uninterrupted(machine, second.attempt.commit())
+    line = replace(line, note=line.note + same)
     note = f"stopped at step {step}, {stopped:.1f} s after SIGTERM, checkpoint in the bucket"
     return [Line("interrupted", first.exit_code, first.seconds, note, steps=step), line]
 
@@ -136,6 +141,24 @@ def _lora_job(machine: Machine, name: str) -> TrainJob:
 
 def _example_job(machine: Machine) -> TrainJob:
     return resolve("contracts-qlora", example_spec(), machine.bucket)
+
+
+def _compare_with_uninterrupted(machine: Machine, resumed: Commit) -> str:
+    """A resumed run ends as one that was not interrupted, if `lora` made one before."""
+    job = _lora_job(machine, "lora")
+    body = machine.store.get(f"{job.output.prefix}/{layout.COMMIT}")
+    if body is None:
+        return ""
+    whole = Commit.model_validate_json(body)
+    assert resumed.metrics.tokens == whole.metrics.tokens, f"{resumed.metrics.tokens} tokens"
+    losses = (resumed.metrics.train_loss, whole.metrics.train_loss)
+    assert math.isclose(*losses, rel_tol=LOSS_TOLERANCE), f"mean loss {losses[0]}, not {losses[1]}"
+    equal = _weights_sha256(resumed) == _weights_sha256(whole)
+    return f", weights {'equal to' if equal else 'differ in bytes from'} those of lora"
+
+
+def _weights_sha256(commit: Commit) -> str:
+    return next(f.sha256 for f in commit.files if f.path.endswith(".safetensors"))
 
 
 def _check_interrupted(observed: Observed) -> int:
