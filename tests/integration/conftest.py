@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 import pytest
+
 from support.control_plane import ControlPlane, running_control_plane
 
 

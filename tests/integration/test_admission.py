@@ -13,6 +13,7 @@ import pytest
 import yaml
 from kubernetes import client
 from kubernetes.client.exceptions import ApiException
+
 from qwen3_api.kinds import EVAL, FINE_TUNE, KINDS, ResourceKind
 from qwen3_api.v1alpha1.meta import GROUP, VERSION, StatusModel
 from support.api_boundaries import boundary_cases, duplicate_cases, required_cases

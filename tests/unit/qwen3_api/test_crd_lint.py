@@ -4,6 +4,7 @@ import re
 from typing import Any
 
 import pytest
+
 from qwen3_api.kinds import KINDS, ResourceKind, custom_resource_definition, object_schema
 from qwen3_api.structural import Schema, walk
 

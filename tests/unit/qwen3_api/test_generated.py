@@ -6,6 +6,7 @@ from pathlib import Path, PurePosixPath
 
 import pytest
 import yaml
+
 from qwen3_api.__main__ import main
 from qwen3_api.generated import DOCUMENTS, render_all
 from qwen3_api.kinds import KINDS, custom_resource_definition

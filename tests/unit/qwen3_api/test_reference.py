@@ -5,6 +5,7 @@ from enum import Enum
 from pathlib import Path
 
 import pytest
+
 from qwen3_api.job.exit_codes import ExitCode
 from qwen3_api.kinds import KINDS, ResourceKind, object_schema
 from qwen3_api.reference import member_docs, render_kind

@@ -4,6 +4,7 @@ cases to a real API server."""
 from collections.abc import Iterator
 
 import pytest
+
 from qwen3_api.kinds import KINDS, ResourceKind, object_schema
 from qwen3_api.structural import walk
 from qwen3_api.v1alpha1.meta import NAME_RULES

@@ -5,6 +5,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 import pytest
 from pydantic import Field
+
 from qwen3_api.kinds import KINDS
 from qwen3_api.structural import (
     UnsupportedSchemaError,
