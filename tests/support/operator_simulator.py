@@ -30,11 +30,12 @@ from qwen3_operator.cluster.cache import Cache
 from qwen3_operator.cluster.client import Client
 from qwen3_operator.cluster.kinds import CACHED_KINDS, Kind, kind_of
 from qwen3_operator.desired.names import FIELD_MANAGER, LABEL_POOL
-from qwen3_operator.errors import Conflict, OperatorError, Stalled
+from qwen3_operator.errors import Conflict, OperatorError, Stalled, Transient
 from qwen3_operator.reconcile.agents import Agents
 from qwen3_operator.reconcile.context import Context
 from qwen3_operator.reconcile.dispatch import Reconcilers
 from qwen3_operator.runtime.keys import Key
+from qwen3_operator.settings import Settings
 from qwen3_operator.store.artifacts import Artifacts
 from qwen3_operator.store.client import Fetched, ObjectStore
 from qwen3_server.plan import assess_readiness, plan_routes, plan_unloads
@@ -186,6 +187,8 @@ class Bucket:
 
     objects: dict[str, tuple[bytes, str]] = field(default_factory=dict)
     writes: int = 0
+    away: bool = False
+    """Nobody gets an answer."""
 
     def put(self, key: str, body: bytes) -> None:
         self.writes += 1
@@ -204,15 +207,22 @@ class StoreModel:
         self._bucket = operator.world.bucket
 
     async def get(self, location: S3Location) -> Fetched | None:
+        self._knock()
         found = self._bucket.objects.get(location.prefix)
         return Fetched(*found) if found else None
 
+    def _knock(self) -> None:
+        if self._bucket.away:
+            raise Transient("StorageUnavailable", "nobody answers")
+
     async def stream(self, location: S3Location) -> AsyncIterator[bytes]:
+        self._knock()
         found = self._bucket.objects.get(location.prefix)
         if found:
             yield found[0]
 
     async def put_if(self, location: S3Location, body: bytes, etag: str | None) -> bool:
+        self._knock()
         with self._operator.write("put"):
             found = self._bucket.objects.get(location.prefix)
             if (found[1] if found else None) != etag:
@@ -221,6 +231,7 @@ class StoreModel:
             return True
 
     async def delete_prefix(self, location: S3Location) -> int:
+        self._knock()
         with self._operator.write("delete-prefix"):
             keys = [k for k in self._bucket.objects if k.startswith(f"{location.prefix}/")]
             for key in keys:
@@ -328,6 +339,7 @@ class Operator:
     writes: Counter[str] = field(default_factory=Counter)
     errors: list[OperatorError] = field(default_factory=list)
     woken: set[Key] = field(default_factory=set)
+    settings: Settings = SETTINGS
 
     def __post_init__(self) -> None:
         self.cache = Cache()
@@ -336,7 +348,7 @@ class Operator:
             cache=self.cache,
             artifacts=Artifacts(cast(ObjectStore, StoreModel(self))),
             agents=cast(Agents, AgentsModel(self.world)),
-            settings=SETTINGS,
+            settings=self.settings,
             now=lambda: self.world.api.now,
             wake=self.woken.add,
         )
@@ -421,6 +433,11 @@ class Server:
             for i, reason in self.failed.items()
             if i not in self.loaded
         ]
+        told = {a.id for a in adapters}
+        listed = self.index.adapters if self.index else []
+        adapters += [
+            AgentAdapter(id=a.id, digest="", state="Pending") for a in listed if a.id not in told
+        ]
         return AgentStatus(
             pod=self.ip,
             ready=self.ready,
@@ -431,10 +448,11 @@ class Server:
 
     def step(self, key: str) -> None:
         """Look at the index, load at most one adapter, write the routes, unload."""
-        body = self.bucket.body(key)
-        if body is None:
+        body = None if self.bucket.away else self.bucket.body(key)
+        if body is not None:
+            self.index = PoolIndex.model_validate_json(body)
+        if self.index is None:
             return
-        self.index = PoolIndex.model_validate_json(body)
         for adapter in self.index.adapters:
             if adapter.id in self.loaded:
                 continue
@@ -451,6 +469,8 @@ class Server:
     def _fetch(self, id_: str, digest: str, location: S3Location, files: list[FileDigest]) -> bool:
         if (id_, digest) in self.verified:
             return True
+        if self.bucket.away:
+            return False
         for file in files:
             body = self.bucket.body(f"{location.prefix}/{file.path}")
             if body is None or sha256(body) != file.sha256:
@@ -709,6 +729,15 @@ class World:
         if pod["status"]["conditions"] != conditions:
             pod["status"]["conditions"] = conditions
             self.api.changed(pod)
+
+    def staying_servers(self) -> list[Server]:
+        """Pods that aren't on their way out."""
+        return [
+            server
+            for name, server in self.servers.items()
+            if (pod := self.api.get("Pod", name)) is not None
+            and "deletionTimestamp" not in pod["metadata"]
+        ]
 
     def ready_servers(self, pool: str) -> list[Server]:
         """Pods that get requests now."""

@@ -8,8 +8,9 @@ from qwen3_api.job.report import Commit, adapter_id
 from qwen3_api.serving.pool import CurrentAlias, PoolAdapter, PoolIndex
 from qwen3_operator.desired.names import StorageTarget
 from qwen3_operator.desired.pool import PoolSpec, build_pool_objects
-from qwen3_operator.observed import parse_time
+from qwen3_operator.observed import PoolPod, parse_time
 from qwen3_operator.plan.plan import Deletion, PoolPlan
+from qwen3_operator.plan.serving import agent_adapter
 from qwen3_operator.settings import Settings
 
 POOL_KINDS = (
@@ -44,6 +45,7 @@ def plan_pool(
     settings: Settings,
     now: datetime,
     held: Collection[str] = (),
+    pods: Sequence[PoolPod] = (),
 ) -> PoolPlan:
     """What the pool shall hold.
 
@@ -51,6 +53,7 @@ def plan_pool(
     would hold a GPU for nothing.
 
     held: public names of fine-tunes whose spec can't be read now. They stay as they are.
+    pods: of the pool, if `needs_pods` says that they matter.
     """
     serving = [m for m in members if m.current is not None or m.candidate is not None]
     if held and (spec is None or not serving):
@@ -58,7 +61,7 @@ def plan_pool(
     if spec is None or not serving:
         deletions = tuple(Deletion(kind, name) for kind in POOL_KINDS) if exists else ()
         return PoolPlan(index=None, delete=deletions)
-    wanted, wait = build_index(spec, serving, index, settings, now, held)
+    wanted, wait = build_index(spec, serving, index, settings, now, held, pods)
     return PoolPlan(
         index=wanted if index is None or not same_content(wanted, index) else None,
         apply=build_pool_objects(spec, settings),
@@ -78,6 +81,7 @@ def build_index(
     settings: Settings,
     now: datetime,
     held: Collection[str] = (),
+    pods: Sequence[PoolPod] = (),
 ) -> tuple[PoolIndex, float | None]:
     """The desired set, and in how many seconds a draining adapter may leave it."""
     adapters: dict[str, PoolAdapter] = {}
@@ -91,7 +95,7 @@ def build_index(
             adapters[entry.id] = entry
     for member in sorted(members, key=lambda m: m.name):
         current = member.current
-        incumbent = _build_incumbent(member, current, spec, known) if current else None
+        incumbent = _build_incumbent(member, current, spec, known, pods) if current else None
         if current is not None and incumbent is not None:
             aliases[member.alias] = current.id
             adapters[current.id] = incumbent
@@ -122,18 +126,42 @@ def build_index(
     return index, min(waits, default=None)
 
 
+def needs_pods(members: Sequence[Member]) -> bool:
+    """Whether it matters what pods hold: the files of an incumbent don't verify any more."""
+    return any(m.current is not None and m.current.id not in m.commits for m in members)
+
+
 def _build_incumbent(
-    member: Member, current: CurrentAlias, spec: PoolSpec, known: Mapping[str, PoolAdapter]
+    member: Member,
+    current: CurrentAlias,
+    spec: PoolSpec,
+    known: Mapping[str, PoolAdapter],
+    pods: Sequence[PoolPod],
 ) -> PoolAdapter | None:
-    """The adapter behind a public name. When its files don't verify any more, its entry stays as it
-    was: pods hold a good copy, and one that starts anew tells what is wrong with the files."""
+    """The adapter behind a public name.
+
+    When its files don't verify any more, its entry stays for as long as a pod may have a good copy.
+    After that it goes: no pod could ever load it, and so none of the pool's would become ready.
+    """
     commit = member.commits.get(current.id)
     if commit is not None:
         return _build_adapter(current.id, commit, spec.storage, required=True)
     entry = known.get(current.id)
     if entry is None or entry.digest != current.digest:
         return None
+    if not any(_may_hold(p, current) for p in pods):
+        return None
     return entry.model_copy(update={"required": True})
+
+
+def _may_hold(pod: PoolPod, current: CurrentAlias) -> bool:
+    """It has it loaded, is about to (its files outlive a restart of vLLM), or doesn't say."""
+    if pod.agent is None:
+        return True
+    adapter = agent_adapter(pod.agent, current.id)
+    if adapter is None or adapter.state == "Failed":
+        return False
+    return adapter.state != "Loaded" or adapter.digest == current.digest
 
 
 def _drain_left(current: CurrentAlias, settings: Settings, now: datetime) -> float:

@@ -38,6 +38,7 @@ from qwen3_operator.plan.finetune import (
     tell_changes,
     with_refusal,
 )
+from qwen3_operator.plan.outage import plan_without_store
 from qwen3_operator.plan.plan import Deletion, Event, FineTunePlan
 from qwen3_operator.reconcile.context import Context, reference
 from qwen3_operator.runtime.keys import POOL, Key
@@ -66,11 +67,24 @@ async def reconcile_finetune(ctx: Context, key: Key) -> Result:
     ft = ctx.parse(body)
     revision = revision_id(spec_hash(ft.spec)) if ft.spec else ""
     with log_fields(revision=revision):
-        observed = await gather_finetune(ctx, ft)
+        try:
+            observed = await gather_finetune(ctx, ft)
+        except Transient:
+            await _take_back_ready(ctx, ft, body)
+            raise
         plan = plan_finetune(ft, observed, ctx.settings, ctx.now())
         if observed.commit is not None:
             failpoint("after-commit")
         return await _carry_out(ctx, ft, body, plan)
+
+
+async def _take_back_ready(ctx: Context, ft: FineTune, body: dict[str, Any]) -> None:
+    """The store is away: nothing can be decided, but Ready=True must not outlive the truth."""
+    if ft.spec is None or ft.meta.deleting or ft.status.serving is None:
+        return
+    pool = pool_name(ft.spec, ctx.settings)
+    view = await ctx.gather_pool(ft.meta.namespace, pool, ft.status.serving.desired_replicas)
+    await _write_status(ctx, ft, body, plan_without_store(ft, view, ctx.now()))
 
 
 # --- gather ---------------------------------------------------------------------------------------

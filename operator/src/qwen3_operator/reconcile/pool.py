@@ -26,9 +26,9 @@ from qwen3_operator.desired.train_job import resolve_job_model, resolve_model
 from qwen3_operator.errors import Transient
 from qwen3_operator.failpoints import failpoint
 from qwen3_operator.logs import get_logger
-from qwen3_operator.observed import FineTune, Problem
+from qwen3_operator.observed import FineTune, PoolPod, Problem
 from qwen3_operator.plan.plan import PoolPlan
-from qwen3_operator.plan.pool import Member, plan_pool
+from qwen3_operator.plan.pool import Member, needs_pods, plan_pool
 from qwen3_operator.reconcile.context import Context
 from qwen3_operator.runtime.keys import Key
 from qwen3_operator.runtime.reconciler import Result
@@ -81,7 +81,12 @@ class PoolReconciler:
             raise Transient(error.problem.reason, error.problem.message) from error
         exists = any(ctx.cache.get(kind, key.namespace, key.name) for kind in WATCHED)
         held = ctx.held_aliases(key.namespace, key.name)
-        plan = plan_pool(spec, members, index, exists, key.name, ctx.settings, ctx.now(), held)
+        pods: tuple[PoolPod, ...] = ()
+        if needs_pods(members):
+            pods = (await ctx.gather_pool(key.namespace, key.name, 0)).pods
+        plan = plan_pool(
+            spec, members, index, exists, key.name, ctx.settings, ctx.now(), held, pods
+        )
         if plan.index is not None and storage is not None:
             failpoint("before-index")
             location = _index_location(key, storage)

@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 
 from qwen3_api.job.train import HuggingFaceModel
-from qwen3_api.serving.pool import PoolIndex
+from qwen3_api.serving.pool import AgentAdapter, AgentStatus, PoolIndex
 from qwen3_operator.desired.pool import PoolSpec
-from qwen3_operator.observed import FineTune
+from qwen3_operator.observed import FineTune, PoolPod
 from qwen3_operator.plan.plan import PoolPlan
-from qwen3_operator.plan.pool import POOL_KINDS, Member, plan_pool, same_content
+from qwen3_operator.plan.pool import POOL_KINDS, Member, needs_pods, plan_pool, same_content
 from support.operator_world import (
     MODEL,
     NAMESPACE,
@@ -20,6 +20,7 @@ from support.operator_world import (
     build_commit,
     build_current,
     build_finetune,
+    build_pool_pod,
     id_of,
     revision_of,
     storage_of,
@@ -72,8 +73,9 @@ def plan(
     spec: PoolSpec | None = SPEC,
     exists: bool = True,
     held: tuple[str, ...] = (),
+    pods: tuple[PoolPod, ...] = (),
 ) -> PoolPlan:
-    return plan_pool(spec, members, before, exists, "pool-x", SETTINGS, NOW, held)
+    return plan_pool(spec, members, before, exists, "pool-x", SETTINGS, NOW, held, pods)
 
 
 def index_of(found: PoolPlan) -> PoolIndex:
@@ -137,12 +139,46 @@ def test_members_are_told_in_one_order() -> None:
 # --- what never takes an incumbent down
 
 
-def test_damaged_files_leave_the_incumbent_in_the_index() -> None:
-    """Pods hold a good copy. Taking the name away would turn a warning into an outage."""
+HOLDS = build_pool_pod(loaded={id_of(FT, NEW): NEW.digest})
+
+
+RELOADS = PoolPod(
+    "a",
+    False,
+    AgentStatus(
+        pod="a",
+        ready=False,
+        serial=1,
+        adapters=[AgentAdapter(id=id_of(FT, NEW), digest="", state="Loading")],
+        aliases={},
+    ),
+)
+REFUSES = build_pool_pod(failed={id_of(FT, NEW): "ArtifactCorrupt"}, ready=False)
+
+
+@pytest.mark.parametrize(
+    ("pods", "stays"),
+    [
+        pytest.param((HOLDS,), True, id="a pod has a good copy"),
+        pytest.param((build_pool_pod("b"), HOLDS), True, id="one of two has"),
+        pytest.param((build_pool_pod(silent=True),), True, id="it may have"),
+        pytest.param((RELOADS,), True, id="vLLM restarted, the pod's files are still good"),
+        pytest.param((REFUSES,), False, id="a new pod finds the files damaged"),
+        pytest.param((build_pool_pod(),), False, id="none has"),
+        pytest.param((), False, id="there are no pods"),
+    ],
+)
+def test_damaged_files_leave_a_loaded_incumbent_alone(
+    pods: tuple[PoolPod, ...], stays: bool
+) -> None:
+    """Taking the name away would turn a warning into an outage; but once nobody holds it, it would
+    keep every pod of the pool from becoming ready."""
     before = index_of(plan(promoted()))
     damaged = replace(promoted(), commits={}, candidate=None)
-    found = index_of(plan(damaged, before=before)) if plan(damaged, before=before).index else before
-    assert found.aliases == {ALIAS: id_of(FT, NEW)}
+    assert needs_pods((damaged,))
+    assert not needs_pods((promoted(),))
+    found = plan(damaged, before=before, pods=pods).index or before
+    assert (ALIAS in found.aliases) is stays
 
 
 def test_an_entry_of_another_digest_is_not_carried_over() -> None:
@@ -150,7 +186,7 @@ def test_an_entry_of_another_digest_is_not_carried_over() -> None:
     other = replace(promoted(), commits={}, candidate=None)
     assert other.current is not None
     other = replace(other, current=other.current.model_copy(update={"digest": "f" * 64}))
-    assert index_of(plan(other, before=before)).aliases == {}
+    assert index_of(plan(other, before=before, pods=(HOLDS,))).aliases == {}
 
 
 def test_a_fine_tune_that_cannot_be_read_keeps_its_name() -> None:

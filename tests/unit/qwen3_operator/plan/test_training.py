@@ -252,6 +252,8 @@ def test_a_job_follows_an_edit_of_resources() -> None:
         assert plan(bigger, job=replace(job, resources="")).delete == (), "from before"
         done = plan(bigger, job=job, commit=build_commit(bigger), verified=True)
         assert done.delete == (), "there is nothing left to run"
+    lost = plan(bigger, job=build_job(bigger, resources=old, complete=True))
+    assert lost.delete == (), "a lost commit is no matter of resources"
 
 
 # --- status.training

@@ -100,7 +100,7 @@ class Run:
 
     def train(self, who: int, how: int) -> None:
         pods = [p for p in self.world.training_pods() if p["status"]["phase"] == "Running"]
-        if not pods:
+        if not pods or self.world.bucket.away:
             return
         pod = pods[who % len(pods)]
         # Most end well; some are told to stop, meet user errors, or die just after the commit.
@@ -131,6 +131,10 @@ class Run:
             self.world.bucket.put(sorted(keys)[who % len(keys)], b"damaged")
             self.operator = Operator(self.world)
             self.operator.resync()
+
+    def outage(self, who: int, how: int) -> None:
+        """The object store goes away or comes back."""
+        self.world.bucket.away = how == 0
 
     def rename(self, who: int, how: int) -> None:
         """Another public name, perhaps the one that the other fine-tune has."""
@@ -226,7 +230,8 @@ class Run:
         return False
 
     def check_indexes(self) -> None:
-        """Aliases name required adapters; an incumbent stays while its name points to it."""
+        """Aliases name required adapters; an incumbent that a pod holds stays while its name points
+        to it."""
         indexes, pointers = self.world.indexes(), self.world.pointers()
         for key, index in indexes.items():
             adapters = {a.id: a for a in index.adapters}
@@ -239,7 +244,8 @@ class Run:
             assert index.serial > before.serial
             for alias, id_ in before.aliases.items():
                 pointer = pointers.get(alias)
-                if pointer and pointer.id == id_ and self.wants(pointer.owner_uid, alias):
+                held = any(id_ in s.loaded for s in self.world.staying_servers())
+                if held and pointer and pointer.id == id_ and self.wants(pointer.owner_uid, alias):
                     assert index.aliases.get(alias) == id_, f"{alias} lost its incumbent"
         self.previous_indexes = indexes
 
@@ -276,6 +282,7 @@ class Run:
 
     def settle(self) -> None:
         """Everything that was begun is finished by well-behaved actors."""
+        self.world.bucket.away = False
         for server in self.world.servers.values():
             server.refuses = False
         quiet = 0
@@ -335,7 +342,7 @@ class Run:
 WEIGHTS = {
     "nothing": 1, "create": 1, "edit": 2, "delete": 1, "reconcile": 3, "reconcile_blind": 1,
     "die": 1, "control": 2, "kubelets": 1, "train": 2, "serve": 3, "disturb": 1, "damage": 1,
-    "outlaw": 1, "rename": 1, "wait": 1,
+    "outlaw": 1, "rename": 1, "outage": 1, "wait": 1,
 }  # fmt: skip
 Step = tuple[str, int, int]
 STEPS = st.lists(
@@ -372,6 +379,9 @@ KNOWN: dict[str, list[Step]] = {
     "an elder wants the name of one that serves": [*SERVED, ("rename", 1, 1), ("reconcile", 1, 7),
         ("serve", 0, 0), ("reconcile", 1, 7), ("serve", 0, 0), ("reconcile", 1, 7),
         ("rename", 0, 1), ("reconcile", 0, 7), ("reconcile", 1, 7), ("serve", 0, 0),
+    ],
+    "the pod restarts while the store is away": [*SERVED, ("outage", 0, 0), ("disturb", 0, 0),
+        ("reconcile", 1, 0),
     ],
     "there and back while the pod is in its grace period": [
         ("create", 1, 1), ("reconcile", 1, 7), ("control", 0, 0), ("kubelets", 0, 1),

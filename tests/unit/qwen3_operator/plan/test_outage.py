@@ -1,0 +1,81 @@
+"""Ready=True is taken back while the object store is away, and only when it isn't so any more."""
+
+from datetime import timedelta
+
+import pytest
+
+from qwen3_api.v1alpha1.finetune import FineTuneStatus
+from qwen3_operator.observed import FineTune, Observed, PoolPod
+from qwen3_operator.plan.finetune import plan_finetune
+from qwen3_operator.plan.outage import plan_without_store
+from support.operator_world import (
+    NOW,
+    SETTINGS,
+    build_alias,
+    build_commit,
+    build_finetune,
+    build_pool,
+    build_pool_pod,
+    build_spec,
+    serving_pod,
+)
+
+SPEC = build_spec(serving={"replicas": 2})
+FT = build_finetune(SPEC)
+COMMIT = build_commit(FT)
+ONE, TWO = serving_pod(FT, COMMIT, "server-0"), serving_pod(FT, COMMIT, "server-1")
+EMPTY = build_pool_pod("server-1")
+SILENT = build_pool_pod("server-1", silent=True)
+DOWN = build_pool_pod("server-1", ready=False)
+
+
+def ready() -> FineTune:
+    observed = Observed(
+        commit=COMMIT,
+        verified=True,
+        alias=build_alias(FT, COMMIT),
+        pool=build_pool(ONE, TWO, replicas=2),
+    )
+    status = plan_finetune(FT, observed, SETTINGS, NOW).status
+    assert status is not None
+    return build_finetune(SPEC, status, generation=2)
+
+
+def conditions(status: FineTuneStatus) -> dict[str, str]:
+    again = FineTuneStatus.model_validate(status.to_wire())
+    return {c.type: c.status.value for c in again.conditions}
+
+
+def test_what_is_still_true_is_left_alone() -> None:
+    pool = build_pool(ONE, TWO, replicas=2)
+    assert plan_without_store(ready(), pool, NOW) is None
+    more = build_pool(ONE, TWO, build_pool_pod("server-2", ready=False), replicas=2)
+    assert plan_without_store(ready(), more, NOW) is None
+    assert plan_without_store(build_finetune(SPEC), build_pool(), NOW) is None, "never was Ready"
+
+
+@pytest.mark.parametrize(
+    ("pods", "served"),
+    [
+        pytest.param((), "False", id="no pods"),
+        pytest.param((ONE, DOWN), "True", id="one is down"),
+        pytest.param((ONE, EMPTY), "False", id="one lost it and is told to be ready"),
+        pytest.param((ONE, TWO, EMPTY), "False", id="a third one hasn't got it"),
+        pytest.param((ONE, SILENT), "False", id="one doesn't say"),
+    ],
+)
+def test_what_is_not_is_taken_back(pods: tuple[PoolPod, ...], served: str) -> None:
+    before = ready()
+    found = plan_without_store(before, build_pool(*pods, replicas=2), NOW + timedelta(minutes=1))
+    assert found is not None
+    told = conditions(found)
+    assert (told["Ready"], told["Reconciling"], told["Served"]) == ("False", "True", served)
+    assert told["Trained"] == "True", "what is in the bucket hasn't changed"
+    assert found.observed_generation == 1, "the new spec was not looked at"
+    assert all(c.observed_generation == 1 for c in found.conditions)
+    assert found.serving is not None
+    assert (found.serving.digest is not None) == (served == "True")
+    again = plan_without_store(
+        build_finetune(SPEC, found, generation=2), build_pool(*pods, replicas=2), NOW
+    )
+    assert again is None, "once"
