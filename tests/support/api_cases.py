@@ -63,7 +63,7 @@ FINE_TUNE_FULL: Spec = {
     },
     "checkpoint": {"everySteps": 100, "keepLast": 3, "resume": "Never"},
     "resources": {
-        "gpus": 2,
+        "gpus": 1,
         "cpu": "500m",
         "memory": "64Gi",
         "nodeSelector": {"nvidia.com/gpu.product": "NVIDIA-H100", "pool": "gpu"},

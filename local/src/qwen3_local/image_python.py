@@ -18,6 +18,12 @@ from qwen3_local.programs import run
 KERNEL = ("/proc", "/sys", "/dev", "/dev/shm")  # noqa: S108
 
 
+SOURCES = ":".join(
+    str(REPOSITORY / folder / "src") for folder in ("crds", "trainer-image", "server-image")
+)
+"""The checkout's own code, not the copy in the image: what a test changes is what it runs."""
+
+
 def ensure_python(home: Home, name: str, image: BuiltImage) -> Path:
     """A script that runs `python` of the image; arguments, environment and signals pass through.
 
@@ -58,6 +64,7 @@ def render(root: Path) -> str:
         "#!/bin/sh\n"
         f"# Runs the interpreter of the image mounted at {root}.\n"
         "export PATH=/opt/venv/bin:/usr/bin:/bin\n"
+        f"export PYTHONPATH={shlex.quote(SOURCES)}${{PYTHONPATH:+:$PYTHONPATH}}\n"
         "exec /usr/sbin/chroot " + quoted + ' /usr/bin/env -C "$PWD" /opt/venv/bin/python "$@"\n'
     )
 

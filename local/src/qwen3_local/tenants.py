@@ -131,6 +131,9 @@ def local_values(platform: Platform) -> dict[str, Any]:
                 "VLLM_CPU_KVCACHE_SPACE": "1",
                 "VLLM_CPU_OMP_THREADS_BIND": "nobind",
                 "OMP_NUM_THREADS": "1",
+                # Idle threads sleep instead of spinning: 12 steps took 0.8 s instead of 11 s on two
+                # busy cores.
+                "OMP_WAIT_POLICY": "PASSIVE",
                 # vLLM compiles one small function for prompt_logprobs; the image has no g++.
                 "TORCHDYNAMO_DISABLE": "1",
             },

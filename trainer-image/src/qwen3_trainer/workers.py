@@ -122,11 +122,12 @@ def _end(process: "subprocess.Popen[str]") -> None:
 
 def _log_lines(stream: IO[str]) -> None:
     """Passes the worker's output on, one record a line; its own records keep their level."""
-    for line in stream:
-        text = line.rstrip()
-        if text:
-            level, message = parse_line(text)
-            worker_log.log(level, "%s", message)
+    with stream:
+        for line in stream:
+            text = line.rstrip()
+            if text:
+                level, message = parse_line(text)
+                worker_log.log(level, "%s", message)
 
 
 def parse_line(text: str) -> tuple[int, str]:

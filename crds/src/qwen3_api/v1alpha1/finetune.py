@@ -346,8 +346,8 @@ class Toleration(KubeModel):
 class ResourcesSpec(KubeModel):
     """What the training pod asks for."""
 
-    gpus: Annotated[int, Field(ge=0, le=16)] = 1
-    """gpus (nvidia.com/gpu) of the training pod."""
+    gpus: Annotated[int, Field(ge=0, le=1)] = 1
+    """gpus (nvidia.com/gpu) of the training pod: one, or none to train on the CPU."""
     cpu: Quantity | None = None
     """cpu request; default: the platform's."""
     memory: Quantity | None = None
