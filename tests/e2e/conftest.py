@@ -23,6 +23,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if here in item.path.parents:
             item.add_marker(pytest.mark.e2e)
+            # The `kubernetes` client and urllib leave idle sockets to the garbage collector.
+            item.add_marker(
+                pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+            )
 
 
 @pytest.fixture(scope="session")
@@ -82,9 +86,8 @@ def operator_scaled(tenant: Tenant, replicas: int) -> Iterator[None]:
             lambda: [
                 p
                 for p in core.list_namespaced_pod(
-                    tenants.SYSTEM, label_selector="app.kubernetes.io/component=operator"
+                    tenants.SYSTEM, label_selector="app.kubernetes.io/name=qwen3-operator"
                 ).items
-                if p.metadata.deletion_timestamp is None or count == 0
             ],
             lambda pods: (
                 len(pods) == count

@@ -48,11 +48,11 @@ def test_a_crash_at_every_point_converges_to_one_job_and_one_commit(
     assert operator.wait_dead() == KILLED
     jobs = [j.metadata.uid for j in tenant.jobs(name)]
     assert len(jobs) == 1
-    assert "status" not in tenant.get(name)
+    assert "conditions" not in tenant.get(name)["status"]
 
     operator.start(failpoint="before-status")
     assert operator.wait_dead() == KILLED
-    assert "status" not in tenant.get(name)
+    assert "conditions" not in tenant.get(name)["status"]
 
     operator.start(failpoint="after-commit")
     assert operator.wait_dead() == KILLED

@@ -67,6 +67,5 @@ def test_a_deleted_pod_resumes_and_a_suspended_run_is_parked(
     training = body["status"]["training"]
     assert training["progress"] == f"{STEPS}/{STEPS}"
     assert training["resumedFromStep"] >= parked_at - 10
-    job = tenant.jobs(NAME)[0]
-    assert not job.status.failed
-    assert job.status.succeeded == 1
+    wait_for(lambda: tenant.jobs(NAME)[0].status.succeeded, lambda n: n == 1, "the Job is done", 60)
+    assert not tenant.jobs(NAME)[0].status.failed

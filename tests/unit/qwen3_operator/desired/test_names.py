@@ -59,7 +59,7 @@ SAME: list[dict[str, Any]] = [
     # not what is trained, but where and how it is kept and served
     {"suspend": True},
     {"checkpoint": {"everySteps": 1, "keepLast": 9, "resume": "Never"}},
-    {"resources": {"gpus": 8, "memory": "1Gi", "queueName": "gpus"}},
+    {"resources": {"gpus": 0, "memory": "1Gi", "queueName": "gpus"}},
     {"failurePolicy": {"maxRetries": 0}},
     {"artifacts": {"deletionPolicy": "Delete", "s3": {"bucket": "another"}}},
     {"serving": {"mode": "None"}},
@@ -184,7 +184,7 @@ def test_storage_is_resolved_against_the_settings() -> None:
 def test_resources_digest_follows_every_resource() -> None:
     changes: list[dict[str, Any]] = [
         {},
-        {"gpus": 2},
+        {"gpus": 0},
         {"cpu": "1"},
         {"memory": "1Gi"},
         {"nodeSelector": {"a": "b"}},

@@ -117,8 +117,8 @@ def test_a_training_pod_has_time_for_a_checkpoint() -> None:
 
 
 def test_gpus_are_limits_and_requests_or_absent() -> None:
-    resources = train_pod(resources={"gpus": 2})["containers"][0]["resources"]
-    assert resources["limits"]["nvidia.com/gpu"] == resources["requests"]["nvidia.com/gpu"] == "2"
+    resources = train_pod(resources={"gpus": 1})["containers"][0]["resources"]
+    assert resources["limits"]["nvidia.com/gpu"] == resources["requests"]["nvidia.com/gpu"] == "1"
     none = train_pod(resources={"gpus": 0})["containers"][0]["resources"]
     assert "nvidia.com/gpu" not in json.dumps(none)
     server = pool_objects()["Deployment"]["spec"]["template"]["spec"]["containers"][0]
