@@ -83,12 +83,11 @@ def operator_scaled(tenant: Tenant, replicas: int) -> Iterator[None]:
             tenants.RELEASE, tenants.SYSTEM, {"spec": {"replicas": count}}
         )
         wait_for(
-            lambda: [
-                p
-                for p in core.list_namespaced_pod(
+            lambda: (
+                core.list_namespaced_pod(
                     tenants.SYSTEM, label_selector="app.kubernetes.io/name=qwen3-operator"
                 ).items
-            ],
+            ),
             lambda pods: (
                 len(pods) == count
                 and all(c.ready for p in pods for c in (p.status.container_statuses or []))
