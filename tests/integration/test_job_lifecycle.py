@@ -6,9 +6,11 @@ place. The operator is the real process.
 
 import itertools
 import json
+import signal
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -38,6 +40,14 @@ from support.waiting import hold_for, wait_for
 
 pytestmark = pytest.mark.integration
 _numbers = itertools.count(1)
+NAMESPACES = 30
+UNWATCHED = "lifecycle-unwatched"
+CRASHES = {
+    "after-job-created": "crash-1",
+    "before-status": "crash-2",
+    "after-commit": "crash-3",
+}
+"""Failpoints of the operator, and the namespace of the operator that dies there."""
 UNSERVED = build_spec(serving={"mode": "None"})
 
 
@@ -45,6 +55,7 @@ UNSERVED = build_spec(serving={"mode": "None"})
 class World:
     """A running operator, its bucket and the cluster it works on."""
 
+    settings: dict[str, Any]
     plane: ControlPlane
     store: Store
     operator: OperatorProcess
@@ -61,6 +72,8 @@ def world(control_plane: ControlPlane, tmp_path_factory: pytest.TempPathFactory)
         (secrets / "AWS_SECRET_ACCESS_KEY").write_text(keys.secret_key)
         settings = {
             "operatorNamespace": "default",
+            # Not the namespaces of operators that a test crashes.
+            "watchNamespaces": [f"lifecycle-{n}" for n in range(1, NAMESPACES + 1)],
             "images": {"trainer": "none", "server": "none", "evaluator": "none"},
             "storage": {
                 "default": {
@@ -72,21 +85,27 @@ def world(control_plane: ControlPlane, tmp_path_factory: pytest.TempPathFactory)
             "catalogue": [{"name": MODEL, "source": {"type": "HuggingFace"}}],
             "training": {"cpu": "1m", "memory": "1Mi"},
         }
+        core = client.CoreV1Api(control_plane.api)
+        labels = {"pod-security.kubernetes.io/enforce": "restricted"}
+        for name in (*settings["watchNamespaces"], *CRASHES.values(), UNWATCHED):
+            core.create_namespace({"metadata": {"name": name, "labels": labels}})
         with running_operator(control_plane.kubeconfig, settings, folder) as operator:
-            yield World(control_plane, store, operator)
+            yield World(settings, control_plane, store, operator)
 
 
 @pytest.fixture
-def tenant(world: World, request: pytest.FixtureRequest) -> Tenant:
+def tenant(world: World) -> Tenant:
     """A namespace of the test's own, under the *restricted* Pod Security Standard."""
-    name = f"{request.node.name.replace('_', '-').split('[')[0][-50:].strip('-')}-{next(_numbers)}"
+    return open_tenant(world, f"lifecycle-{next(_numbers)}")
+
+
+def open_tenant(world: World, namespace: str) -> Tenant:
+    """A namespace that pods can be made in."""
     core = client.CoreV1Api(world.plane.api)
-    labels = {"pod-security.kubernetes.io/enforce": "restricted"}
-    core.create_namespace({"metadata": {"name": name, "labels": labels}})
     wait_for(
-        lambda: core.list_namespaced_service_account(name).items, bool, "service account", 30, 0.1
+        lambda: core.list_namespaced_service_account(namespace).items, bool, "account", 30, 0.1
     )
-    return Tenant(world.plane.api, name)
+    return Tenant(world.plane.api, namespace)
 
 
 # --- a kubelet's and a trainer's part
@@ -231,6 +250,8 @@ def test_pods_are_admitted_by_the_restricted_standard(world: World, tenant: Tena
     tenant.create("bot", UNSERVED)
     job_of(tenant, "bot")
     wait_for(lambda: pods_of(tenant, "bot"), bool, "an admitted pod", 30, 0.1)
+    # Where no operator looks: it would remove a pool without members.
+    tenant = open_tenant(world, UNWATCHED)
     settings = Settings.model_validate(
         {
             "images": {"trainer": "none", "server": "none", "evaluator": "none"},
@@ -563,3 +584,39 @@ def test_a_tenants_numbers_never_block_the_status(world: World, tenant: Tenant) 
         "bot", lambda b: b["status"].get("training", {}).get("step", 0) > 0, "progress", 60
     )
     assert body["status"]["training"]["step"] == 2**53
+
+
+# --- crashes
+
+
+@pytest.mark.parametrize("failpoint", CRASHES)
+def test_a_crash_costs_nothing(world: World, tmp_path: Path, failpoint: str) -> None:
+    """SIGKILL between two writes; another process finds what is there and goes on."""
+    tenant = open_tenant(world, CRASHES[failpoint])
+    settings = {
+        **world.settings,
+        "watchNamespaces": [tenant.namespace],
+        "leaseName": tenant.namespace,
+    }
+    operator = OperatorProcess(world.plane.kubeconfig, settings, tmp_path)
+    operator.start(failpoint)
+    try:
+        tenant.create("bot", UNSERVED)
+        job = job_of(tenant, "bot")
+        if failpoint == "after-commit":
+            pod = running_pod(tenant, "bot")
+            commit(world, order_of(tenant, job))
+            end(tenant, pod, 0)
+        assert operator.wait_dead(60) == -signal.SIGKILL
+        operator.start()
+        operator.wait_leading()
+        if failpoint != "after-commit":
+            pod = running_pod(tenant, "bot")
+            commit(world, order_of(tenant, job))
+            end(tenant, pod, 0)
+        tenant.wait_ready("bot", 60)
+    finally:
+        operator.stop()
+    (only,) = tenant.jobs("bot")
+    assert only.metadata.uid == job.metadata.uid
+    assert len(pods_of(tenant, "bot")) == 1
