@@ -12,12 +12,10 @@ cache and its reading of documents. `Operator.fuse` makes the process die at a c
 
 import asyncio
 import copy
-import itertools
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
-from typing import Any, cast
+from datetime import timedelta
+from typing import Any
 
 from qwen3_api.job import layout
 from qwen3_api.job.base import FileDigest, S3Location
@@ -26,382 +24,12 @@ from qwen3_api.job.report import Commit, adapter_digest
 from qwen3_api.job.train import TrainJob
 from qwen3_api.serving.config import ServerConfig
 from qwen3_api.serving.pool import AgentAdapter, AgentStatus, CurrentAlias, PoolIndex
-from qwen3_operator.cluster.cache import Cache
-from qwen3_operator.cluster.client import Client
-from qwen3_operator.cluster.kinds import CACHED_KINDS, Kind, kind_of
-from qwen3_operator.desired.names import FIELD_MANAGER, LABEL_POOL
-from qwen3_operator.errors import Conflict, OperatorError, Stalled, Transient
-from qwen3_operator.reconcile.agents import Agents
-from qwen3_operator.reconcile.context import Context
-from qwen3_operator.reconcile.dispatch import Reconcilers
-from qwen3_operator.runtime.keys import Key
-from qwen3_operator.settings import Settings
-from qwen3_operator.store.artifacts import Artifacts
-from qwen3_operator.store.client import Fetched, ObjectStore
+from qwen3_operator.desired.names import LABEL_POOL
+from qwen3_operator.plan.conditions import format_time
 from qwen3_server.plan import assess_readiness, plan_routes, plan_unloads
 from qwen3_server.routes import Routes
-from support.operator_world import NAMESPACE, NOW, SETTINGS, build_metrics, merge, sha256
-
-Body = dict[str, Any]
-LIVE = ("Pending", "Running")
-
-
-class Crash(BaseException):
-    """SIGKILL: no handler of the operator may see it."""
-
-
-# --- the API server -------------------------------------------------------------------------------
-
-
-def _format(when: datetime) -> str:
-    return when.strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
-@dataclass
-class ApiModel:
-    """Objects of one namespace, what each field manager applied, and what a watch has to tell."""
-
-    now: datetime = NOW
-    objects: dict[tuple[str, str], Body] = field(default_factory=dict)
-    applied: dict[tuple[str, str], dict[str, Body]] = field(default_factory=dict)
-    pending: list[tuple[str, Body]] = field(default_factory=list)
-    created: Counter[str] = field(default_factory=Counter)
-    """How many objects of each kind there have ever been."""
-    _numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1))
-
-    def number(self) -> int:
-        return next(self._numbers)
-
-    def all(self, kind: str) -> list[Body]:
-        return [body for (k, _), body in sorted(self.objects.items()) if k == kind]
-
-    def get(self, kind: str, name: str) -> Body | None:
-        return self.objects.get((kind, name))
-
-    def changed(self, body: Body) -> Body:
-        """A new resourceVersion, and news for the watch."""
-        body["metadata"]["resourceVersion"] = str(self.number())
-        self.pending.append(("put", copy.deepcopy(body)))
-        return body
-
-    def create(self, body: Body) -> Body:
-        meta = body["metadata"]
-        self.created[body["kind"]] += 1
-        meta.setdefault("namespace", NAMESPACE)
-        meta["uid"] = f"uid-{self.number()}"
-        meta["creationTimestamp"] = _format(self.now)
-        self.objects[body["kind"], meta["name"]] = body
-        return self.changed(body)
-
-    def remove(self, body: Body) -> None:
-        key = (body["kind"], body["metadata"]["name"])
-        if self.objects.get(key) is body:
-            del self.objects[key]
-            self.applied.pop(key, None)
-            body["metadata"]["resourceVersion"] = str(self.number())
-            self.pending.append(("remove", copy.deepcopy(body)))
-
-    def delete(self, body: Body) -> None:
-        """Finalizers and a pod's grace period hold an object; the rest goes at once."""
-        if "deletionTimestamp" in body["metadata"]:
-            return
-        held = body["metadata"].get("finalizers") or (
-            body["kind"] == "Pod" and body["status"]["phase"] in LIVE
-        )
-        if held:
-            body["metadata"]["deletionTimestamp"] = _format(self.now)
-            self.changed(body)
-        else:
-            self.remove(body)
-
-    def apply(self, manifest: Body, manager: str) -> Body:
-        """Server-side apply with force."""
-        manifest = copy.deepcopy(manifest)
-        kind, name = manifest["kind"], manifest["metadata"]["name"]
-        uid = manifest["metadata"].pop("uid", None)
-        body = self.objects.get((kind, name))
-        if uid is not None and (body is None or body["metadata"]["uid"] != uid):
-            raise Conflict("Conflict", f"{kind} {name}: uid mismatch")
-        if body is None:
-            if kind == "Job" and "template" not in manifest["spec"]:
-                raise Stalled("Invalid", f"Job {name}: spec.template: Required value")
-            if kind == "Job":
-                manifest["spec"].setdefault("suspend", False)
-                self.applied[kind, name] = {manager: manifest}
-                return self.create({**copy.deepcopy(manifest), "status": {}})
-            self.applied[kind, name] = {manager: manifest}
-            return self.create(copy.deepcopy(manifest))
-        managers = {**self.applied.get((kind, name), {}), manager: manifest}
-        wanted = self._merged(body, managers)
-        self._check_update(body, wanted)
-        self.applied[kind, name] = managers
-        if wanted == body:
-            return body
-        body.clear()
-        body.update(wanted)
-        return self.changed(body)
-
-    def _merged(self, body: Body, managers: Mapping[str, Body]) -> Body:
-        wanted: Body = {}
-        owners: dict[str, Body] = {}
-        for manifest in managers.values():
-            wanted = merge(wanted, copy.deepcopy(manifest))
-        for old in (body, wanted):
-            for owner in old["metadata"].get("ownerReferences", ()):
-                owners[owner["uid"]] = owner
-        for key in ("uid", "creationTimestamp", "resourceVersion", "deletionTimestamp"):
-            if key in body["metadata"]:
-                wanted["metadata"][key] = body["metadata"][key]
-        if owners:
-            wanted["metadata"]["ownerReferences"] = list(owners.values())
-        if body["kind"] == "Job":
-            wanted["spec"].setdefault("suspend", False)
-        if "status" in body:
-            wanted["status"] = body["status"]
-        return wanted
-
-    def _check_update(self, old: Body, new: Body) -> None:
-        where = f"{old['kind']} {old['metadata']['name']}"
-        if old["kind"] == "Job" and old["spec"]["template"] != new["spec"]["template"]:
-            raise Stalled("Invalid", f"{where}: spec.template: field is immutable")
-        if old.get("immutable") and (old["data"] != new["data"] or not new.get("immutable")):
-            raise Stalled("Invalid", f"{where}: data: field is immutable when `immutable` is set")
-        if len(new["metadata"].get("ownerReferences", ())) > 1:
-            raise Stalled("Invalid", f"{where}: only one reference can have Controller set to true")
-
-    def collect_garbage(self) -> None:
-        """Background deletion: what lost its owner goes."""
-        uids = {body["metadata"]["uid"] for body in self.objects.values()}
-        for body in list(self.objects.values()):
-            owners = body["metadata"].get("ownerReferences", ())
-            if owners and not any(o["uid"] in uids for o in owners):
-                self.delete(body)
-
-
-# --- the object store -----------------------------------------------------------------------------
-
-
-@dataclass
-class Bucket:
-    """Objects with ETags and conditional writes."""
-
-    objects: dict[str, tuple[bytes, str]] = field(default_factory=dict)
-    writes: int = 0
-    away: bool = False
-    """Nobody gets an answer."""
-
-    def put(self, key: str, body: bytes) -> None:
-        self.writes += 1
-        self.objects[key] = (body, f'"{self.writes}"')
-
-    def body(self, key: str) -> bytes | None:
-        found = self.objects.get(key)
-        return found[0] if found else None
-
-
-class StoreModel:
-    """`ObjectStore` over a `Bucket`."""
-
-    def __init__(self, operator: "Operator") -> None:
-        self._operator = operator
-        self._bucket = operator.world.bucket
-
-    async def get(self, location: S3Location) -> Fetched | None:
-        self._knock()
-        found = self._bucket.objects.get(location.prefix)
-        return Fetched(*found) if found else None
-
-    def _knock(self) -> None:
-        if self._bucket.away:
-            raise Transient("StorageUnavailable", "nobody answers")
-
-    async def stream(self, location: S3Location) -> AsyncIterator[bytes]:
-        self._knock()
-        found = self._bucket.objects.get(location.prefix)
-        if found:
-            yield found[0]
-
-    async def put_if(self, location: S3Location, body: bytes, etag: str | None) -> bool:
-        self._knock()
-        with self._operator.write("put"):
-            found = self._bucket.objects.get(location.prefix)
-            if (found[1] if found else None) != etag:
-                return False
-            self._bucket.put(location.prefix, body)
-            return True
-
-    async def delete_prefix(self, location: S3Location) -> int:
-        self._knock()
-        with self._operator.write("delete-prefix"):
-            keys = [k for k in self._bucket.objects if k.startswith(f"{location.prefix}/")]
-            for key in keys:
-                del self._bucket.objects[key]
-            return len(keys)
-
-
-# --- the operator ---------------------------------------------------------------------------------
-
-
-class ClientModel:
-    """`Client` over an `ApiModel`; answers go into the cache, as the real one's do."""
-
-    def __init__(self, operator: "Operator") -> None:
-        self._operator = operator
-        self._api = operator.world.api
-
-    def _observe(self, body: Body) -> Body:
-        self._operator.cache.put(copy.deepcopy(body))
-        return copy.deepcopy(body)
-
-    async def apply(
-        self, obj: Body, field_manager: str = FIELD_MANAGER, force: bool = True
-    ) -> Body:
-        with self._operator.write(f"apply {obj['kind']}"):
-            return self._observe(self._api.apply(obj, field_manager))
-
-    async def apply_status(self, obj: Body) -> Body | None:
-        with self._operator.write("status"):
-            body = self._api.get(obj["kind"], obj["metadata"]["name"])
-            if body is None:
-                return None
-            if body["metadata"]["uid"] != obj["metadata"]["uid"]:
-                raise Conflict("Conflict", "uid mismatch")
-            if body.get("status") != obj["status"]:
-                body["status"] = copy.deepcopy(obj["status"])
-                self._api.changed(body)
-            self._operator.world.on_status(body)
-            return self._observe(body)
-
-    async def delete(
-        self, kind: Kind, namespace: str, name: str, *, uid: str | None = None
-    ) -> None:
-        with self._operator.write(f"delete {kind.name}"):
-            body = self._api.get(kind.name, name)
-            if body is None:
-                return
-            if uid is not None and body["metadata"]["uid"] != uid:
-                raise Conflict("UidMismatch", name)
-            self._api.delete(body)
-
-    async def patch_finalizers(
-        self, kind: Kind, namespace: str, name: str, finalizers: list[str], version: str
-    ) -> Body | None:
-        with self._operator.write("finalizers"):
-            body = self._api.get(kind.name, name)
-            if body is None:
-                return None
-            if body["metadata"]["resourceVersion"] != version:
-                raise Conflict("Conflict", "stale")
-            body["metadata"]["finalizers"] = list(finalizers)
-            if not finalizers and "deletionTimestamp" in body["metadata"]:
-                self._api.remove(body)
-                return None
-            return self._observe(self._api.changed(body))
-
-    async def create_event(self, about: Body, *, type_: str, reason: str, message: str) -> None:
-        with self._operator.write("event"):
-            self._operator.world.events[reason] += 1
-
-
-class AgentsModel:
-    """`Agents` over the pods of the world."""
-
-    def __init__(self, world: "World") -> None:
-        self._world = world
-
-    async def ask(self, ip: str) -> AgentStatus | None:
-        server = next((s for s in self._world.servers.values() if s.ip == ip), None)
-        return server.status() if server else None
-
-
-class _Write:
-    """One write: it may be the last thing that the process does, before or after its effect."""
-
-    def __init__(self, operator: "Operator", what: str) -> None:
-        self._operator, self._what = operator, what
-
-    def __enter__(self) -> None:
-        self._operator.writes[self._what] += 1
-        self._operator.burn()
-
-    def __exit__(self, *error: object) -> None:
-        if error[0] is None:
-            self._operator.burn()
-
-
-@dataclass
-class Operator:
-    """The operator's process."""
-
-    world: "World"
-    fuse: int | None = None
-    """Steps (before a write, after it, …) until the process dies."""
-    writes: Counter[str] = field(default_factory=Counter)
-    errors: list[OperatorError] = field(default_factory=list)
-    woken: set[Key] = field(default_factory=set)
-    settings: Settings = SETTINGS
-
-    def __post_init__(self) -> None:
-        self.cache = Cache()
-        self.context = Context(
-            client=cast(Client, ClientModel(self)),
-            cache=self.cache,
-            artifacts=Artifacts(cast(ObjectStore, StoreModel(self))),
-            agents=cast(Agents, AgentsModel(self.world)),
-            settings=self.settings,
-            now=lambda: self.world.api.now,
-            wake=self.woken.add,
-        )
-        self.reconcilers = Reconcilers(self.context)
-        for body in self.world.api.objects.values():
-            if kind_of(body) in CACHED_KINDS:
-                self.cache.put(copy.deepcopy(body))
-        self.world.api.pending.clear()
-
-    def write(self, what: str) -> Any:
-        return _Write(self, what)
-
-    def burn(self) -> None:
-        if self.fuse is not None:
-            if self.fuse == 0:
-                raise Crash
-            self.fuse -= 1
-
-    def deliver(self) -> None:
-        """All that the watches have to tell."""
-        pending, self.world.api.pending = self.world.api.pending, []
-        for what, body in pending:
-            if kind_of(body) not in CACHED_KINDS:
-                continue
-            changed = self.cache.put(body) if what == "put" else self.cache.remove(body)
-            if changed:
-                self.woken.update(self.reconcilers.keys_for(body))
-
-    def resync(self) -> None:
-        """A routine look at everything."""
-        for kind in CACHED_KINDS:
-            for body in self.cache.list(kind):
-                self.woken.update(self.reconcilers.keys_for(body))
-
-    def reconcile(self, key: Key) -> float | None:
-        """One reconcile; an error of ours is the queue's to retry. Raises Crash."""
-        self.woken.discard(key)
-        try:
-            return self.world.loop.run_until_complete(self.reconcilers.reconcile(key)).requeue_after
-        except OperatorError as error:
-            self.errors.append(error)
-            self.woken.add(key)
-            return 1.0
-
-    def work(self, limit: int = 60) -> None:
-        """Until nothing is woken any more, or too often."""
-        for _ in range(limit):
-            if not self.woken:
-                return
-            self.reconcile(sorted(self.woken)[0])
-
-
-# --- pods of a pool -------------------------------------------------------------------------------
+from support.operator_world import build_metrics, merge, sha256
+from support.simulated_api import LIVE, ApiModel, Body, Bucket
 
 
 @dataclass
@@ -487,9 +115,6 @@ class Server:
         self.boot += 1
         self.loaded.clear()
         self.routes = None
-
-
-# --- the world ------------------------------------------------------------------------------------
 
 
 @dataclass
@@ -589,7 +214,7 @@ class World:
     def _start_pod(self, job: Body) -> None:
         name = job["metadata"]["name"]
         number = self.api.number()
-        job["status"].setdefault("startTime", _format(self.api.now))
+        job["status"].setdefault("startTime", format_time(self.api.now))
         self.api.changed(job)
         self.api.create(
             {
@@ -656,7 +281,7 @@ class World:
                     "image": order.image,
                     "versions": {},
                 },
-                "committed": _format(self.api.now),
+                "committed": format_time(self.api.now),
             }
             self.bucket.put(key, Commit.model_validate(document).to_json())
 

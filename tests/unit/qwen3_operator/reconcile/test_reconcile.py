@@ -8,8 +8,9 @@ import pytest
 
 from qwen3_api.job.exit_codes import ExitCode
 from qwen3_operator.runtime.keys import FINE_TUNE, POOL, Key
-from support.operator_simulator import Operator, World
+from support.operator_simulator import World
 from support.operator_world import NAMESPACE, SETTINGS, build_spec
+from support.simulated_operator import Operator
 
 BOT = Key(FINE_TUNE, NAMESPACE, "bot")
 

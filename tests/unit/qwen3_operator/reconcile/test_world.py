@@ -12,8 +12,10 @@ from hypothesis import strategies as st
 from qwen3_api.job.exit_codes import ExitCode
 from qwen3_api.v1alpha1.finetune import FineTuneStatus
 from qwen3_operator.runtime.keys import FINE_TUNE, POOL, Key
-from support.operator_simulator import LIVE, Crash, Operator, World
+from support.operator_simulator import World
 from support.operator_world import NAMESPACE, build_spec
+from support.simulated_api import LIVE
+from support.simulated_operator import Crash, Operator
 
 NAMES = ("bot", "cat")
 SEED = 100
