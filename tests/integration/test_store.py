@@ -5,6 +5,7 @@ import dataclasses
 import itertools
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from aiohttp import web
@@ -240,7 +241,7 @@ class Revision:
 
     def commit(self, **changes: object) -> Commit:
         digests = [FileDigest(path=p, size=len(b), sha256=sha256(b)) for p, b in self.files.items()]
-        values = {
+        values: dict[str, Any] = {
             "prefix": self.place.join("attempts", "pod-1", "adapter").prefix,
             "files": digests,
             "digest": adapter_digest(digests),
