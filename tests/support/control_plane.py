@@ -11,6 +11,7 @@ from pathlib import Path
 
 from kubernetes import config
 from kubernetes.client import ApiClient
+
 from qwen3_local.cluster import Cluster, up_control_plane
 from qwen3_local.programs import stop_recorded
 

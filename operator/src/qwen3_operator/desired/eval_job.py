@@ -6,7 +6,6 @@ from qwen3_api.job import layout
 from qwen3_api.job.evaluate import EvalEndpoint, EvalJob, EvalSuite
 from qwen3_api.v1alpha1.evaluation import KIND, EvalSpec
 from qwen3_api.v1alpha1.meta import API_VERSION
-
 from qwen3_operator.desired.job import (
     ORDER_MOUNT,
     build_failure_policy,

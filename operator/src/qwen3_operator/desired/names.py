@@ -8,7 +8,6 @@ from typing import Any
 
 from qwen3_api.job.base import S3Location
 from qwen3_api.v1alpha1.finetune import FineTuneSpec, MethodType, S3Spec, SFTSpec
-
 from qwen3_operator.settings import Settings
 
 FIELD_MANAGER = "qwen3-operator"

@@ -4,7 +4,6 @@ credentials by the kubelet, no API token."""
 from typing import Any
 
 from qwen3_api.job import layout
-
 from qwen3_operator.settings import Settings
 
 Manifest = dict[str, Any]

@@ -23,7 +23,6 @@ from qwen3_api.v1alpha1.finetune import (
     ResumePolicy,
 )
 from qwen3_api.v1alpha1.meta import API_VERSION
-
 from qwen3_operator.desired.job import (
     ORDER_MOUNT,
     MountedData,
