@@ -413,6 +413,10 @@ CASES: tuple[ApiCase, ...] = (
     ),
 )  # fmt: skip
 
+BASE_FIXED = (
+    "baseModel can't change: another base is another serving pool, and what serves "
+    "now would go down with the edit; apply another fine-tune"
+)
 BUCKET_FIXED = (
     "artifacts.s3 can't change: results would be split over two buckets; "
     "delete the object and apply it again"
@@ -449,6 +453,12 @@ TRANSITIONS: tuple[TransitionCase, ...] = (
     _fine_tune_edit(
         "endpoint", {"artifacts.s3.endpoint": REMOVED}, "spec.artifacts.s3", BUCKET_FIXED
     ),
+    _fine_tune_edit("base", {"baseModel.name": "Qwen/Qwen3-14B"}, "spec.baseModel", BASE_FIXED),
+    _fine_tune_edit(
+        "base-revision", {"baseModel.revision": "0123abc"}, "spec.baseModel", BASE_FIXED
+    ),
+    _fine_tune_edit("base-source", {"baseModel.source": REMOVED}, "spec.baseModel", BASE_FIXED),
+    _fine_tune_edit("base-token", {"baseModel.tokenSecretRef": {"name": "other"}}),
     TransitionCase(
         "bucket-named-later",
         FINE_TUNE,

@@ -483,6 +483,23 @@ class FineTuneSpec(KubeModel):
     )
     transition_rules: ClassVar[tuple[TransitionRule, ...]] = (
         TransitionRule(
+            # Spelt out: CEL's optional types cost more than the API server allows.
+            cel="self.baseModel.name == oldSelf.baseModel.name"
+            " && has(self.baseModel.revision) == has(oldSelf.baseModel.revision)"
+            " && (!has(self.baseModel.revision)"
+            " || self.baseModel.revision == oldSelf.baseModel.revision)"
+            " && has(self.baseModel.source) == has(oldSelf.baseModel.source)"
+            " && (!has(self.baseModel.source)"
+            " || self.baseModel.source == oldSelf.baseModel.source)",
+            message="baseModel can't change: another base is another serving pool, and what serves "
+            "now would go down with the edit; apply another fine-tune",
+            check=lambda new, old: (
+                (new.base_model.name, new.base_model.revision, new.base_model.source)
+                == (old.base_model.name, old.base_model.revision, old.base_model.source)
+            ),
+            field_path=".baseModel",
+        ),
+        TransitionRule(
             cel="self.artifacts.s3 == oldSelf.artifacts.s3",
             message="artifacts.s3 can't change: results would be split over two buckets; "
             "delete the object and apply it again",
