@@ -42,4 +42,6 @@ def publish_model(platform: Platform) -> None:
 
 def model_folder(home: Home) -> Path:
     """Where `ensure_model` puts the model of the present scripts."""
-    return home.cache / "tiny-model" / digest_files(source_files(SCRIPTS), REPOSITORY)
+    # What the build runs, not what stands beside it (measuring, data, words).
+    sources = [SCRIPTS / "build.py", *source_files(SCRIPTS / "tiny_qwen3")]
+    return home.cache / "tiny-model" / digest_files(sources, REPOSITORY)
