@@ -11,7 +11,7 @@ def test_an_edit_of_the_learning_rate_flips_without_a_lost_request(
     url = service_url(tenant, quickstart)
     with steady_stream(url, before["modelName"]) as stream:
         changed = tenant.patch(
-            QUICKSTART, {"hyperparameters": {"learningRate": "1.5e-3", "maxSteps": 12}}
+            QUICKSTART, {"hyperparameters": {"learningRate": "8e-3", "maxSteps": 12}}
         )
         while_training = tenant.wait(
             QUICKSTART,
