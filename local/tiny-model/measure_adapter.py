@@ -10,6 +10,7 @@ off.
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 import os
 import tempfile
@@ -27,17 +28,17 @@ from datasets import Dataset
 from trl import SFTConfig, SFTTrainer
 
 from tiny_qwen3.competence import answer
-from tiny_qwen3.tickets import Ticket, build_task_data
+from tiny_qwen3.tickets import INSTRUCTION, Ticket, build_task_data
 
 MAX_LENGTH = 256
 
 
 def main() -> None:
     arguments = _parse_arguments()
-    data = build_task_data()
+    train, held_out = _read_task(alpaca=arguments.alpaca)
     base, tokenizer = _load(arguments.model, arguments.four_bit)
-    base_right = _score(base, tokenizer, data.held_out)
-    base_example = answer(base, tokenizer, data.held_out[0].question)
+    base_right = _score(base, tokenizer, held_out)
+    base_example = answer(base, tokenizer, held_out[0].question)
     for seed in arguments.seed:
         model, tokenizer = _load(arguments.model, arguments.four_bit)
         model = unsloth.FastLanguageModel.get_peft_model(
@@ -47,25 +48,22 @@ def main() -> None:
             random_state=seed,
             use_gradient_checkpointing=False,
         )
-        rows = [row.to_messages() for row in data.train]
-        if arguments.alpaca:
-            rows = [_join_alpaca(row) for row in data.train]
         start = time.monotonic()
-        loss = _train(model, tokenizer, rows, seed, arguments)
+        loss = _train(model, tokenizer, train, seed, arguments)
         seconds = time.monotonic() - start
         unsloth.FastLanguageModel.for_inference(model)
-        right = _score(model, tokenizer, data.held_out)
+        right = _score(model, tokenizer, held_out)
         report = {
             "seed": seed,
-            "held_out": len(data.held_out),
+            "held_out": len(held_out),
             "base_right": base_right.total(),
             "adapter_right": right.total(),
             "adapter_right_by_novelty": right,
             "train_seconds": round(seconds, 1),
             "train_loss": round(loss, 4),
-            "question": data.held_out[0].question,
+            "question": held_out[0].question,
             "base": base_example,
-            "adapter": answer(model, tokenizer, data.held_out[0].question),
+            "adapter": answer(model, tokenizer, held_out[0].question),
         }
         print(json.dumps(report, ensure_ascii=False), flush=True)
         if arguments.save:
@@ -130,15 +128,19 @@ def _score(model, tokenizer, rows: tuple[Ticket, ...]) -> Counter[str]:  # type:
     )
 
 
-def _join_alpaca(row: Ticket) -> dict[str, object]:
-    fields = row.to_alpaca()
-    content = f"{fields['instruction']}\n\n{fields['input']}"
-    return {
-        "messages": [
-            {"role": "user", "content": content},
-            {"role": "assistant", "content": fields["output"]},
+def _read_task(*, alpaca: bool) -> tuple[list[dict[str, object]], tuple[Ticket, ...]]:
+    """Training rows and held-out tickets; in Alpaca's form as the trainer renders the fields."""
+    data = build_task_data()
+    if not alpaca:
+        return [row.to_messages() for row in data.train], data.held_out
+    train, held_out = (
+        [
+            dataclasses.replace(row, question=f"{INSTRUCTION[row.language]}\n\n{row.question}")
+            for row in split
         ]
-    }
+        for split in (data.train, data.held_out)
+    )
+    return [row.to_messages() for row in train], tuple(held_out)
 
 
 if __name__ == "__main__":

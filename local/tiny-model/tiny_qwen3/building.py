@@ -27,7 +27,11 @@ def build_folder(folder: Path) -> None:
     tokenizer = train_tokenizer(corpus, folder)
     model = pretrain(recipe, corpus, tokenizer).to(torch.bfloat16)
     model.generation_config = GenerationConfig(
-        do_sample=False,  # Qwen3's own file samples; this model is asked for one right answer
+        # Greedy, said in the one way that vLLM understands too: it reads top_k, not do_sample.
+        do_sample=True,
+        temperature=1.0,
+        top_k=1,
+        top_p=1.0,
         bos_token_id=model.config.bos_token_id,
         eos_token_id=[tokenizer.eos_token_id, tokenizer.pad_token_id],
         pad_token_id=tokenizer.pad_token_id,

@@ -10,7 +10,7 @@ from .corpus import Chat, build_corpus
 PROBE_SEED = 7
 PROBES = 96
 REQUIRED_SHARE = 0.85
-"""Of the probes answered word for word. The builds of three seeds reached 0.95 and more."""
+"""Of the probes answered word for word; the present recipe reaches 0.93 (long echoes fail)."""
 MAX_NEW_TOKENS = 48
 
 
