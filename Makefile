@@ -26,8 +26,11 @@ demo-down: init  ## stop and remove everything that the demo started
 .PHONY: test
 test: init  ## every tier: lint, unit, golden, chart, integration, e2e
 	$(MAKE) lint types imports verify
+	$(PYTHON) -m pytest tests/unit tests/golden
 	$(LOCAL) prepare
-	$(PYTHON) -m pytest tests/unit tests/golden tests/chart tests/integration tests/e2e
+	$(PYTHON) -m pytest tests/chart
+	$(PYTHON) -m pytest tests/integration
+	$(PYTHON) -m pytest tests/e2e
 
 .PHONY: lint
 lint: init  ## ruff
@@ -75,6 +78,10 @@ cluster: init  ## the local cluster and its S3 server
 	$(LOCAL) s3
 images: init  ## build the images and put them into the local cluster
 	$(LOCAL) images
+
+.PHONY: gpu-check
+gpu-check:  ## on a GPU machine, without Kubernetes: the trainer's promises on a real card
+	bash gpu/check.sh
 
 .PHONY: bench
 bench: init  ## control-plane benchmark: 200 fine-tunes at once, beside the API server's own ceiling
