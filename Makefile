@@ -67,7 +67,7 @@ golden: init  ## resource and observed world in, manifests out
 	$(PYTHON) -m pytest tests/golden
 chart: init  ## the Helm chart
 	$(PYTHON) -m pytest tests/chart
-integration: init  ## against a real API server, S3 server, trainer and vLLM
+integration: init  ## against a real API server, S3 server, trainer and vLLM (after `python -m qwen3_local prepare`)
 	$(PYTHON) -m pytest tests/integration
 e2e: init  ## on the local cluster, every part real
 	$(PYTHON) -m pytest tests/e2e

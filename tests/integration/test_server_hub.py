@@ -24,9 +24,6 @@ from support.pool_pod import SOURCES
 
 pytestmark = [
     pytest.mark.integration,
-    pytest.mark.skipif(
-        "QWEN3_VLLM_PYTHON" not in os.environ, reason="QWEN3_VLLM_PYTHON names no interpreter"
-    ),
 ]
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"

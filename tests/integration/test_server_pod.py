@@ -32,9 +32,6 @@ from support.pool_pod import BASE, Bucket, Pod, free_ports, running_pod, until, 
 
 pytestmark = [
     pytest.mark.integration,
-    pytest.mark.skipif(
-        "QWEN3_VLLM_PYTHON" not in os.environ, reason="QWEN3_VLLM_PYTHON names no interpreter"
-    ),
     # qwen3_local starts the S3 server as a daemon that outlives its Popen object.
     pytest.mark.filterwarnings("ignore:subprocess .* is still running:ResourceWarning"),
     pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
