@@ -6,6 +6,7 @@ not be what the pods import. So an image's root file system is mounted, and a wr
 its interpreter there by chroot, with the repository, /tmp and the built models at their own paths.
 """
 
+import hashlib
 import os
 import shlex
 from pathlib import Path
@@ -29,7 +30,10 @@ def ensure_python(home: Home, name: str, image: BuiltImage) -> Path:
 
     Mounts the image under `<home>/state/roots` unless it is mounted already.
     """
-    root = home.state / "roots" / f"{name}-{image.digest.removeprefix('sha256:')[:12]}"
+    # A checkout of its own gets a mount of its own, since that has the checkout in it.
+    checkout = hashlib.sha256(str(REPOSITORY).encode()).hexdigest()[:6]
+    digest = image.digest.removeprefix("sha256:")[:12]
+    root = home.state / "roots" / f"{name}-{digest}-{checkout}"
     script = root.with_suffix(".sh")
     if not is_mounted(root):
         mount(home, image, root)
