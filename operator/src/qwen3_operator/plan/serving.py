@@ -30,6 +30,8 @@ AGENT_REASONS = {
     Reason.STORAGE_DENIED,
     Reason.STORAGE_UNAVAILABLE,
 }
+LASTING = {Reason.ARTIFACT_CORRUPT, Reason.ARTIFACT_REFUSED, Reason.LOAD_FAILED}
+"""Those that don't pass while the files stay as they are."""
 
 
 @dataclass(frozen=True)
@@ -234,7 +236,7 @@ def _refusal(pool: PoolView, candidate: str) -> Problem | None:
                 known,
                 f"pod {pod.name} refused {candidate}: {adapter.message}",
                 "The adapter in the bucket can't be served; change a training input to train "
-                "again. The previous revision goes on serving.",
+                "again. What serves now goes on serving.",
                 user=False,
             )
     return None
@@ -251,6 +253,19 @@ def _plan_steady(
     """The name points where it should (or at an older revision while the new one trains)."""
     served, served_message = _served(status, pool)
     poll = settings.serving.poll_seconds
+    refused = _refusal(pool, current.id)
+    if refused is not None and current.revision == revision and refused.reason in LASTING:
+        # A pod that must hold it can't: it won't get ready by itself.
+        return ServingPlan(
+            Reason(refused.reason),
+            refused.message,
+            False,
+            served,
+            served_message,
+            status,
+            problem=refused,
+            requeue_after=POLL_STEADY,
+        )
     if not ready:
         reason = Reason(pool.trouble.reason) if pool.trouble else Reason.POOL_NOT_READY
         return ServingPlan(

@@ -313,6 +313,13 @@ class Run:
                 return
         raise AssertionError("the world never came to rest")
 
+    def is_damaged_beside(self, name: str) -> bool:
+        """Another fine-tune says that its own adapter is damaged."""
+        return any(
+            other["metadata"]["name"] != name and other["status"].get("stage") == "ArtifactCorrupt"
+            for other in self.world.api.all("Qwen3FineTune")
+        )
+
     def check_end(self) -> None:
         self.operator.writes.clear()
         for name in NAMES:
@@ -326,6 +333,8 @@ class Run:
                 conditions["Ready"]["status"] == "True"
                 or "Stalled" in conditions
                 or conditions["Ready"]["reason"] == "Suspended"
+                # docs/explanation/failures.md: a new pod waits for a neighbour's damaged adapter.
+                or (conditions["Ready"]["reason"] == "PoolScaling" and self.is_damaged_beside(name))
             )
             assert ended, conditions
         for deployment in self.world.api.all("Deployment"):
@@ -367,6 +376,11 @@ SERVED: list[Step] = [
 """cat is trained and served."""
 
 KNOWN: dict[str, list[Step]] = {
+    "a neighbour's adapter is damaged and the pool grows": [
+        ("reconcile", 2, 1), ("control", 3, 3), ("kubelets", 7, 0), ("train", 7, 1),
+        ("reconcile", 6, 3), ("control", 3, 2), ("serve", 4, 0), ("create", 5, 4),
+        ("reconcile", 4, 1), ("damage", 4, 0), ("edit", 3, 3),
+    ],
     "two revisions with the same bytes": [*SERVED, ("edit", 1, 5)],
     "a child of an earlier namesake is in the way": [
         ("create", 1, 1), ("reconcile", 1, 2), ("edit", 1, 3), ("reconcile", 1, 6),
@@ -419,6 +433,8 @@ def test_what_once_went_wrong(loop: asyncio.AbstractEventLoop, steps: list[Step]
 @settings(
     max_examples=SIMULATIONS,
     deadline=None,
+    # The same worlds in every run: a search with new ones is QWEN3_SIMULATIONS=150, by hand.
+    derandomize="QWEN3_SIMULATIONS" not in os.environ,
     phases=[Phase.reuse, Phase.generate],
     print_blob=True,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
