@@ -21,7 +21,7 @@ from qwen3_operator.desired.eval_job import build_eval_objects, resolve_eval_job
 from qwen3_operator.desired.names import FIELD_MANAGER, pool_name, resolve_storage
 from qwen3_operator.desired.pool import PoolSpec, build_pool_objects
 from qwen3_operator.desired.train_job import build_train_objects, resolve_job_model
-from qwen3_operator.observed import Meta, parse_finetune
+from qwen3_operator.observed import Meta, parse_finetune, parse_job
 from qwen3_operator.plan.training import build_parking
 from qwen3_operator.settings import Settings
 from support.api_cases import EVAL_MINIMAL, FINE_TUNE_MINIMAL
@@ -195,7 +195,9 @@ def test_the_operator_may_make_and_remove_all_its_children(
         # Once more: an update, where a create was before.
         expect(installed.apply(OPERATOR, manifest))
         if manifest["kind"] == "Job":
-            parking = build_parking(TEAM, manifest["metadata"]["name"])
+            name = manifest["metadata"]["name"]
+            got = installed.plane.kubectl("get", "job", name, f"--namespace={TEAM}", "-o=json")
+            parking = build_parking(TEAM, parse_job(json.loads(expect(got))))
             expect(installed.apply(OPERATOR, parking, "--field-manager=qwen3-operator-lifecycle"))
     assert kinds == {
         "ConfigMap", "Job", "Deployment", "Service", "PodDisruptionBudget", "NetworkPolicy",
