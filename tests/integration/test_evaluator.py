@@ -58,7 +58,7 @@ class World:
 
 def reference(folder: Path, cases: list[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
     done = subprocess.run(
-        [os.environ["QWEN3_VLLM_PYTHON"], str(REFERENCE), "answer", str(folder)],
+        [os.environ["QWEN3_ML_PYTHON"], str(REFERENCE), "answer", str(folder)],
         input=json.dumps({"cases": cases, "max_tokens": MAX_TOKENS}).encode(),
         stdout=subprocess.PIPE,
         check=True,
@@ -95,7 +95,11 @@ def make_rows(folder: Path) -> list[dict[str, Any]]:
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     folder = tmp_path_factory.mktemp("model") / "m"
     python = os.environ["QWEN3_VLLM_PYTHON"]
-    subprocess.run([python, str(REFERENCE), "build", str(folder), str(TEMPLATE)], check=True)
+    # transformers and PEFT are the trainer's; vLLM's environment has no PEFT.
+    subprocess.run(
+        [os.environ["QWEN3_ML_PYTHON"], str(REFERENCE), "build", str(folder), str(TEMPLATE)],
+        check=True,
+    )
     rows = make_rows(folder)
     right = reference(folder, rows)
     with (

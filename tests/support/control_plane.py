@@ -1,5 +1,6 @@
 """A real etcd, API server and controllers for a test session, with our CRDs installed."""
 
+import itertools
 import os
 import shutil
 import socket
@@ -16,6 +17,7 @@ from qwen3_local.cluster import Cluster, up_control_plane
 from qwen3_local.programs import stop_recorded
 
 ROOT = Path(__file__).parents[2]
+INSTANCES = itertools.count()
 PORTS = 5  # API server, etcd for clients and peers, controllers, scheduler
 
 
@@ -46,7 +48,8 @@ class ControlPlane:
 @contextmanager
 def running_control_plane(*, scheduler: bool = False) -> Iterator[ControlPlane]:
     """Starts a control plane of its own, installs the CRDs, and removes it all at the end."""
-    name = f"pytest-{os.getpid()}"
+    # Several may run in one session: a benchmark brings its own.
+    name = f"pytest-{os.getpid()}-{next(INSTANCES)}"
     cluster = up_control_plane(name, free_ports(), scheduler=scheduler)
     try:
         api = config.new_client_from_config(config_file=str(cluster.kubeconfig))
