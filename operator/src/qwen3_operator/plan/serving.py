@@ -170,16 +170,7 @@ def _plan_candidate(
     poll = settings.serving.poll_seconds
     refused = _refusal(pool, candidate)
     if refused is not None:
-        return ServingPlan(
-            Reason(refused.reason),
-            refused.message,
-            False,
-            served,
-            served_message,
-            status,
-            problem=refused,
-            requeue_after=POLL_STEADY,
-        )
+        return _plan_refused(refused, status, pool)
     if not ready:
         reason = Reason(pool.trouble.reason) if pool.trouble else Reason.POOL_NOT_READY
         message = pool.trouble.message if pool.trouble else "waiting for the pool's first ready pod"
@@ -242,6 +233,21 @@ def _refusal(pool: PoolView, candidate: str) -> Problem | None:
     return None
 
 
+def _plan_refused(refused: Problem, status: ServingStatus, pool: PoolView) -> ServingPlan:
+    """A sidecar can't serve an adapter: nothing more happens by itself, what serves goes on."""
+    served, served_message = _served(status, pool)
+    return ServingPlan(
+        Reason(refused.reason),
+        refused.message,
+        False,
+        served,
+        served_message,
+        status,
+        problem=refused,
+        requeue_after=POLL_STEADY,
+    )
+
+
 def _plan_steady(
     current: CurrentAlias,
     revision: str,
@@ -256,16 +262,7 @@ def _plan_steady(
     refused = _refusal(pool, current.id)
     if refused is not None and current.revision == revision and refused.reason in LASTING:
         # A pod that must hold it can't: it won't get ready by itself.
-        return ServingPlan(
-            Reason(refused.reason),
-            refused.message,
-            False,
-            served,
-            served_message,
-            status,
-            problem=refused,
-            requeue_after=POLL_STEADY,
-        )
+        return _plan_refused(refused, status, pool)
     if not ready:
         reason = Reason(pool.trouble.reason) if pool.trouble else Reason.POOL_NOT_READY
         return ServingPlan(
