@@ -32,14 +32,22 @@ def documents() -> list[tuple[str, dict[str, Any]]]:
 CASES = documents()
 
 
+@pytest.fixture(scope="module")
+def namespace(control_plane: ControlPlane) -> str:
+    """One without objects of other tests, whose fields these manifests would conflict with."""
+    name = "examples"
+    client.CoreV1Api(control_plane.api).create_namespace({"metadata": {"name": name}})
+    return name
+
+
 @pytest.mark.parametrize(("path", "document"), CASES, ids=[f"{p}:{d['kind']}" for p, d in CASES])
 def test_the_api_server_takes_it(
-    path: str, document: dict[str, Any], control_plane: ControlPlane
+    path: str, document: dict[str, Any], control_plane: ControlPlane, namespace: str
 ) -> None:
     if document["kind"] in FOREIGN:
         assert document["apiVersion"].count("/") == 1
         return
-    text = json.dumps({**document, "metadata": {**document["metadata"], "namespace": "default"}})
+    text = json.dumps({**document, "metadata": {**document["metadata"], "namespace": namespace}})
     done = control_plane.kubectl(
         "apply", "--server-side", "--dry-run=server", "--validate=strict", "-f", "-", stdin=text
     )
@@ -48,7 +56,7 @@ def test_the_api_server_takes_it(
 
 @pytest.mark.parametrize("folder", ["01-quickstart", "01-quickstart-local", "07-gitops/app"])
 def test_kustomizations_build_what_the_api_server_takes(
-    folder: str, control_plane: ControlPlane
+    folder: str, control_plane: ControlPlane, namespace: str
 ) -> None:
     built = control_plane.kubectl("kustomize", str(ROOT / folder))
     assert built.returncode == 0, built.stderr
@@ -56,11 +64,12 @@ def test_kustomizations_build_what_the_api_server_takes(
     assert [d["kind"] for d in objects if d["apiVersion"] == OURS] == ["Qwen3FineTune"]
     core = client.CoreV1Api(control_plane.api)
     names = {n.metadata.name for n in core.list_namespace().items}
-    for name in {d["metadata"].get("namespace", "default") for d in objects} - names:
+    for name in {d["metadata"].get("namespace", namespace) for d in objects} - names:
         core.create_namespace({"metadata": {"name": name}})
     done = control_plane.kubectl(
-        "apply", "--server-side", "--dry-run=server", "--validate=strict", "-f", "-",
-        stdin=built.stdout,
+        "apply", "--server-side", "--dry-run=server", "--validate=strict",
+        f"--namespace={'' if any('namespace' in d['metadata'] for d in objects) else namespace}",
+        "-f", "-", stdin=built.stdout,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
 

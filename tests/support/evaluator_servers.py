@@ -119,6 +119,9 @@ def vllm(python: str, folder: Path, adapter_id: str) -> Iterator[str]:
         "HF_HUB_OFFLINE": "1",
         "VLLM_CPU_OMP_THREADS_BIND": "nobind",
         "OMP_NUM_THREADS": "1",
+        # As the local pool: prompt_logprobs call a compiled function even with --enforce-eager, and
+        # the image has no C++ compiler.
+        "TORCHDYNAMO_DISABLE": "1",
     }
     log = folder / "vllm.log"
     with running(command, log, env) as program:
