@@ -33,6 +33,7 @@ SAMPLES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
         ("0", "1", "0.05", "1.0"),
         ("", "2", ".5", "1.1", "-0.1", "5e-1", "0."),
     ),
+    "spec.tracking.wandb.project": (("a", "Team_1.x-y"), ("", "a b", "a/b", "ä")),
     "spec.hyperparameters.learningRate": (
         ("2e-4", "2E+4", "0.0002", "1"),
         ("", "-1", "1e-", "1e-444", ".1", "1,5", "nan", "inf", "２"),

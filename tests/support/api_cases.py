@@ -28,6 +28,7 @@ FINE_TUNE_MINIMAL: Spec = {
 }
 
 FINE_TUNE_FULL: Spec = {
+    "mode": "Plan",
     "suspend": True,
     "baseModel": {
         "name": "Qwen/Qwen3-8B",
@@ -40,6 +41,8 @@ FINE_TUNE_FULL: Spec = {
         "validation": {"type": "ConfigMap", "configMap": {"name": "rows", "key": "held-out.jsonl"}},
         "format": "Messages",
         "maxSequenceLength": 4096,
+        "chatTemplate": {"thinking": "Disabled"},
+        "checks": {"maxTruncatedPercent": 1, "maxDroppedPercent": 0, "failOnLeakage": False},
     },
     "method": {"type": "SFT", "sft": {"assistantOnlyLoss": False}},
     "adapter": {
@@ -49,6 +52,7 @@ FINE_TUNE_FULL: Spec = {
         "dropout": "0.05",
         "targetModules": ["q_proj", "v_proj"],
         "useRSLoRA": True,
+        "from": {"fineTuneRef": {"name": "sft-bot"}, "revision": "0a1b2c3d"},
     },
     "hyperparameters": {
         "maxSteps": 500,
@@ -59,11 +63,13 @@ FINE_TUNE_FULL: Spec = {
         "effectiveBatchSize": 32,
         "microBatchSize": 1,
         "gradientCheckpointing": False,
+        "earlyStopping": {"patience": 2, "minDelta": "0.01"},
         "seed": 0,
     },
-    "checkpoint": {"everySteps": 100, "keepLast": 3, "resume": "Never"},
+    "checkpoint": {"everySteps": 100, "keepLast": 3, "resume": "Never", "loadBest": False},
     "resources": {
         "gpus": 1,
+        "gpuProduct": "NVIDIA-H100-80GB-HBM3",
         "cpu": "500m",
         "memory": "64Gi",
         "nodeSelector": {"nvidia.com/gpu.product": "NVIDIA-H100", "pool": "gpu"},
@@ -80,7 +86,22 @@ FINE_TUNE_FULL: Spec = {
         "priorityClassName": "batch-low",
         "queueName": "team-a",
     },
-    "failurePolicy": {"maxRetries": 0},
+    "limits": {"maxGPUSeconds": 36000},
+    "failurePolicy": {
+        "maxRetries": 0,
+        "onOutOfMemory": "Fail",
+        "allowQuantization": True,
+        "stallTimeoutSeconds": 600,
+    },
+    "tracking": {
+        "wandb": {
+            "project": "qwen3",
+            "entity": "team-a",
+            "mode": "Online",
+            "baseURL": "https://wandb.example.com",
+            "secretRef": {"name": "wandb"},
+        }
+    },
     "artifacts": {
         "s3": {
             "endpoint": "http://s3.storage.svc:8333",
@@ -237,6 +258,9 @@ DPO_NEEDS = "method DPO needs dataset.format Preference (rows of prompt, chosen,
 PREFERENCE_NEEDS = "dataset.format Preference needs method DPO"
 ONE_LENGTH = "set either hyperparameters.epochs or hyperparameters.maxSteps, not both"
 MULTIPLE = "effectiveBatchSize must be a multiple of microBatchSize"
+GPU_MULTIPLE = (
+    "hyperparameters.effectiveBatchSize must be a multiple of resources.gpus times microBatchSize"
+)
 LABEL_NAMES = "nodeSelector keys must be label names, like nvidia.com/gpu.product"
 S3_ROWS = {"uri": "s3://team-a/rows.jsonl"}
 LONG_NAME, ODD_NAME = (rule.message for rule in NAME_RULES)
@@ -322,6 +346,19 @@ CASES: tuple[ApiCase, ...] = (
         "spec.dataset.format",
         PREFERENCE_NEEDS,
     ),
+    _fine_tune(
+        "dpo-settings",
+        {
+            "method": {"type": "DPO", "dpo": {"beta": "0.05", "lossType": "IPO"}},
+            "dataset.format": "Preference",
+        },
+    ),
+    _fine_tune(
+        "sft-with-dpo",
+        {"method": {"type": "SFT", "dpo": {}}},
+        "spec.method.dpo",
+        "method.dpo goes with type DPO only",
+    ),
     # Unions: baselines
     _eval("no-baseline", {"baselines": []}),
     _eval(
@@ -357,6 +394,41 @@ CASES: tuple[ApiCase, ...] = (
         {"hyperparameters": {"effectiveBatchSize": 4, "microBatchSize": 8}},
         "spec.hyperparameters.microBatchSize",
         MULTIPLE,
+    ),
+    _fine_tune("batch-planned", {"hyperparameters": {"effectiveBatchSize": 7}}),
+    _fine_tune(
+        "early-stopping",
+        {
+            "hyperparameters.earlyStopping": {},
+            "dataset.validation": {"type": "S3", "s3": S3_ROWS},
+        },
+    ),
+    _fine_tune(
+        "early-stopping-blind",
+        {"hyperparameters.earlyStopping": {}},
+        "spec.hyperparameters.earlyStopping",
+        "hyperparameters.earlyStopping needs dataset.validation",
+    ),
+    _fine_tune("two-gpus", {"resources.gpus": 2, "hyperparameters.microBatchSize": 8}),
+    _fine_tune(
+        "two-gpus-odd",
+        {"resources.gpus": 2, "hyperparameters.effectiveBatchSize": 15},
+        "spec.hyperparameters.effectiveBatchSize",
+        GPU_MULTIPLE,
+    ),
+    _fine_tune(
+        "two-gpus-too-large",
+        {"resources.gpus": 2, "hyperparameters.microBatchSize": 16},
+        "spec.hyperparameters.effectiveBatchSize",
+        GPU_MULTIPLE,
+    ),
+    # Tracking
+    _fine_tune("wandb-offline", {"tracking.wandb": {"project": "p", "mode": "Offline"}}),
+    _fine_tune(
+        "wandb-without-key",
+        {"tracking.wandb": {"project": "p"}},
+        "spec.tracking.wandb.secretRef",
+        "tracking.wandb.secretRef is needed with mode Online",
     ),
     _fine_tune("learning-rate-number", {"hyperparameters.learningRate": 2e-4},
                "spec.hyperparameters.learningRate"),

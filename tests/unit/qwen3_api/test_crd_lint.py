@@ -15,11 +15,19 @@ BOOLEANS = {
     "spec.adapter.useRSLoRA",  # a switch of PEFT
     "spec.hyperparameters.gradientCheckpointing",  # a switch of transformers
     "spec.suites[].generation.thinking",  # enable_thinking of the chat template
+    "spec.checkpoint.loadBest",  # load_best_model_at_end of transformers
+    "spec.dataset.checks.failOnLeakage",
+    "spec.failurePolicy.allowQuantization",
+    "status.preflight.sizing.gradientCheckpointing",
+    "status.preflight.sizing.quantized",
+    "status.training.sizing.gradientCheckpointing",
+    "status.training.sizing.quantized",
     "status.failure.retriable",
 }
 
 # Lists that are replaced as a whole: their items have no key of their own.
 ATOMIC_LISTS = {
+    "status.training.adaptations",  # a log: the same line may come twice
     "spec.resources.tolerations",  # as in core/v1 PodSpec
     "status.results",  # keyed by suite, metric and an optional baseline
 }

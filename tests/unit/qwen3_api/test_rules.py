@@ -102,6 +102,7 @@ def test_every_pattern_has_samples() -> None:
 
 # The other member of a union, or a type whose fields are tried at another place.
 TRIED_ELSEWHERE = {
+    "spec.method.dpo",
     "spec.dataset.train.configMap",
     "spec.dataset.validation.s3",
     "spec.hyperparameters.epochs",

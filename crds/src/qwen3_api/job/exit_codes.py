@@ -29,6 +29,12 @@ class ExitCode(IntEnum):
     """No usable GPU on this node: counted, retried."""
     ADAPTER_UNUSABLE = 48
     """The finished adapter does not load or generate: no retry."""
+    BUDGET_EXHAUSTED = 49
+    """limits.maxGPUSeconds is used up: no retry."""
+    STALLED = 50
+    """No step for failurePolicy.stallTimeoutSeconds: counted, retried from the checkpoint."""
+    DISK_FULL = 51
+    """The pod's scratch volume is full: no retry, the next one would be as full."""
 
 
 class PodFailureAction(StrEnum):
@@ -48,4 +54,7 @@ ACTIONS: dict[ExitCode, PodFailureAction] = {
     ExitCode.STORAGE_UNAVAILABLE: PodFailureAction.COUNT,
     ExitCode.GPU_UNAVAILABLE: PodFailureAction.COUNT,
     ExitCode.ADAPTER_UNUSABLE: PodFailureAction.FAIL_JOB,
+    ExitCode.BUDGET_EXHAUSTED: PodFailureAction.FAIL_JOB,
+    ExitCode.STALLED: PodFailureAction.COUNT,
+    ExitCode.DISK_FULL: PodFailureAction.FAIL_JOB,
 }

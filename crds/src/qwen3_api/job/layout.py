@@ -1,7 +1,7 @@
 """Where everything lies: keys in the bucket and paths in a pod. Pure.
 
-<prefix>/<namespace>/<uid>/revisions/<rev>/{job.json, attempts/<pod-uid>/{progress.json,
-report.json, checkpoints/step-<n>/…, adapter/…}, COMMIT.json}
+<prefix>/<namespace>/<uid>/revisions/<rev>/{preflight.json, attempts/<pod-uid>/{progress.json,
+report.json, checkpoints/step-<n>/…, adapter/…, wandb/…}, COMMIT.json}
 <prefix>/<namespace>/evals/<uid>/{job.json, progress.json, report.json, samples.jsonl}
 <prefix>/<namespace>/aliases/<alias>/current.json
 <prefix>/<namespace>/pools/<pool>/index.json
@@ -57,6 +57,7 @@ def pool_index_key(prefix: str, namespace: str, pool: str) -> str:
 
 # Below a revision's prefix.
 COMMIT = "COMMIT.json"
+PREFLIGHT = "preflight.json"
 JOB = "job.json"
 ATTEMPTS = "attempts"
 # Below an attempt's prefix, and below an evaluation's.
@@ -66,6 +67,7 @@ ADAPTER = "adapter"
 CHECKPOINTS = "checkpoints"
 CHECKPOINT_MANIFEST = "CHECKPOINT.json"
 SAMPLES = "samples.jsonl"
+WANDB = "wandb"
 
 
 def attempt_prefix(revision: str, pod_uid: str) -> str:

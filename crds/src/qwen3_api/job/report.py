@@ -25,6 +25,15 @@ class SavedCheckpoint(Document):
     """RFC 3339, UTC."""
 
 
+class Sizing(Document):
+    """What one GPU holds at once."""
+
+    micro_batch_size: int
+    gradient_accumulation_steps: int
+    gradient_checkpointing: bool
+    quantized: bool
+
+
 class Progress(Document):
     """`progress.json` of an attempt: overwritten at most every `progress_seconds`."""
 
@@ -41,6 +50,19 @@ class Progress(Document):
     eta_seconds: int | None = None
     resumed_from_step: int | None = None
     checkpoint: SavedCheckpoint | None = None
+    sizing: Sizing | None = None
+    """In force now; differs from the order's after an adaptation."""
+    adaptations: list[Annotated[str, StringConstraints(max_length=512)]] = Field(
+        default=[], max_length=16
+    )
+    """One line per step of the out-of-memory ladder, oldest first."""
+    best_step: int | None = None
+    best_eval_loss: float | None = None
+    gpu_memory_mib: int | None = None
+    """Peak allocated by this attempt on its fullest GPU (torch.cuda.max_memory_reserved)."""
+    tracking_url: Annotated[str, StringConstraints(max_length=1024)] | None = None
+    gpu_seconds: float = 0.0
+    """GPUs times wall-clock seconds of this attempt so far."""
     started: Text
     """RFC 3339, UTC: when the attempt began."""
     updated: Text
@@ -84,6 +106,8 @@ class Metrics(Document):
     train_loss: float
     """Mean training loss of the run, as transformers reports it."""
     eval_loss: float | None = None
+    best_step: int | None = None
+    """Step of the checkpoint that was committed, where that is not the last one."""
     steps: int
     epochs: float
     tokens: int
@@ -108,6 +132,10 @@ class Provenance(Document):
     image: Text
     versions: dict[str, Text] = Field(max_length=64)
     resumed_from_step: int | None = None
+    sizing: Sizing | None = None
+    thinking: Text = "AsInData"
+    started_from: Text | None = None
+    """Digest of the adapter that it went on from."""
 
 
 class Commit(Document):

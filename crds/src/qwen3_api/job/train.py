@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from qwen3_api.job.base import CONTRACT, Document, S3Location
+from qwen3_api.job.base import CONTRACT, Document, FileDigest, S3Location, Sha256
 from qwen3_api.v1alpha1.finetune import TargetModule
 
 
@@ -58,9 +58,21 @@ class JobDataset(Document):
 
     train: DataSource
     validation: DataSource | None
-    format: Literal["Auto", "Messages", "ShareGPT", "Alpaca", "PromptCompletion"]
+    format: Literal["Auto", "Messages", "ShareGPT", "Alpaca", "PromptCompletion", "Preference"]
     max_sequence_length: int
     """Tokens."""
+    thinking: Literal["AsInData", "Enabled", "Disabled"] = "AsInData"
+    """See `qwen3_api.v1alpha1.finetune.Thinking`."""
+
+
+class StartAdapter(Document):
+    """A committed adapter to go on from."""
+
+    location: S3Location
+    """Its folder."""
+    files: list[FileDigest]
+    """What the commit says it holds."""
+    digest: Sha256
 
 
 class JobAdapter(Document):
@@ -73,6 +85,21 @@ class JobAdapter(Document):
     dropout: float
     target_modules: list[TargetModule]
     use_rslora: bool
+    start: StartAdapter | None = None
+
+
+class JobDPO(Document):
+    """DPOConfig of TRL."""
+
+    beta: float
+    loss_type: Literal["sigmoid", "ipo", "hinge"]
+
+
+class JobEarlyStopping(Document):
+    """EarlyStoppingCallback of transformers, on the validation loss."""
+
+    patience: int
+    min_delta: float
 
 
 class JobHyperparameters(Document):
@@ -89,6 +116,7 @@ class JobHyperparameters(Document):
     gradient_checkpointing: bool
     seed: int
     assistant_only_loss: bool
+    early_stopping: JobEarlyStopping | None = None
 
 
 class JobCheckpoint(Document):
@@ -97,6 +125,30 @@ class JobCheckpoint(Document):
     every_steps: int
     keep_last: int
     resume: bool
+    load_best: bool = True
+    """With validation rows: commit the checkpoint with the lowest validation loss."""
+
+
+class JobGuards(Document):
+    """When to give up, and what to try before."""
+
+    adapt_to_memory: bool = True
+    """On OutOfMemory: halve the micro-batch, then checkpoint gradients, then quantise if allowed
+    (`qwen3_trainer.ladder`)."""
+    allow_quantization: bool = False
+    stall_timeout_seconds: int = 1800
+    max_gpu_seconds: int | None = None
+    """Of all attempts of the revision together."""
+
+
+class JobWandb(Document):
+    """A W&B run. The key comes in the environment (WANDB_API_KEY)."""
+
+    project: str
+    entity: str | None
+    offline: bool
+    """Offline: the run's folder is uploaded below `<revision>/wandb/`."""
+    base_url: str | None
 
 
 class TrainJob(Document):
@@ -108,14 +160,19 @@ class TrainJob(Document):
     uid: str
     revision: str
     spec_hash: str
-    method: Literal["SFT"]
+    method: Literal["SFT", "DPO"]
+    dpo: JobDPO | None = None
+    """Set with method DPO."""
     base_model: JobBaseModel
     dataset: JobDataset
     adapter: JobAdapter
     hyperparameters: JobHyperparameters
     checkpoint: JobCheckpoint
+    guards: JobGuards = JobGuards()
+    wandb: JobWandb | None = None
     gpus: int
-    """0: train on the CPU. Otherwise a missing GPU is an error."""
+    """0: train on the CPU. Otherwise a missing GPU is an error. More than one: one process each,
+    and a row counts towards micro_batch_size * gradient_accumulation_steps * gpus."""
     output: S3Location
     """Folder of the revision (`layout.revision_prefix`)."""
     progress_seconds: int = 10

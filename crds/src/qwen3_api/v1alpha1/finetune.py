@@ -144,6 +144,34 @@ class DatasetSource(KubeModel):
     )
 
 
+class DatasetChecks(KubeModel):
+    """What the preflight lets pass."""
+
+    max_truncated_percent: Annotated[int, Field(ge=0, le=100)] = 20
+    """maxTruncatedPercent of the rows may be longer than maxSequenceLength."""
+    max_dropped_percent: Annotated[int, Field(ge=0, le=100)] = 5
+    """maxDroppedPercent of the rows may have nothing to learn left after being cut."""
+    fail_on_leakage: bool = True
+    """failOnLeakage refuses validation rows that are training rows too."""
+
+
+class Thinking(StrEnum):
+    """What becomes of the think block of an answer (Qwen3's template always writes one)."""
+
+    AS_IN_DATA = "AsInData"
+    ENABLED = "Enabled"
+    DISABLED = "Disabled"
+
+
+class ChatTemplateSpec(KubeModel):
+    """How rows become text."""
+
+    thinking: Thinking = Thinking.AS_IN_DATA
+    """thinking: AsInData learns what the rows hold, an empty think block included; Enabled refuses
+    rows whose last answer has no reasoning; Disabled learns the answer only, for requests with
+    enable_thinking false."""
+
+
 class DatasetSpec(KubeModel):
     """What to learn from."""
 
@@ -155,6 +183,10 @@ class DatasetSpec(KubeModel):
     """format of a row; Auto looks at the keys of the first row."""
     max_sequence_length: Annotated[int, Field(ge=32, le=131072)] = 2048
     """maxSequenceLength in tokens; longer rows are cut and counted."""
+    chat_template: ChatTemplateSpec = ChatTemplateSpec()
+    """chatTemplate: how rows become text."""
+    checks: DatasetChecks = DatasetChecks()
+    """checks of the preflight."""
 
 
 # --- method, adapter, hyperparameters -------------------------------------------------------------
@@ -174,13 +206,32 @@ class SFTSpec(KubeModel):
     """assistantOnlyLoss computes the loss on the assistant's turns only."""
 
 
+class DPOLoss(StrEnum):
+    """Loss of direct preference optimisation (TRL loss_type)."""
+
+    SIGMOID = "Sigmoid"
+    IPO = "IPO"
+    HINGE = "Hinge"
+
+
+class DPOSpec(KubeModel):
+    """Direct preference optimisation."""
+
+    beta: DecimalString = "0.1"
+    """beta as a string: how strongly the model is held to its start."""
+    loss_type: DPOLoss = DPOLoss.SIGMOID
+    """lossType: Sigmoid (the DPO paper's), IPO or Hinge."""
+
+
 class MethodSpec(KubeModel):
     """How to learn."""
 
     type: MethodType = MethodType.SFT
-    """type of training: SFT. (DPO is part of the API and arrives with a later release.)"""
+    """type of training: SFT on answers, or DPO on pairs of a chosen and a rejected answer."""
     sft: SFTSpec | None = None
     """sft settings; only with type SFT."""
+    dpo: DPOSpec | None = None
+    """dpo settings; only with type DPO."""
 
     rules: ClassVar[tuple[Rule, ...]] = (
         Rule(
@@ -188,6 +239,12 @@ class MethodSpec(KubeModel):
             message="method.sft goes with type SFT only",
             check=lambda m: m.sft is None or m.type is MethodType.SFT,
             field_path=".sft",
+        ),
+        Rule(
+            cel="!has(self.dpo) || self.type == 'DPO'",
+            message="method.dpo goes with type DPO only",
+            check=lambda m: m.dpo is None or m.type is MethodType.DPO,
+            field_path=".dpo",
         ),
     )
 
@@ -211,6 +268,16 @@ ALL_LINEAR: tuple[TargetModule, ...] = (
 )
 
 
+class AdapterFrom(KubeModel):
+    """The adapter to go on from."""
+
+    fine_tune_ref: LocalObjectReference
+    """fineTuneRef names a Qwen3FineTune of this namespace with the same base model, rank and
+    target modules."""
+    revision: Annotated[str, Field(pattern=r"^[0-9a-f]{8}$", max_length=8)]
+    """revision of it, as in its status.revisions."""
+
+
 class AdapterSpec(KubeModel):
     """The adapter (PEFT LoraConfig)."""
 
@@ -228,6 +295,8 @@ class AdapterSpec(KubeModel):
     """targetModules are the projections that get an update; default: all seven."""
     use_rslora: bool = Field(default=False, alias="useRSLoRA")
     """useRSLoRA scales by alpha / sqrt(rank) instead of alpha / rank."""
+    start: AdapterFrom | None = Field(default=None, alias="from")
+    """from: the adapter to go on from (SFT, then DPO); default: a fresh one."""
 
 
 class Scheduler(StrEnum):
@@ -236,6 +305,15 @@ class Scheduler(StrEnum):
     LINEAR = "Linear"
     COSINE = "Cosine"
     CONSTANT = "Constant"
+
+
+class EarlyStoppingSpec(KubeModel):
+    """When to end before the last step, by the validation loss."""
+
+    patience: Annotated[int, Field(ge=1, le=100)] = 3
+    """patience: evaluations (every checkpoint.everySteps) without a better loss."""
+    min_delta: DecimalString = "0"
+    """minDelta that counts as better."""
 
 
 class HyperparametersSpec(KubeModel):
@@ -255,10 +333,13 @@ class HyperparametersSpec(KubeModel):
     """weightDecay of AdamW."""
     effective_batch_size: Annotated[int, Field(ge=1, le=4096)] = 16
     """effectiveBatchSize is the number of rows per optimiser step."""
-    micro_batch_size: Annotated[int, Field(ge=1, le=512)] = 2
-    """microBatchSize is the number of rows in memory at once; it divides effectiveBatchSize."""
-    gradient_checkpointing: bool = True
-    """gradientCheckpointing trades speed for memory."""
+    micro_batch_size: Annotated[int, Field(ge=0, le=512)] = 0
+    """microBatchSize is the number of rows in a GPU's memory at once; 0 is planned for the card.
+    effectiveBatchSize is a multiple of it times the GPUs."""
+    gradient_checkpointing: bool | None = None
+    """gradientCheckpointing trades speed for memory; default: planned for the card."""
+    early_stopping: EarlyStoppingSpec | None = None
+    """earlyStopping by the loss on dataset.validation."""
     seed: Annotated[int, Field(ge=0, le=2_147_483_647)] = 3407
     """seed of initialisation, order and dropout."""
 
@@ -270,9 +351,11 @@ class HyperparametersSpec(KubeModel):
             field_path=".maxSteps",
         ),
         Rule(
-            cel="self.effectiveBatchSize % self.microBatchSize == 0",
+            cel="self.microBatchSize == 0 || self.effectiveBatchSize % self.microBatchSize == 0",
             message="effectiveBatchSize must be a multiple of microBatchSize",
-            check=lambda m: m.effective_batch_size % m.micro_batch_size == 0,
+            check=lambda m: (
+                m.micro_batch_size == 0 or m.effective_batch_size % m.micro_batch_size == 0
+            ),
             field_path=".microBatchSize",
         ),
     )
@@ -294,6 +377,9 @@ class CheckpointSpec(KubeModel):
     """keepLast checkpoints stay in the bucket."""
     resume: ResumePolicy = ResumePolicy.AUTO
     """resume: Auto goes on from the newest checkpoint that verifies, Never starts over."""
+    load_best: bool = True
+    """loadBest: with validation rows, the checkpoint with the lowest validation loss becomes the
+    result; false: the last step does."""
 
 
 # --- where it runs, where it is kept, how it is served --------------------------------------------
@@ -346,8 +432,12 @@ class Toleration(KubeModel):
 class ResourcesSpec(KubeModel):
     """What the training pod asks for."""
 
-    gpus: Annotated[int, Field(ge=0, le=1)] = 1
-    """gpus (nvidia.com/gpu) of the training pod: one, or none to train on the CPU."""
+    gpus: Annotated[int, Field(ge=0, le=8)] = 1
+    """gpus (nvidia.com/gpu) of the training pod; more than one train side by side (DDP), 0 trains
+    on the CPU."""
+    gpu_product: LabelValue | None = None
+    """gpuProduct is the node label nvidia.com/gpu.product to run on, for example
+    NVIDIA-H100-80GB-HBM3; its memory is what the run is planned for. Default: the platform's."""
     cpu: Quantity | None = None
     """cpu request; default: the platform's."""
     memory: Quantity | None = None
@@ -374,12 +464,35 @@ class ResourcesSpec(KubeModel):
     )
 
 
+class LimitsSpec(KubeModel):
+    """What a run may use up."""
+
+    max_gpu_seconds: Annotated[int, Field(ge=1, le=1_000_000_000)] | None = Field(
+        default=None, alias="maxGPUSeconds"
+    )
+    """maxGPUSeconds of all attempts together, GPUs times wall-clock seconds of training pods."""
+
+
+class OnOutOfMemory(StrEnum):
+    """What an out-of-memory error of the GPU leads to."""
+
+    ADAPT = "Adapt"
+    FAIL = "Fail"
+
+
 class FailurePolicySpec(KubeModel):
     """What failures cost."""
 
     max_retries: Annotated[int, Field(ge=0, le=10)] = 2
     """maxRetries after failures of the system; disruptions and suspensions are free, errors of the
     user are never retried."""
+    on_out_of_memory: OnOutOfMemory = OnOutOfMemory.ADAPT
+    """onOutOfMemory: Adapt halves the micro-batch, then checkpoints gradients, then (if allowed)
+    keeps the base in 4 bits, with the effective batch unchanged; Fail ends the run."""
+    allow_quantization: bool = False
+    """allowQuantization lets Adapt turn a LoRA run into a QLoRA run as its last step."""
+    stall_timeout_seconds: Annotated[int, Field(ge=30, le=86_400)] = 1800
+    """stallTimeoutSeconds without a step end an attempt; the next goes on from its checkpoint."""
 
 
 class DeletionPolicy(StrEnum):
@@ -413,6 +526,44 @@ class ArtifactsSpec(KubeModel):
     them."""
 
 
+class WandbMode(StrEnum):
+    """How runs reach W&B."""
+
+    ONLINE = "Online"
+    OFFLINE = "Offline"
+
+
+class WandbSpec(KubeModel):
+    """Weights & Biases."""
+
+    project: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]+$", max_length=128)]
+    """project of the run."""
+    entity: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]+$", max_length=64)] | None = None
+    """entity (user or team); default: the key's."""
+    mode: WandbMode = WandbMode.ONLINE
+    """mode: Online sends as it trains; Offline keeps the run in the bucket, for `wandb sync`."""
+    base_url: HttpUrl | None = Field(default=None, alias="baseURL")
+    """baseURL of a self-hosted server."""
+    secret_ref: LocalObjectReference | None = None
+    """secretRef names a Secret of this namespace with WANDB_API_KEY; needed with mode Online."""
+
+    rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            cel="self.mode != 'Online' || has(self.secretRef)",
+            message="tracking.wandb.secretRef is needed with mode Online",
+            check=lambda m: m.mode is not WandbMode.ONLINE or m.secret_ref is not None,
+            field_path=".secretRef",
+        ),
+    )
+
+
+class TrackingSpec(KubeModel):
+    """Where a run is followed beside status."""
+
+    wandb: WandbSpec | None = None
+    """wandb run of each revision."""
+
+
 class ServingMode(StrEnum):
     """How the adapter is served."""
 
@@ -432,9 +583,18 @@ class ServingSpec(KubeModel):
     """replicas of the pool; the pool takes the largest of its fine-tunes."""
 
 
+class Mode(StrEnum):
+    """How far to go."""
+
+    RUN = "Run"
+    PLAN = "Plan"
+
+
 class FineTuneSpec(KubeModel):
     """What the user wants."""
 
+    mode: Mode = Mode.RUN
+    """mode: Run, or Plan for the preflight and the estimate only: no GPU is asked for."""
     suspend: bool = False
     """suspend parks the run at a checkpoint; false goes on from there."""
     base_model: BaseModelSpec
@@ -451,8 +611,12 @@ class FineTuneSpec(KubeModel):
     """checkpoint policy."""
     resources: ResourcesSpec = ResourcesSpec()
     """resources of the training pod."""
+    limits: LimitsSpec = LimitsSpec()
+    """limits of the run."""
     failure_policy: FailurePolicySpec = FailurePolicySpec()
     """failurePolicy of the training Job."""
+    tracking: TrackingSpec = TrackingSpec()
+    """tracking of the run in other systems."""
     artifacts: ArtifactsSpec = ArtifactsSpec()
     """artifacts: where results are kept."""
     serving: ServingSpec = ServingSpec()
@@ -479,6 +643,28 @@ class FineTuneSpec(KubeModel):
                 or m.dataset.format is not DatasetFormat.PREFERENCE
             ),
             field_path=".dataset.format",
+        ),
+        Rule(
+            cel="!has(self.hyperparameters.earlyStopping) || has(self.dataset.validation)",
+            message="hyperparameters.earlyStopping needs dataset.validation",
+            check=lambda m: (
+                m.hyperparameters.early_stopping is None or m.dataset.validation is not None
+            ),
+            field_path=".hyperparameters.earlyStopping",
+        ),
+        Rule(
+            cel="self.resources.gpus < 2 || self.hyperparameters.effectiveBatchSize"
+            " % (self.resources.gpus * (self.hyperparameters.microBatchSize > 0"
+            " ? self.hyperparameters.microBatchSize : 1)) == 0",
+            message="hyperparameters.effectiveBatchSize must be a multiple of resources.gpus times "
+            "microBatchSize",
+            check=lambda m: (
+                m.resources.gpus < 2
+                or m.hyperparameters.effective_batch_size
+                % (m.resources.gpus * (m.hyperparameters.micro_batch_size or 1))
+                == 0
+            ),
+            field_path=".hyperparameters.effectiveBatchSize",
         ),
     )
     transition_rules: ClassVar[tuple[TransitionRule, ...]] = (
@@ -537,6 +723,89 @@ class RevisionStatus(StatusModel):
     """finalLoss is the training loss at the end."""
 
 
+class EstimateStatus(StatusModel):
+    """What the run will take."""
+
+    steps: int | None = None
+    """steps of the optimiser."""
+    memory_mib: int | None = Field(default=None, alias="memoryMiB")
+    """memoryMiB of one GPU at its peak."""
+    seconds: int | None = None
+    """seconds of training."""
+    gpu_seconds: int | None = Field(default=None, alias="gpuSeconds")
+    """gpuSeconds: seconds times GPUs."""
+    duration: ShortText | None = None
+    """duration for people, like 1h20m."""
+    cost: ShortText | None = None
+    """cost by the platform's price list, with its currency."""
+
+
+class SizingStatus(StatusModel):
+    """How the run was planned for the card."""
+
+    micro_batch_size: int | None = None
+    """microBatchSize: rows in a GPU's memory at once."""
+    gradient_accumulation_steps: int | None = None
+    """gradientAccumulationSteps per optimiser step."""
+    gradient_checkpointing: bool | None = None
+    """gradientCheckpointing on or off."""
+    quantized: bool | None = None
+    """quantized: the base is kept in 4 bits."""
+    gpu: ShortText | None = None
+    """gpu that was planned for."""
+    message: Message = ""
+    """message says why."""
+
+
+class PreflightStatus(StatusModel):
+    """What was found before any GPU was asked for."""
+
+    revision: ShortText
+    """revision that it speaks of."""
+    rows: int | None = None
+    """rows of training data."""
+    tokens: int | None = None
+    """tokens of one epoch, after cutting."""
+    p50_tokens: int | None = None
+    """p50Tokens: half of the rows are at most this long."""
+    p95_tokens: int | None = None
+    """p95Tokens: 95 % of the rows are at most this long."""
+    max_tokens: int | None = None
+    """maxTokens of the longest row, before cutting."""
+    truncated_percent: ShortText | None = None
+    """truncatedPercent of the rows are longer than maxSequenceLength."""
+    duplicate_rows: int | None = None
+    """duplicateRows of the training data."""
+    leaked_rows: int | None = None
+    """leakedRows: validation rows that are training rows too."""
+    template_hash: ShortText | None = None
+    """templateHash is sha256 of the chat template."""
+    uri: Annotated[str, Field(max_length=1024)] | None = None
+    """uri of preflight.json."""
+    estimate: EstimateStatus | None = None
+    """estimate of the run."""
+    sizing: SizingStatus | None = None
+    """sizing of the run, as planned."""
+
+
+class BestCheckpointStatus(StatusModel):
+    """The checkpoint with the lowest validation loss."""
+
+    step: int
+    """step of the checkpoint."""
+    eval_loss: ShortText
+    """evalLoss at it."""
+
+
+class UsageStatus(StatusModel):
+    """What the current revision has used up."""
+
+    gpu_seconds: int = Field(default=0, alias="gpuSeconds")
+    """gpuSeconds of its attempts so far."""
+    cost: ShortText | None = None
+    """cost by the platform's price list, with its currency."""
+
+
 class CheckpointStatus(StatusModel):
     """The newest checkpoint."""
 
@@ -585,6 +854,18 @@ class TrainingStatus(StatusModel):
     """lastCheckpoint in the bucket."""
     resumed_from_step: int | None = None
     """resumedFromStep is where the present attempt went on."""
+    best_checkpoint: BestCheckpointStatus | None = None
+    """bestCheckpoint so far, with validation rows."""
+    gpu_memory_mib: int | None = Field(default=None, alias="gpuMemoryMiB")
+    """gpuMemoryMiB: peak of the present attempt on its fullest GPU."""
+    sizing: SizingStatus | None = None
+    """sizing of the present attempt; differs from the plan after an out-of-memory error."""
+    adaptations: Annotated[list[Message], Field(max_length=16)] = []
+    """adaptations to out-of-memory errors, one line each."""
+    tracking_url: Annotated[str, Field(max_length=1024)] | None = Field(
+        default=None, alias="trackingURL"
+    )
+    """trackingURL of the run."""
 
 
 class QueueStatus(StatusModel):
@@ -658,8 +939,12 @@ class FineTuneStatus(StatusModel):
     """candidateRevision is the one the spec asks for, while it isn't current."""
     revisions: Annotated[list[RevisionStatus], Field(max_length=20), ListMap("id")] = []
     """revisions, newest first."""
+    preflight: PreflightStatus | None = None
+    """preflight of the current spec."""
     training: TrainingStatus | None = None
     """training of the current spec."""
+    usage: UsageStatus | None = None
+    """usage of the current revision."""
     queue: QueueStatus | None = None
     """queue, while one holds the Job."""
     serving: ServingStatus | None = None
