@@ -10,6 +10,7 @@ import yaml
 from qwen3_api import reference
 from qwen3_api.job.base import Document
 from qwen3_api.job.evaluate import EvalJob, EvalReport
+from qwen3_api.job.preflight import Preflight, PreflightJob
 from qwen3_api.job.report import Commit, Progress, TrainReport
 from qwen3_api.job.train import TrainJob
 from qwen3_api.kinds import KINDS, custom_resource_definition
@@ -19,6 +20,8 @@ COMMAND = "python -m qwen3_api generate"
 DOCUMENTS: dict[str, type[Document]] = {
     "train-job": TrainJob,
     "train-report": TrainReport,
+    "preflight-job": PreflightJob,
+    "preflight": Preflight,
     "progress": Progress,
     "commit": Commit,
     "eval-job": EvalJob,

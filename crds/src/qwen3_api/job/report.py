@@ -63,6 +63,8 @@ class Progress(Document):
     tracking_url: Annotated[str, StringConstraints(max_length=1024)] | None = None
     gpu_seconds: float = 0.0
     """GPUs times wall-clock seconds of this attempt so far."""
+    revision_gpu_seconds: float = 0.0
+    """The same of this attempt and all earlier ones of the revision."""
     started: Text
     """RFC 3339, UTC: when the attempt began."""
     updated: Text
@@ -114,6 +116,8 @@ class Metrics(Document):
     """Tokens seen by the model in this attempt and those it resumed from."""
     train_seconds: float
     """Of the attempt that finished."""
+    gpu_seconds: float = 0.0
+    """GPUs times wall-clock seconds of all attempts of the revision."""
     rows: int
     truncated_rows: int
 
