@@ -40,7 +40,8 @@ from qwen3_trainer.order import read_job
 from qwen3_trainer.progress import ProgressWriter, now
 from qwen3_trainer.report import library_versions, write_termination
 from qwen3_trainer.shutdown import Shutdown
-from qwen3_trainer.store import Bucket, Buckets, ObjectExistsError, patiently
+from qwen3_trainer.storage_check import write_first
+from qwen3_trainer.store import Bucket, Buckets, patiently
 from qwen3_trainer.training_events import TrainingEvents
 from qwen3_trainer.worker.messages import (
     Downloaded,
@@ -164,8 +165,7 @@ def _run(attempt: Attempt) -> Ending:
 
 
 def _open_storage(attempt: Attempt) -> ProgressWriter:
-    """Writes the first progress, twice: the store has to refuse the second one, or two attempts
-    could both commit."""
+    """Writes the first progress, which checks the store."""
     first = Progress(
         attempt=attempt.pod_uid,
         phase="Starting",
@@ -175,19 +175,8 @@ def _open_storage(attempt: Attempt) -> ProgressWriter:
         updated=now(),
     )
     bucket, key = attempt.bucket, f"{attempt.prefix}/{layout.PROGRESS}"
-    try:
-        bucket.put(key, first.to_json(), only_if_absent=True)
-        bucket.put(key, first.to_json(), only_if_absent=True)
-    except ObjectExistsError:
-        return ProgressWriter(
-            first, lambda body: bucket.put(key, body), attempt.job.progress_seconds
-        )
-    raise TrainerError(
-        Reason.STORAGE_NOT_CONFIGURED,
-        f"the object store of bucket {bucket.name} ignores If-None-Match: two attempts could "
-        "both commit a result",
-        "Use an object store with conditional writes (AWS S3, SeaweedFS, a recent MinIO or Ceph).",
-    )
+    write_first(bucket, key, first.to_json())
+    return ProgressWriter(first, lambda body: bucket.put(key, body), attempt.job.progress_seconds)
 
 
 def _train_and_commit(attempt: Attempt, writer: ProgressWriter) -> Ending:
