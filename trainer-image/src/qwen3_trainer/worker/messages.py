@@ -20,6 +20,9 @@ class TrainPlan(Document):
     """Folder for checkpoints, the adapter and caches."""
     resume_from: str | None
     """Folder of a verified checkpoint."""
+    best_checkpoint: str | None = None
+    """Folder of the checkpoint with the lowest validation loss so far, where that is an earlier one
+    than `resume_from`."""
     allow_cpu: bool
 
 
@@ -58,6 +61,15 @@ class Started(Document):
     step: int
     """Where it begins: 0, or the step of the checkpoint."""
     total_steps: int
+    pid: int | None = None
+    """The process that obeys SIGTERM, where that is not the one the parent started (torchrun)."""
+
+
+class Alive(Document):
+    """Work goes on between two logged steps: in steps that aren't logged, or an evaluation."""
+
+    kind: Literal["alive"] = "alive"
+    step: int
 
 
 class Step(Document):
@@ -71,14 +83,22 @@ class Step(Document):
     learning_rate: float | None = None
     tokens: int
     """Tokens seen since step 0."""
+    gpu_memory_mib: int | None = None
+    """Peak reserved so far on the fullest GPU; None on the CPU."""
 
 
 class Saved(Document):
-    """A checkpoint is complete on the disk."""
+    """A checkpoint is complete on the disk.
+
+    The parent may remove a checkpoint's folder once it is in the bucket and a newer one is saved,
+    but keeps the one of the newest `best_step`.
+    """
 
     kind: Literal["saved"] = "saved"
     step: int
     folder: str
+    best_step: int | None = None
+    """Step of the checkpoint with the lowest validation loss so far."""
 
 
 class Stopped(Document):
@@ -116,10 +136,14 @@ class Failed(Document):
 
     kind: Literal["failed"] = "failed"
     failure: Failure
+    gpu_peak_mib: int | None = None
+    """Peak reserved on the GPU of the process that failed; None on the CPU."""
+    gpu_total_mib: int | None = None
+    """What the card has."""
 
 
 Message = Annotated[
-    Downloaded | Started | Step | Saved | Stopped | Trained | Verified | Failed,
+    Downloaded | Started | Alive | Step | Saved | Stopped | Trained | Verified | Failed,
     Field(discriminator="kind"),
 ]
 MESSAGE: TypeAdapter[Message] = TypeAdapter(Message)
