@@ -2,26 +2,22 @@
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TypeVar
 
 from pydantic import ValidationError
 
 from qwen3_api.job import layout
+from qwen3_api.job.base import Document
 from qwen3_api.job.train import TrainJob
 from qwen3_api.v1alpha1.conditions import Reason
 from qwen3_trainer.failures import TrainerError
 
+D = TypeVar("D", bound=Document)
+
 
 def read_job(path: Path, environ: Mapping[str, str]) -> tuple[TrainJob, str]:
     """The order and the attempt's id. Raises TrainerError: BadConfig, InvalidSpec."""
-    hint = "Operator and trainer image must be of the same release."
-    try:
-        job = TrainJob.model_validate_json(path.read_bytes())
-    except (OSError, ValidationError) as error:
-        detail = _first_problem(error) if isinstance(error, ValidationError) else str(error)
-        raise TrainerError(Reason.BAD_CONFIG, f"{path}: {detail}", hint) from error
-    pod_uid = environ.get(layout.ENV_POD_UID, "")
-    if not pod_uid:
-        raise TrainerError(Reason.BAD_CONFIG, f"{layout.ENV_POD_UID} is not set", hint)
+    job, pod_uid = read_order(path, TrainJob, environ)
     if job.gpus > 1:
         raise TrainerError(
             Reason.INVALID_SPEC,
@@ -29,6 +25,20 @@ def read_job(path: Path, environ: Mapping[str, str]) -> tuple[TrainJob, str]:
             "Set resources.gpus to 1.",
         )
     return job, pod_uid
+
+
+def read_order(path: Path, kind: type[D], environ: Mapping[str, str]) -> tuple[D, str]:
+    """An order of any kind and the attempt's id. Raises TrainerError: BadConfig."""
+    hint = "Operator and trainer image must be of the same release."
+    try:
+        order = kind.model_validate_json(path.read_bytes())
+    except (OSError, ValidationError) as error:
+        detail = _first_problem(error) if isinstance(error, ValidationError) else str(error)
+        raise TrainerError(Reason.BAD_CONFIG, f"{path}: {detail}", hint) from error
+    pod_uid = environ.get(layout.ENV_POD_UID, "")
+    if not pod_uid:
+        raise TrainerError(Reason.BAD_CONFIG, f"{layout.ENV_POD_UID} is not set", hint)
+    return order, pod_uid
 
 
 def _first_problem(error: ValidationError) -> str:

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -56,37 +57,54 @@ def _prepare_part(
     source: DataSource, dataset: JobDataset, role: str, buckets: Buckets, folder: Path
 ) -> Rows:
     path = folder / f"{role}.jsonl"
-    prefix = "" if role == "train" else f"{role} data, "
-    with open_source(source, buckets, folder / role) as opened:
+    with open_checked(source, role, buckets, folder / role) as opened:
+        count, prompt = _write_rows(opened, dataset, path)
+        if prompt is None:
+            raise no_rows(role, opened.name)
+        return Rows(path=path, count=count, sha256=opened.sha256(), first_prompt=prompt)
+
+
+@contextmanager
+def open_checked(
+    source: DataSource, role: str, buckets: Buckets, scratch: Path
+) -> Iterator[Source]:
+    """`open_source`, with a LineError of the block as the TrainerError DatasetInvalid."""
+    with open_source(source, buckets, scratch) as opened:
         try:
-            count, prompt = _write_rows(opened, dataset, path)
+            yield opened
         except LineError as error:
             raise TrainerError(
-                Reason.DATASET_INVALID, f"{prefix}{error} ({opened.name})", _FORMATS_HINT
+                Reason.DATASET_INVALID, f"{_prefix(role)}{error} ({opened.name})", _FORMATS_HINT
             ) from error
-        if prompt is None:
-            raise TrainerError(
-                Reason.DATASET_EMPTY, f"{prefix}no rows in {opened.name}", _FORMATS_HINT
-            )
-        return Rows(path=path, count=count, sha256=opened.sha256(), first_prompt=prompt)
+
+
+def no_rows(role: str, name: str) -> TrainerError:
+    """DatasetEmpty."""
+    return TrainerError(Reason.DATASET_EMPTY, f"{_prefix(role)}no rows in {name}", _FORMATS_HINT)
+
+
+def _prefix(role: str) -> str:
+    return "" if role == "train" else f"{role} data, "
 
 
 def _write_rows(source: Source, dataset: JobDataset, path: Path) -> tuple[int, list[Row] | None]:
     count, prompt = 0, None
     with path.open("w", encoding="utf-8") as target:
-        for row in _converted(source, dataset):
+        for _, row in uniform_rows(source, dataset):
             count += 1
             prompt = opening(row) if prompt is None else prompt
             target.write(json.dumps(row, ensure_ascii=False) + "\n")
     return count, prompt
 
 
-def _converted(source: Source, dataset: JobDataset) -> Iterator[Row]:
+def uniform_rows(source: Source, dataset: JobDataset) -> Iterator[tuple[int, Row]]:
+    """Line (of Parquet: row) numbers and checked rows as `formats` describes them. Raises
+    LineError."""
     shape: Format | None = None if dataset.format == "Auto" else dataset.format
     unit = "row" if source.name.endswith(".parquet") else "line"
     for number, row in source.rows:
         try:
             shape = shape or detect_format(row)
-            yield convert(row, shape)
+            yield number, convert(row, shape)
         except RowError as error:
             raise LineError(number, str(error), unit) from error
