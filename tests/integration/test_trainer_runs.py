@@ -251,7 +251,7 @@ def test_a_killed_worker_ran_out_of_memory(store: Store, tmp_path: Path) -> None
     assert worker is not None
     os.kill(worker, signal.SIGKILL)
     assert attempt.wait() == ExitCode.OUT_OF_MEMORY, attempt.log
-    assert "from 2 to 1" in attempt.failure().hint
+    assert "resources.memory" in attempt.failure().hint
 
 
 def test_training_goes_on_while_the_bucket_is_away(store: Store, tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from qwen3_trainer.failures import (
     EXIT_CODES,
     TrainerError,
     classify,
+    is_disk_full,
     is_out_of_memory,
     memory_hint,
 )
@@ -48,7 +49,8 @@ def test_out_of_memory_is_recognised(error: Exception, expected: bool) -> None:
             },
             "Set hyperparameters.gradientCheckpointing to true, or lower "
             "hyperparameters.microBatchSize from 8 to 4, or lower dataset.maxSequenceLength from "
-            "160 to 80, or set adapter.type to QLoRA.",
+            "160 to 80, or set failurePolicy.allowQuantization to true, or set adapter.type to "
+            "QLoRA.",
         ),
         (
             {
@@ -67,7 +69,7 @@ def test_out_of_memory_is_recognised(error: Exception, expected: bool) -> None:
                 "adapter.quantized": True,
                 "dataset.max_sequence_length": 64,
             },
-            "Ask for more memory (resources.memory) or a GPU with more memory.",
+            "Ask for a GPU with more memory.",
         ),
     ],
 )
@@ -83,10 +85,42 @@ def test_unknown_errors_keep_their_words() -> None:
     assert named.step == 7
 
 
-def test_a_full_disk_has_a_hint() -> None:
-    named = classify(OSError(errno.ENOSPC, "No space left on device"), train_job())
-    assert named.reason == Reason.TRAINER_FAILED
-    assert "scratch volume" in named.hint
+def _after(cause: Exception) -> Exception:
+    """An error that was raised because of another one."""
+    try:
+        raise ValueError("cannot write the table") from cause
+    except ValueError as error:
+        return error
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (OSError(errno.ENOSPC, "No space left on device"), True),
+        (OSError(errno.EDQUOT, "Disk quota exceeded"), True),
+        (OSError(errno.EACCES, "Permission denied"), False),
+        # safetensors' own error class
+        (
+            Exception("Error while serializing: I/O error: No space left on device (os error 28)"),
+            True,
+        ),
+        (
+            RuntimeError(
+                "[enforce fail at inline_container.cc:672] . PytorchStreamWriter failed "
+                "writing file data/0: file write failed"
+            ),
+            True,
+        ),
+        (_after(OSError(errno.ENOSPC, "No space left on device")), True),
+        (ValueError("shape mismatch"), False),
+    ],
+)
+def test_a_full_disk_is_recognised(error: Exception, expected: bool) -> None:
+    assert is_disk_full(error) is expected
+    named = classify(error, train_job(), step=4)
+    assert (named.reason == Reason.DISK_FULL) is expected
+    assert (named.exit_code == ExitCode.DISK_FULL) is expected
+    assert named.step == 4
 
 
 def test_named_errors_stay_what_they_are() -> None:

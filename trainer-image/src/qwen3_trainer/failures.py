@@ -1,6 +1,7 @@
 """What can go wrong, in the words of the contract.
 
 TrainerError        a failure with a reason, a message for the user and a hint what to do
+├ GpuMemoryError    OutOfMemory that a smaller sizing may cure (`ladder`)
 Interrupted         told to stop (BaseException, so that no library's `except Exception` eats it)
 
 Torch-free: errors of the ML libraries are recognised by class name and text.
@@ -12,6 +13,7 @@ from qwen3_api.job.base import Failure
 from qwen3_api.job.exit_codes import ExitCode
 from qwen3_api.job.train import TrainJob
 from qwen3_api.v1alpha1.conditions import Reason
+from qwen3_trainer.ladder import MemoryUse, sizing_of, smaller_micro_batch
 
 TEXT_LIMIT = 1024
 """Longest message or hint of a Failure, in characters."""
@@ -20,6 +22,7 @@ EXIT_CODES: dict[Reason, ExitCode] = {
     Reason.BAD_CONFIG: ExitCode.USER_ERROR,
     Reason.INVALID_SPEC: ExitCode.USER_ERROR,
     Reason.BASE_MODEL_NOT_FOUND: ExitCode.USER_ERROR,
+    Reason.GATED_MODEL: ExitCode.USER_ERROR,
     Reason.BUCKET_NOT_FOUND: ExitCode.USER_ERROR,
     Reason.STORAGE_DENIED: ExitCode.USER_ERROR,
     Reason.STORAGE_NOT_CONFIGURED: ExitCode.USER_ERROR,
@@ -29,6 +32,10 @@ EXIT_CODES: dict[Reason, ExitCode] = {
     Reason.INTERRUPTED: ExitCode.INTERRUPTED,
     Reason.OUT_OF_MEMORY: ExitCode.OUT_OF_MEMORY,
     Reason.LOSS_NAN: ExitCode.DIVERGED,
+    Reason.LOSS_DIVERGED: ExitCode.DIVERGED,
+    Reason.STALL_DETECTED: ExitCode.STALLED,
+    Reason.BUDGET_EXHAUSTED: ExitCode.BUDGET_EXHAUSTED,
+    Reason.DISK_FULL: ExitCode.DISK_FULL,
     Reason.STORAGE_UNAVAILABLE: ExitCode.STORAGE_UNAVAILABLE,
     Reason.GPU_UNAVAILABLE: ExitCode.GPU_UNAVAILABLE,
     Reason.ADAPTER_UNUSABLE: ExitCode.ADAPTER_UNUSABLE,
@@ -41,6 +48,15 @@ _OUT_OF_MEMORY_TEXTS = (
     "CUBLAS_STATUS_ALLOC_FAILED",
     "can't allocate memory",
     "Cannot allocate memory",
+)
+_DISK_FULL_TEXTS = (
+    "No space left on device",
+    "Disk quota exceeded",
+    # torch.save writes through C++, which keeps the errno to itself.
+    "PytorchStreamWriter failed writing file",
+)
+CONTAINER_MEMORY_HINT = (
+    "This is the memory of the container, not of the GPU: raise resources.memory."
 )
 
 
@@ -79,6 +95,14 @@ class TrainerError(Exception):
         return cls(reason, failure.message, failure.hint, failure.step)
 
 
+class GpuMemoryError(TrainerError):
+    """OutOfMemory as the training process itself met it, so a smaller sizing may go on."""
+
+    def __init__(self, failure: Failure, use: MemoryUse | None) -> None:
+        super().__init__(Reason.OUT_OF_MEMORY, failure.message, failure.hint, failure.step)
+        self.use = use
+
+
 class Interrupted(BaseException):
     """The pod was told to stop."""
 
@@ -102,20 +126,39 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 def classify(error: Exception, job: TrainJob, step: int | None = None) -> TrainerError:
-    """The named failure behind any exception of the training process."""
+    """The named failure behind any exception of the trainer or of its training process."""
     if isinstance(error, TrainerError):
         return error
+    text = f"{type(error).__name__}: {error}"
     if is_out_of_memory(error):
-        return out_of_memory(job, f"{type(error).__name__}: {error}", step)
-    hint = "The log of the pod has the traceback."
+        return out_of_memory(job, text, step)
     if is_disk_full(error):
-        hint = "The scratch volume of the pod is full: ask the platform team for a larger one."
-    return TrainerError(Reason.TRAINER_FAILED, f"{type(error).__name__}: {error}", hint, step)
+        return disk_full(text, step)
+    return TrainerError(Reason.TRAINER_FAILED, text, "The log of the pod has the traceback.", step)
 
 
-def is_disk_full(error: Exception) -> bool:
-    """Whether a local file system has no room left."""
-    return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+def is_disk_full(error: BaseException) -> bool:
+    """Whether a local file system has no room left; also behind an error that came of that one."""
+    seen: BaseException | None = error
+    while seen is not None:
+        if isinstance(seen, OSError) and seen.errno in (errno.ENOSPC, errno.EDQUOT):
+            return True
+        # Libraries in Rust and C++ (safetensors, torch, pyarrow) pass the words on.
+        if any(words in str(seen) for words in _DISK_FULL_TEXTS):
+            return True
+        seen = seen.__cause__ or seen.__context__
+    return False
+
+
+def disk_full(detail: str, step: int | None = None) -> TrainerError:
+    """DiskFull with its hint."""
+    return TrainerError(
+        Reason.DISK_FULL,
+        f"the scratch volume of the pod is full: {detail}",
+        "Ask the platform team for a larger one; base model, data and two checkpoints have to "
+        "fit. Checkpoints in the bucket are kept.",
+        step,
+    )
 
 
 def out_of_memory(job: TrainJob, detail: str, step: int | None = None) -> TrainerError:
@@ -123,26 +166,33 @@ def out_of_memory(job: TrainJob, detail: str, step: int | None = None) -> Traine
     return TrainerError(Reason.OUT_OF_MEMORY, f"out of memory: {detail}", memory_hint(job), step)
 
 
+def container_killed() -> TrainerError:
+    """OutOfMemory because the kernel ended the process: the GPU has nothing to do with it."""
+    return TrainerError(
+        Reason.OUT_OF_MEMORY,
+        "the kernel killed the training process: the container ran out of memory",
+        CONTAINER_MEMORY_HINT,
+    )
+
+
 def memory_hint(job: TrainJob) -> str:
-    """The smaller values that would need less memory, in the user's field names."""
-    hyper = job.hyperparameters
+    """The smaller values that would need less GPU memory, in the user's field names."""
+    sizing, guards = sizing_of(job), job.guards
     steps = []
-    if not hyper.gradient_checkpointing:
+    if not sizing.gradient_checkpointing:
         steps.append("set hyperparameters.gradientCheckpointing to true")
-    if hyper.micro_batch_size > 1:
-        lower = hyper.micro_batch_size // 2
-        effective = hyper.micro_batch_size * hyper.gradient_accumulation_steps
-        while effective % lower:
-            lower -= 1
-        steps.append(
-            f"lower hyperparameters.microBatchSize from {hyper.micro_batch_size} to {lower}"
-        )
+    micro = sizing.micro_batch_size
+    if micro > 1:
+        lower = smaller_micro_batch(micro, micro * sizing.gradient_accumulation_steps)
+        steps.append(f"lower hyperparameters.microBatchSize from {micro} to {lower}")
     length = job.dataset.max_sequence_length
     if length > 64:
         steps.append(f"lower dataset.maxSequenceLength from {length} to {length // 2}")
-    if not job.adapter.quantized:
+    if not sizing.quantized:
+        if guards.adapt_to_memory and not guards.allow_quantization:
+            steps.append("set failurePolicy.allowQuantization to true")
         steps.append("set adapter.type to QLoRA")
     if not steps:
-        return "Ask for more memory (resources.memory) or a GPU with more memory."
+        return "Ask for a GPU with more memory."
     text = ", or ".join(steps)
     return f"{text[0].upper()}{text[1:]}."

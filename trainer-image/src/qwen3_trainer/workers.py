@@ -15,7 +15,7 @@ from typing import IO
 from qwen3_api.job.base import Document
 from qwen3_api.job.train import TrainJob
 from qwen3_api.v1alpha1.conditions import Reason
-from qwen3_trainer.failures import Interrupted, TrainerError, out_of_memory
+from qwen3_trainer.failures import Interrupted, TrainerError, container_killed
 from qwen3_trainer.shutdown import Shutdown
 from qwen3_trainer.worker.messages import (
     MESSAGE,
@@ -103,7 +103,7 @@ def _outcome(command: str, status: int, last: Message | None, job: TrainJob) -> 
         raise Interrupted(last.step)
     if status == -signal.SIGKILL:
         # Nobody here kills a worker that is still listened to: it was the kernel.
-        raise out_of_memory(job, "the kernel killed the training process (container memory)")
+        raise container_killed()
     if status != 0 or not isinstance(last, Downloaded | Trained | Verified):
         end = f"signal {signal.Signals(-status).name}" if status < 0 else f"exit code {status}"
         raise TrainerError(
