@@ -86,6 +86,7 @@ def test_every_kind_of_file_gives_the_same_rows(tmp_path: Path, name: str, body:
         ("rows.jsonl", b'{"instruction": NaN}', "line 1: not JSON: NaN is not a JSON number"),
         ("rows.jsonl", LINES[0] + b"\n\xff\xfe", "line 2: not UTF-8 at byte 1"),
         ("rows.jsonl", b"[" * 200_000, "line 1: not JSON: nested too deeply"),
+        ("rows.jsonl", b'{"instruction": "\\ud83d"}', "line 1: half a surrogate pair"),
         ("rows.jsonl", b" " * (MAX_LINE + 1), "line 1: longer than 32 MiB"),
         (
             "rows.jsonl.gz",

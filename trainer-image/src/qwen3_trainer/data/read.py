@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
+import msgspec
+
 from qwen3_api.job.train import DataSource, S3Data
 from qwen3_api.v1alpha1.conditions import Reason
 from qwen3_trainer.data.formats import Row
@@ -25,6 +27,7 @@ from qwen3_trainer.store import CHUNK, Buckets, ObjectMissingError, ObjectReader
 MAX_LINE = 32 << 20
 """Longest line in bytes."""
 _PARQUET_BATCH = 256
+_DECODER = msgspec.json.Decoder()
 _BOM = b"\xef\xbb\xbf"
 _JSON_ENDINGS = (".jsonl", ".json", ".ndjson")
 
@@ -148,21 +151,33 @@ def _read_line(stream: BinaryIO, number: int) -> bytes:
 
 def _parse(line: bytes, number: int) -> Row:
     try:
+        value = _DECODER.decode(line)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        # Few lines come here, and json says better what is wrong with them.
+        value = _parse_slowly(line, number)
+    if isinstance(value, list):
+        raise LineError(number, "a JSON array; one JSON object per line is expected")
+    if not isinstance(value, dict):
+        raise LineError(number, "a JSON object is expected")
+    return value
+
+
+def _parse_slowly(line: bytes, number: int) -> Any:
+    try:
         text = line.decode("utf-8")
     except UnicodeDecodeError as error:
         raise LineError(number, f"not UTF-8 at byte {error.start + 1}") from error
     try:
         value = json.loads(text, parse_constant=_refuse_constant)
+        json.dumps(value, ensure_ascii=False).encode()
     except RecursionError as error:
         raise LineError(number, "not JSON: nested too deeply") from error
     except json.JSONDecodeError as error:
         raise LineError(number, f"not JSON: {error.msg} at column {error.colno}") from error
+    except UnicodeEncodeError as error:
+        raise LineError(number, "half a surrogate pair (\\ud800 to \\udfff alone)") from error
     except ValueError as error:
         raise LineError(number, f"not JSON: {error}") from error
-    if isinstance(value, list):
-        raise LineError(number, "a JSON array; one JSON object per line is expected")
-    if not isinstance(value, dict):
-        raise LineError(number, "a JSON object is expected")
     return value
 
 
