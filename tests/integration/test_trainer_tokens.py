@@ -40,6 +40,18 @@ ROWS: list[dict[str, Any]] = [
         "tools": [{"type": "function", "function": {"name": "f", "parameters": {}}}],
     },
 ]
+PAIRS: list[dict[str, Any]] = [
+    {
+        "prompt": [USER],
+        "chosen": [{"role": "assistant", "content": "it is 6"}],
+        "rejected": [{"role": "assistant", "content": "no", "reasoning_content": "hm"}],
+    },
+    {
+        "prompt": [{"role": "system", "content": "be brief" * 9}, USER],
+        "chosen": [{"role": "assistant", "content": "six"}],
+        "rejected": [{"role": "assistant", "content": "it may be six"}],
+    },
+]
 EMPTY_THINK = "<think>\n\n</think>\n\n"
 
 
@@ -51,7 +63,7 @@ def probe(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     script = Path(__file__).parents[1] / "support" / "tokens_probe.py"
     done = subprocess.run(
         [ml_python(), str(script), str(base), str(output)],
-        input=json.dumps(ROWS).encode(),
+        input=json.dumps(ROWS + PAIRS).encode(),
         capture_output=True,
         check=False,
     )
@@ -76,6 +88,46 @@ def test_the_loss_covers_the_assistants_turns(probe: dict[str, Any]) -> None:
 def test_without_the_switch_the_loss_covers_everything(probe: dict[str, Any]) -> None:
     for row in probe["rows"]:
         assert row["trained_without_mask"] == row["text"]
+
+
+def test_without_thinking_the_empty_block_has_no_loss(probe: dict[str, Any]) -> None:
+    single, several, completion, tools = (row["trained_disabled"] for row in probe["rows"])
+    assert single == "it is 6<|im_end|>\n"
+    assert several == "six<|im_end|>\nit is 六<|im_end|>\n"
+    assert completion == "still six<|im_end|>\n"
+    assert tools.startswith("<tool_call>")
+    assert tools.endswith("done<|im_end|>\n")
+    for row in probe["rows"]:
+        assert "think>" not in row["trained_disabled"]
+        assert "2 times 3" not in row["text_disabled"]
+        # It is in the text all the same: a request with enable_thinking false has it.
+        assert f"<|im_start|>assistant\n{EMPTY_THINK}" in row["text_disabled"]
+
+
+def test_a_preference_row_is_a_prompt_and_two_answers(probe: dict[str, Any]) -> None:
+    prompt = "<|im_start|>user\nwhat is 2?<|im_end|>\n<|im_start|>assistant\n"
+    first, second = probe["pairs"]["AsInData"]
+    assert first == [
+        prompt,
+        f"{EMPTY_THINK}it is 6<|im_end|>\n",
+        "<think>\nhm\n</think>\n\nno<|im_end|>\n",
+    ]
+    assert second[0].endswith(prompt)
+    assert second[1:] == [
+        f"{EMPTY_THINK}six<|im_end|>\n",
+        f"{EMPTY_THINK}it may be six<|im_end|>\n",
+    ]
+
+
+def test_without_thinking_the_empty_block_is_of_the_prompt(probe: dict[str, Any]) -> None:
+    first, _ = probe["pairs"]["Disabled"]
+    assert first[0].endswith(f"<|im_start|>assistant\n{EMPTY_THINK}")
+    assert first[1:] == ["it is 6<|im_end|>\n", "no<|im_end|>\n"]
+
+
+def test_long_preference_rows_are_cut_and_counted(probe: dict[str, Any]) -> None:
+    """Without a limit; as long as the longer prompt; eight tokens over the shorter one."""
+    assert probe["pair_cuts"] == [[2, 0, 0, True], [1, 1, 1, True], [1, 2, 1, True]]
 
 
 def test_an_unknown_template_renders_as_the_known_one(probe: dict[str, Any]) -> None:

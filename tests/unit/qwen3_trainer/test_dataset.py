@@ -29,7 +29,12 @@ def _parquet(rows: list[dict[str, Any]]) -> bytes:
 
 
 def _prepare(
-    tmp_path: Path, name: str, body: bytes, validation: bytes | None = None, shape: str = "Auto"
+    tmp_path: Path,
+    name: str,
+    body: bytes,
+    validation: bytes | None = None,
+    shape: str = "Auto",
+    **changes: Any,
 ) -> PreparedData:
     def source(role: str, content: bytes) -> dict[str, str]:
         tmp_path.mkdir(exist_ok=True)
@@ -42,6 +47,7 @@ def _prepare(
             "dataset.train": source("train", body),
             "dataset.validation": source("validation", validation) if validation else None,
             "dataset.format": shape,
+            **changes,
         }
     )
     return prepare(job, Buckets(), tmp_path / "work")
@@ -132,6 +138,55 @@ def test_the_first_row_decides_the_format_for_all(tmp_path: Path) -> None:
 def test_a_stated_format_is_not_guessed(tmp_path: Path) -> None:
     with pytest.raises(TrainerError, match="line 1: messages: missing"):
         _prepare(tmp_path, "rows.jsonl", LINES[0], shape="Messages")
+
+
+PAIRS = [{"prompt": f"frage {i}", "chosen": "ja", "rejected": "nein"} for i in range(3)]
+
+
+def test_dpo_reads_preference_rows(tmp_path: Path) -> None:
+    body = b"\n".join(json.dumps(pair).encode() for pair in PAIRS)
+    data = _prepare(tmp_path, "rows.jsonl", body, method="DPO")
+    first = json.loads(data.train.path.read_text().splitlines()[0])
+    assert first == {
+        "prompt": [{"role": "user", "content": "frage 0"}],
+        "chosen": [{"role": "assistant", "content": "ja"}],
+        "rejected": [{"role": "assistant", "content": "nein"}],
+    }
+    assert data.train.first_prompt == first["prompt"]
+
+
+@pytest.mark.parametrize(
+    ("row", "shape", "method", "problem", "hint"),
+    [
+        (ROWS[0], "Auto", "DPO", "line 1: not a preference row", "dataset.format Preference"),
+        (ROWS[0], "Alpaca", "DPO", "line 1: method DPO can't learn", "dataset.format Preference"),
+        (PAIRS[0], "Auto", "SFT", "line 1: a preference row", "A row is one of"),
+        (PAIRS[0], "Preference", "SFT", "line 1: method SFT can't learn", "A row is one of"),
+        ({**PAIRS[0], "chosen": 1}, "Auto", "DPO", "line 1: chosen: a string", "prompt, chosen"),
+    ],
+)
+def test_rows_must_fit_the_method(
+    tmp_path: Path, row: dict[str, Any], shape: str, method: str, problem: str, hint: str
+) -> None:
+    with pytest.raises(TrainerError) as caught:
+        _prepare(tmp_path, "rows.jsonl", json.dumps(row).encode(), shape=shape, method=method)
+    assert caught.value.reason == Reason.DATASET_INVALID
+    assert caught.value.message.startswith(problem)
+    assert hint in caught.value.hint
+
+
+def test_rows_must_fit_the_thinking_policy(tmp_path: Path) -> None:
+    thoughtful = {"instruction": "a", "output": "<think>\nhm\n</think>\n\nb"}
+    body = json.dumps(thoughtful).encode() + b"\n" + LINES[1]
+    with pytest.raises(TrainerError, match="the last answer has no reasoning") as caught:
+        _prepare(tmp_path, "rows.jsonl", body, **{"dataset.thinking": "Enabled"})
+    assert caught.value.reason == Reason.DATASET_INVALID
+    assert caught.value.message.startswith("line 2: ")
+    assert "chatTemplate.thinking" in caught.value.hint
+
+    data = _prepare(tmp_path, "rows.jsonl", body, **{"dataset.thinking": "Disabled"})
+    first = json.loads(data.train.path.read_text().splitlines()[0])
+    assert first["messages"][1]["content"] == "b"
 
 
 def test_validation_data_is_checked_too(tmp_path: Path) -> None:

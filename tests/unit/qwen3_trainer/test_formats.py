@@ -4,11 +4,20 @@ from typing import Any
 
 import pytest
 
-from qwen3_trainer.data.formats import Format, RowError, convert, detect_format, opening
+from qwen3_trainer.data.formats import (
+    Format,
+    RowError,
+    convert,
+    detect_format,
+    opening,
+    require_format,
+)
 
 USER = {"role": "user", "content": "hi"}
 ANSWER = {"role": "assistant", "content": "hello"}
 CHAT = {"messages": [USER, ANSWER]}
+WORSE = {"role": "assistant", "content": "go away"}
+PAIR = {"prompt": [USER], "chosen": [ANSWER], "rejected": [WORSE]}
 
 
 @pytest.mark.parametrize(
@@ -33,6 +42,26 @@ def test_unknown_keys_are_named() -> None:
 def test_a_preference_row_is_told_apart() -> None:
     with pytest.raises(RowError, match="preference row"):
         detect_format({"prompt": "a", "chosen": "b", "rejected": "c"})
+
+
+@pytest.mark.parametrize("row", [PAIR, {"chosen": [], "rejected": [], "id": 1}])
+def test_dpo_takes_preference_rows(row: dict[str, Any]) -> None:
+    assert detect_format(row, "DPO") == "Preference"
+
+
+@pytest.mark.parametrize("row", [CHAT, {"prompt": "a", "completion": "b"}, {"prompt": "a"}])
+def test_dpo_takes_nothing_else(row: dict[str, Any]) -> None:
+    with pytest.raises(RowError, match="not a preference row, it has these keys: "):
+        detect_format(row, "DPO")
+
+
+def test_a_format_belongs_to_one_method() -> None:
+    require_format("Preference", "DPO")
+    require_format("Alpaca", "SFT")
+    with pytest.raises(RowError, match="method DPO can't learn from rows of format Alpaca"):
+        require_format("Alpaca", "DPO")
+    with pytest.raises(RowError, match="method SFT can't learn"):
+        require_format("Preference", "SFT")
 
 
 @pytest.mark.parametrize(
@@ -110,6 +139,29 @@ def test_a_preference_row_is_told_apart() -> None:
             "PromptCompletion",
             {"prompt": [USER, ANSWER, USER], "completion": [ANSWER]},
             {"prompt": [USER, ANSWER, USER], "completion": [ANSWER]},
+        ),
+        (
+            "Preference",
+            {"prompt": "hi", "chosen": "hello", "rejected": "go away", "score": 1},
+            PAIR,
+        ),
+        ("Preference", {"prompt": [USER], "chosen": [ANSWER], "rejected": "go away"}, PAIR),
+        ("Preference", {"prompt": "hi", "chosen": [ANSWER], "rejected": [WORSE]}, PAIR),
+        ("Preference", {"chosen": [USER, ANSWER], "rejected": [USER, WORSE]}, PAIR),
+        ("Preference", {"prompt": "hi", "chosen": [USER, ANSWER], "rejected": [USER, WORSE]}, PAIR),
+        (
+            "Preference",
+            {"prompt": [USER], "chosen": [USER, ANSWER], "rejected": [USER, WORSE]},
+            PAIR,
+        ),
+        (
+            "Preference",
+            {
+                "chosen": [USER, ANSWER, USER, ANSWER],
+                "rejected": [USER, ANSWER, USER, WORSE],
+                "tools": [{"name": "f"}],
+            },
+            {**PAIR, "prompt": [USER, ANSWER, USER], "tools": [{"name": "f"}]},
         ),
     ],
 )
@@ -196,6 +248,38 @@ def test_rows_become_chat_messages(
             "completion: no assistant answer",
         ),
         ("PromptCompletion", {"prompt": [ANSWER], "completion": [ANSWER]}, "prompt: no user"),
+        ("Preference", {"prompt": "hi", "chosen": "a"}, "rejected: missing"),
+        ("Preference", {"prompt": "hi", "chosen": "a", "rejected": " "}, "rejected: empty"),
+        ("Preference", {"prompt": "hi", "chosen": 3, "rejected": "b"}, "chosen: a string is expec"),
+        ("Preference", {"prompt": "hi", "chosen": "a", "rejected": "a"}, "rejected: the same as"),
+        ("Preference", {"chosen": "a", "rejected": "b"}, "prompt: missing"),
+        ("Preference", {"chosen": [ANSWER], "rejected": [WORSE]}, "prompt: missing"),
+        ("Preference", {"prompt": [ANSWER], "chosen": "a", "rejected": "b"}, "prompt: no user"),
+        (
+            "Preference",
+            {"chosen": [USER, {"role": "assistant"}], "rejected": [USER, WORSE]},
+            "chosen[1].content: missing",
+        ),
+        (
+            "Preference",
+            {"chosen": [USER, ANSWER], "rejected": [{**USER, "content": "ho"}, ANSWER]},
+            "rejected: begins with another message than chosen",
+        ),
+        (
+            "Preference",
+            {"chosen": [USER, ANSWER], "rejected": [USER]},
+            "rejected: an assistant answer is expected where chosen and rejected part",
+        ),
+        (
+            "Preference",
+            {"chosen": [USER, USER], "rejected": [USER, WORSE]},
+            "chosen: an assistant answer is expected where chosen and rejected part",
+        ),
+        (
+            "Preference",
+            {"prompt": "ho", "chosen": [USER, ANSWER], "rejected": [USER, WORSE]},
+            "prompt: chosen and rejected begin with other messages",
+        ),
     ],
 )
 def test_a_broken_row_names_the_field(shape: Format, row: dict[str, Any], problem: str) -> None:

@@ -8,14 +8,29 @@ from pathlib import Path
 
 from qwen3_api.job.train import DataSource, JobDataset, TrainJob
 from qwen3_api.v1alpha1.conditions import Reason
-from qwen3_trainer.data.formats import Format, Row, RowError, convert, detect_format, opening
+from qwen3_trainer.data.formats import (
+    Format,
+    Method,
+    Row,
+    RowError,
+    convert,
+    detect_format,
+    opening,
+    require_format,
+)
 from qwen3_trainer.data.read import LineError, Source, open_source
+from qwen3_trainer.data.thinking import apply_thinking
 from qwen3_trainer.failures import TrainerError
 from qwen3_trainer.store import Buckets
 
 _FORMATS_HINT = (
     "A row is one of: messages; conversations (ShareGPT); instruction, input, output (Alpaca); "
     "prompt and completion."
+)
+_PREFERENCE_HINT = (
+    "Method DPO takes dataset.format Preference: a row has prompt, chosen and rejected, each a "
+    "string or a list of messages; prompt may be left out where chosen and rejected are messages "
+    "with the same beginning."
 )
 
 
@@ -45,66 +60,79 @@ def prepare(job: TrainJob, buckets: Buckets, folder: Path) -> PreparedData:
     DatasetInvalid, or the store's."""
     folder.mkdir(parents=True, exist_ok=True)
     dataset = job.dataset
-    train = _prepare_part(dataset.train, dataset, "train", buckets, folder)
+    train = _prepare_part(dataset.train, job, "train", buckets, folder)
     if dataset.validation is None:
         return PreparedData(train, None)
     return PreparedData(
-        train, _prepare_part(dataset.validation, dataset, "validation", buckets, folder)
+        train, _prepare_part(dataset.validation, job, "validation", buckets, folder)
     )
 
 
 def _prepare_part(
-    source: DataSource, dataset: JobDataset, role: str, buckets: Buckets, folder: Path
+    source: DataSource, job: TrainJob, role: str, buckets: Buckets, folder: Path
 ) -> Rows:
     path = folder / f"{role}.jsonl"
-    with open_checked(source, role, buckets, folder / role) as opened:
-        count, prompt = _write_rows(opened, dataset, path)
+    with open_checked(source, role, buckets, folder / role, job.method) as opened:
+        count, prompt = _write_rows(opened, job, path)
         if prompt is None:
-            raise no_rows(role, opened.name)
+            raise no_rows(role, opened.name, job.method)
         return Rows(path=path, count=count, sha256=opened.sha256(), first_prompt=prompt)
 
 
 @contextmanager
 def open_checked(
-    source: DataSource, role: str, buckets: Buckets, scratch: Path
+    source: DataSource, role: str, buckets: Buckets, scratch: Path, method: Method = "SFT"
 ) -> Iterator[Source]:
     """`open_source`, with a LineError of the block as the TrainerError DatasetInvalid."""
     with open_source(source, buckets, scratch) as opened:
         try:
             yield opened
         except LineError as error:
+            cause = error.__cause__
+            hint = cause.hint if isinstance(cause, RowError) else ""
             raise TrainerError(
-                Reason.DATASET_INVALID, f"{_prefix(role)}{error} ({opened.name})", _FORMATS_HINT
+                Reason.DATASET_INVALID,
+                f"{_prefix(role)}{error} ({opened.name})",
+                hint or _formats_hint(method),
             ) from error
 
 
-def no_rows(role: str, name: str) -> TrainerError:
+def no_rows(role: str, name: str, method: Method = "SFT") -> TrainerError:
     """DatasetEmpty."""
-    return TrainerError(Reason.DATASET_EMPTY, f"{_prefix(role)}no rows in {name}", _FORMATS_HINT)
+    return TrainerError(
+        Reason.DATASET_EMPTY, f"{_prefix(role)}no rows in {name}", _formats_hint(method)
+    )
+
+
+def _formats_hint(method: Method) -> str:
+    return _PREFERENCE_HINT if method == "DPO" else _FORMATS_HINT
 
 
 def _prefix(role: str) -> str:
     return "" if role == "train" else f"{role} data, "
 
 
-def _write_rows(source: Source, dataset: JobDataset, path: Path) -> tuple[int, list[Row] | None]:
+def _write_rows(source: Source, job: TrainJob, path: Path) -> tuple[int, list[Row] | None]:
     count, prompt = 0, None
     with path.open("w", encoding="utf-8") as target:
-        for _, row in uniform_rows(source, dataset):
+        for _, row in uniform_rows(source, job.dataset, job.method):
             count += 1
             prompt = opening(row) if prompt is None else prompt
             target.write(json.dumps(row, ensure_ascii=False) + "\n")
     return count, prompt
 
 
-def uniform_rows(source: Source, dataset: JobDataset) -> Iterator[tuple[int, Row]]:
-    """Line (of Parquet: row) numbers and checked rows as `formats` describes them. Raises
-    LineError."""
+def uniform_rows(
+    source: Source, dataset: JobDataset, method: Method = "SFT"
+) -> Iterator[tuple[int, Row]]:
+    """Line (of Parquet: row) numbers and checked rows as `formats` describes them, their reasoning
+    as `dataset.thinking` wants it. Raises LineError."""
     shape: Format | None = None if dataset.format == "Auto" else dataset.format
     unit = "row" if source.name.endswith(".parquet") else "line"
     for number, row in source.rows:
         try:
-            shape = shape or detect_format(row)
-            yield number, convert(row, shape)
+            shape = shape or detect_format(row, method)
+            require_format(shape, method)
+            yield number, apply_thinking(convert(row, shape), dataset.thinking)
         except RowError as error:
             raise LineError(number, str(error), unit) from error

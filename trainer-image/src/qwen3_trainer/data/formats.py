@@ -1,15 +1,17 @@
 """Shapes of a row, and how each becomes chat messages. Pure.
 
-A row on disk is `{"messages": [...]}` or `{"prompt": [...], "completion": [...]}`, each a list of
-`{"role", "content"}` (an assistant's may have `reasoning_content` and `tool_calls`), and perhaps
-`{"tools": [...]}`. Nothing of a row's content appears in an error: errors end up in status.
+A row on disk is `{"messages": [...]}`, `{"prompt": [...], "completion": [...]}` or, for DPO,
+`{"prompt": [...], "chosen": [...], "rejected": [...]}`, each a list of `{"role", "content"}` (an
+assistant's may have `reasoning_content` and `tool_calls`), and perhaps `{"tools": [...]}`. Nothing
+of a row's content appears in an error: errors end up in status.
 """
 
 import json
 from collections.abc import Callable
 from typing import Any, Literal
 
-Format = Literal["Messages", "ShareGPT", "Alpaca", "PromptCompletion"]
+Format = Literal["Messages", "ShareGPT", "Alpaca", "PromptCompletion", "Preference"]
+Method = Literal["SFT", "DPO"]
 Row = dict[str, Any]
 
 ROLES = ("system", "user", "assistant", "tool")
@@ -31,13 +33,17 @@ _SHOWN_KEYS = 8
 class RowError(ValueError):
     """A row that can't be learned from: the field and what's wrong with it."""
 
-    def __init__(self, field: str, problem: str) -> None:
+    def __init__(self, field: str, problem: str, hint: str = "") -> None:
         super().__init__(f"{field}: {problem}" if field else problem)
+        self.hint = hint
+        """What to do, where the shapes of a row don't tell."""
 
 
-def detect_format(row: Row) -> Format:
-    """The format of a row by its keys. Raises RowError when no format fits."""
+def detect_format(row: Row, method: Method = "SFT") -> Format:
+    """The format of a row by its keys. Raises RowError when none that the method takes fits."""
     keys = set(row)
+    if method == "DPO":
+        return _detect_preference(keys)
     if "messages" in keys:
         return "Messages"
     if "conversations" in keys:
@@ -48,12 +54,33 @@ def detect_format(row: Row) -> Format:
         return "PromptCompletion"
     if {"chosen", "rejected"} <= keys:
         raise RowError("", "a preference row (chosen, rejected); method SFT needs answers")
-    shown = ", ".join(sorted(str(k)[:40] for k in keys)[:_SHOWN_KEYS]) or "none"
     raise RowError(
         "",
-        f"no known format has these keys: {shown}; expected messages, conversations, "
+        f"no known format has these keys: {_shown(keys)}; expected messages, conversations, "
         "instruction + output, or prompt + completion",
     )
+
+
+def _detect_preference(keys: set[str]) -> Format:
+    if {"chosen", "rejected"} <= keys:
+        return "Preference"
+    raise RowError(
+        "",
+        f"not a preference row, it has these keys: {_shown(keys)}; method DPO needs chosen and "
+        "rejected",
+    )
+
+
+def require_format(shape: Format, method: Method) -> None:
+    """Raises RowError when the method can't learn from rows of this format."""
+    if method == "DPO" and shape != "Preference":
+        raise RowError("", f"method DPO can't learn from rows of format {shape}")
+    if method == "SFT" and shape == "Preference":
+        raise RowError("", "method SFT can't learn from rows of format Preference")
+
+
+def _shown(keys: set[str]) -> str:
+    return ", ".join(sorted(str(k)[:40] for k in keys)[:_SHOWN_KEYS]) or "none"
 
 
 def convert(row: Row, shape: Format) -> Row:
@@ -140,11 +167,64 @@ def _from_prompt_completion(row: Row) -> Row:
     return {"prompt": asked, "completion": answers}
 
 
+def _from_preference(row: Row) -> Row:
+    answers = {}
+    for name in ("chosen", "rejected"):
+        if isinstance(row.get(name), list):
+            answers[name] = [_message(m, f"{name}[{i}]") for i, m in enumerate(_list(row, name))]
+        else:
+            answers[name] = [{"role": "assistant", "content": _text(row, name)}]
+    chosen, rejected = answers["chosen"], answers["rejected"]
+    if chosen == rejected:
+        raise RowError("rejected", "the same as chosen")
+    begun = 0
+    if chosen[0]["role"] != "assistant" or rejected[0]["role"] != "assistant":
+        begun = _common_beginning(chosen, rejected)
+    prompt = _preference_prompt(row, chosen[:begun])
+    if not any(m["role"] == "user" for m in prompt):
+        raise RowError("prompt", "no user message")
+    converted = {"prompt": prompt, "chosen": chosen[begun:], "rejected": rejected[begun:]}
+    for name in ("chosen", "rejected"):
+        if not converted[name] or converted[name][0]["role"] != "assistant":
+            raise RowError(name, "an assistant answer is expected where chosen and rejected part")
+    return converted
+
+
+def _common_beginning(chosen: list[Row], rejected: list[Row]) -> int:
+    begun = 0
+    while begun < min(len(chosen), len(rejected)) and chosen[begun] == rejected[begun]:
+        begun += 1
+    if begun == 0:
+        raise RowError("rejected", "begins with another message than chosen")
+    return begun
+
+
+def _preference_prompt(row: Row, beginning: list[Row]) -> list[Row]:
+    """The stated prompt, or the beginning that both answers share; if both, they must agree."""
+    stated = row.get("prompt")
+    if stated is None:
+        if not beginning:
+            raise RowError("prompt", "missing")
+        return beginning
+    if isinstance(stated, list):
+        prompt = [_message(m, f"prompt[{i}]") for i, m in enumerate(_list(row, "prompt"))]
+        if beginning and beginning != prompt:
+            raise RowError("prompt", "chosen and rejected begin with other messages")
+        return prompt
+    text = _text(row, "prompt")
+    if not beginning:
+        return [{"role": "user", "content": text}]
+    if text not in (m["content"] for m in beginning):
+        raise RowError("prompt", "chosen and rejected begin with other messages")
+    return beginning
+
+
 _CONVERTERS: dict[Format, Callable[[Row], Row]] = {
     "Messages": _from_messages,
     "ShareGPT": _from_share_gpt,
     "Alpaca": _from_alpaca,
     "PromptCompletion": _from_prompt_completion,
+    "Preference": _from_preference,
 }
 
 

@@ -16,10 +16,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from qwen3_trainer.data.thinking import Thinking
+
 log = logging.getLogger(__name__)
 
 IGNORED = -100
 """Label of a token without loss."""
+EMPTY_THINK = "<think>\n\n</think>\n\n"
+"""What the template writes in front of an answer without reasoning, and, in a request with
+enable_thinking false, at the end of the prompt."""
 _GENERATION = re.compile(r"\{%-?\s*generation\s*-?%\}")
 _TRAINING = "_training.jinja"
 
@@ -65,12 +70,17 @@ def _sha256(text: str) -> str:
 
 
 def render(
-    row: dict[str, Any], tokenizer: Any, template: TrainingTemplate, assistant_only: bool
+    row: dict[str, Any],
+    tokenizer: Any,
+    template: TrainingTemplate,
+    assistant_only: bool,
+    thinking: Thinking = "AsInData",
 ) -> tuple[list[int], list[int]]:
     """Token ids of a row and its labels.
 
     With `assistant_only` the loss covers the assistant's turns of `messages`, or the completion;
-    without it, every token.
+    without it, every token. With `thinking` Disabled no empty think block has a loss: it belongs to
+    the prompt of a request with enable_thinking false.
     """
     prompt = row.get("prompt")
     messages = row["messages"] if prompt is None else [*prompt, *row["completion"]]
@@ -82,20 +92,70 @@ def render(
         return_assistant_tokens_mask=True,
     )
     ids: list[int] = list(rendered["input_ids"])
-    if not assistant_only:
-        return ids, list(ids)
-    mask = list(rendered["assistant_masks"])
-    if prompt is not None:
-        asked = tokenizer.apply_chat_template(
-            prompt,
+    said = list(rendered["assistant_masks"])
+    mask = list(said) if assistant_only else [1] * len(ids)
+    if assistant_only and prompt is not None:
+        common = _common_prefix(ids, _asked(row, tokenizer, template, "AsInData"))
+        mask[:common] = [0] * common
+    if thinking == "Disabled":
+        for start, end in _empty_blocks(ids, said, tokenizer):
+            mask[start:end] = [0] * (end - start)
+    return ids, [token if kept else IGNORED for token, kept in zip(ids, mask, strict=True)]
+
+
+def render_preference(
+    row: dict[str, Any],
+    tokenizer: Any,
+    template: TrainingTemplate,
+    thinking: Thinking = "AsInData",
+) -> tuple[list[int], list[int], list[int]]:
+    """Token ids of the prompt, the chosen and the rejected answer of a preference row.
+
+    The loss of DPO covers the answers. They start where the rendered dialogues part from the
+    rendered prompt: with `thinking` Disabled behind the empty think block.
+    """
+    asked = _asked(row, tokenizer, template, thinking)
+    chosen, rejected = (
+        list(
+            tokenizer.apply_chat_template(
+                [*row["prompt"], *row[name]],
+                tools=row.get("tools"),
+                chat_template=template.text,
+                return_dict=True,
+            )["input_ids"]
+        )
+        for name in ("chosen", "rejected")
+    )
+    common = min(_common_prefix(asked, chosen), _common_prefix(asked, rejected))
+    return chosen[:common], chosen[common:], rejected[common:]
+
+
+def _asked(
+    row: dict[str, Any], tokenizer: Any, template: TrainingTemplate, thinking: Thinking
+) -> list[int]:
+    """The prompt of a row as a request renders it."""
+    return list(
+        tokenizer.apply_chat_template(
+            row["prompt"],
             tools=row.get("tools"),
             chat_template=template.text,
             add_generation_prompt=True,
             return_dict=True,
+            enable_thinking=thinking != "Disabled",
         )["input_ids"]
-        common = _common_prefix(ids, list(asked))
-        mask = [0] * common + mask[common:]
-    return ids, [token if kept else IGNORED for token, kept in zip(ids, mask, strict=True)]
+    )
+
+
+def _empty_blocks(ids: list[int], said: list[int], tokenizer: Any) -> list[tuple[int, int]]:
+    """Start and end of the empty think block of each turn. `said`: 1 for the assistant's tokens.
+
+    Should a tokenizer merge its last newlines with an answer that begins with blanks, that token
+    is the answer's.
+    """
+    block = list(tokenizer(EMPTY_THINK, add_special_tokens=False)["input_ids"])
+    starts = [i for i, kept in enumerate(said) if kept and (i == 0 or not said[i - 1])]
+    lengths = ((i, _common_prefix(ids[i : i + len(block)], block)) for i in starts)
+    return [(i, i + length) for i, length in lengths if length >= len(block) - 1]
 
 
 def _common_prefix(left: list[int], right: list[int]) -> int:

@@ -15,8 +15,15 @@ from datasets import Dataset, Features, List, Value
 from datasets.arrow_writer import ArrowWriter
 
 from qwen3_api.v1alpha1.conditions import Reason
+from qwen3_trainer.data.thinking import Thinking
 from qwen3_trainer.failures import TrainerError
-from qwen3_trainer.worker.rendering import IGNORED, TrainingTemplate, render, training_template
+from qwen3_trainer.worker.rendering import (
+    IGNORED,
+    TrainingTemplate,
+    render,
+    render_preference,
+    training_template,
+)
 
 __all__ = [
     "IGNORED",
@@ -24,17 +31,19 @@ __all__ = [
     "TrainingTemplate",
     "render",
     "tokenize",
+    "tokenize_preferences",
     "training_template",
 ]
 
 log = logging.getLogger(__name__)
 
 _FEATURES = Features({"input_ids": List(Value("int32")), "labels": List(Value("int32"))})
+PREFERENCE_COLUMNS = ("prompt_ids", "chosen_ids", "rejected_ids")
 
 
 @dataclass(frozen=True)
 class TokenizedRows:
-    """Rows as the trainer takes them: columns input_ids and labels."""
+    """Rows as the trainer takes them: columns input_ids and labels, or `PREFERENCE_COLUMNS`."""
 
     dataset: Dataset
     truncated: int
@@ -51,6 +60,7 @@ def tokenize(
     max_length: int,
     assistant_only: bool,
     cache: Path,
+    thinking: Thinking = "AsInData",
 ) -> TokenizedRows:
     """Tokenises a file of rows (`data.formats`) into a memory-mapped dataset below `cache`.
 
@@ -61,7 +71,7 @@ def tokenize(
     arrow = str(cache / f"{path.stem}.arrow")
     with ArrowWriter(path=arrow, features=_FEATURES) as writer, path.open(encoding="utf-8") as file:
         for line in file:
-            ids, labels = render(json.loads(line), tokenizer, template, assistant_only)
+            ids, labels = render(json.loads(line), tokenizer, template, assistant_only, thinking)
             truncated += len(ids) > max_length
             if all(label == IGNORED for label in labels[:max_length]):
                 dropped += 1
@@ -69,6 +79,42 @@ def tokenize(
             writer.write({"input_ids": ids[:max_length], "labels": labels[:max_length]})
             written += 1
         writer.finalize()
+    return _tokenized(path, arrow, written, truncated, dropped, max_length)
+
+
+def tokenize_preferences(
+    path: Path,
+    tokenizer: Any,
+    template: TrainingTemplate,
+    *,
+    max_length: int,
+    thinking: Thinking,
+    cache: Path,
+) -> TokenizedRows:
+    """The same for preference rows: columns prompt_ids, chosen_ids and rejected_ids, as TRL's
+    DPOTrainer wants them. A row is dropped when its prompt alone fills `max_length`."""
+    written = truncated = dropped = 0
+    cache.mkdir(parents=True, exist_ok=True)
+    arrow = str(cache / f"{path.stem}.arrow")
+    features = Features({name: List(Value("int32")) for name in PREFERENCE_COLUMNS})
+    with ArrowWriter(path=arrow, features=features) as writer, path.open(encoding="utf-8") as file:
+        for line in file:
+            prompt, *answers = render_preference(json.loads(line), tokenizer, template, thinking)
+            room = max_length - len(prompt)
+            truncated += any(len(ids) > room for ids in answers)
+            if room <= 0:
+                dropped += 1
+                continue
+            cut = (prompt, *(ids[:room] for ids in answers))
+            writer.write(dict(zip(PREFERENCE_COLUMNS, cut, strict=True)))
+            written += 1
+        writer.finalize()
+    return _tokenized(path, arrow, written, truncated, dropped, max_length)
+
+
+def _tokenized(
+    path: Path, arrow: str, written: int, truncated: int, dropped: int, max_length: int
+) -> TokenizedRows:
     if written == 0:
         raise TrainerError(
             Reason.DATASET_INVALID,
