@@ -10,7 +10,8 @@ from qwen3_api.job.base import S3Location
 from qwen3_api.job.train import TrainJob
 from qwen3_api.v1alpha1.finetune import FineTuneSpec
 from qwen3_operator.desired.names import StorageTarget
-from qwen3_operator.desired.train_job import resolve_train_job
+from qwen3_api.job.report import Sizing
+from qwen3_operator.desired.orders import is_quantized, resolve_train_job
 from qwen3_operator.observed import Meta
 from qwen3_operator.settings import Settings
 
@@ -66,4 +67,14 @@ def resolve(name: str, spec: dict[str, Any], bucket: S3Location) -> TrainJob:
         secret=settings.storage.tenant_secret,
     )
     meta = Meta(NAMESPACE, name, f"uid-{name}", 1, datetime.now(UTC), False, ())
-    return resolve_train_job(meta, FineTuneSpec.model_validate(spec), storage, settings)
+    parsed = FineTuneSpec.model_validate(spec)
+    hyper = parsed.hyperparameters
+    # What the plan for the card would choose is not what these scenarios are about.
+    micro = hyper.micro_batch_size or 2
+    sizing = Sizing(
+        micro_batch_size=micro,
+        gradient_accumulation_steps=hyper.effective_batch_size // micro,
+        gradient_checkpointing=hyper.gradient_checkpointing is not False,
+        quantized=is_quantized(parsed),
+    )
+    return resolve_train_job(meta, parsed, storage, settings, sizing)

@@ -19,14 +19,21 @@ from qwen3_api.v1alpha1.evaluation import EvalSpec
 from qwen3_api.v1alpha1.finetune import FineTuneSpec
 from qwen3_operator.desired.eval_job import build_eval_objects, resolve_eval_job
 from qwen3_operator.desired.names import FIELD_MANAGER, pool_name, resolve_storage
+from qwen3_operator.desired.orders import (
+    resolve_job_model,
+    resolve_preflight_job,
+    resolve_train_job,
+)
 from qwen3_operator.desired.pool import PoolSpec, build_pool_objects
-from qwen3_operator.desired.train_job import build_train_objects, resolve_job_model
+from qwen3_operator.desired.preflight_job import build_preflight_objects
+from qwen3_operator.desired.train_job import build_train_objects
 from qwen3_operator.observed import Meta, parse_finetune, parse_job
 from qwen3_operator.plan.training import build_parking
 from qwen3_operator.settings import Settings
 from support.api_cases import EVAL_MINIMAL, FINE_TUNE_MINIMAL
 from support.control_plane import ControlPlane
 from support.operator_process import running_operator
+from support.operator_world import SIZING
 from support.waiting import wait_for
 
 pytestmark = pytest.mark.integration
@@ -155,8 +162,12 @@ def children(installed: Installed, fine_tune: Manifest) -> list[Manifest]:
     assert parsed.spec is not None
     storage = resolve_storage(parsed.spec.artifacts.s3, settings)
     assert storage is not None
+    meta, spec = parsed.meta, parsed.spec
+    preflight = resolve_preflight_job(meta, spec, storage, settings, None)
+    training = resolve_train_job(meta, spec, storage, settings, SIZING)
     return [
-        *build_train_objects(parsed.meta, parsed.spec, storage, settings),
+        *build_preflight_objects(meta, spec, preflight, storage, settings),
+        *build_train_objects(meta, spec, training, storage, settings),
         *evaluation_objects(parsed.meta, settings),
         *build_pool_objects(pool_spec(parsed.spec, settings), settings),
     ]

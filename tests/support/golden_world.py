@@ -7,8 +7,11 @@ of something that never happens proves nothing.
 from collections.abc import Mapping
 from typing import Any
 
+from qwen3_api.job.base import FileDigest, S3Location
+from qwen3_api.job.preflight import Preflight
 from qwen3_api.job.report import Commit, Progress, TrainReport
-from qwen3_operator.desired.names import ANNOTATION_PARKED, job_name
+from qwen3_api.job.train import StartAdapter
+from qwen3_operator.desired.names import ANNOTATION_PARKED, job_name, preflight_name
 from qwen3_operator.observed import (
     Alias,
     FineTune,
@@ -24,6 +27,7 @@ from support.operator_world import (
     build_agent,
     build_commit,
     build_current,
+    build_preflight,
     build_progress,
     id_of,
     revision_of,
@@ -31,6 +35,7 @@ from support.operator_world import (
 
 World = Mapping[str, Any]
 KEYS = {
+    "preflight", "preflightJob", "preflightPods", "start",
     "job", "otherJobs", "pods", "progress", "report", "commit", "damage", "storage", "pointer",
     "pool", "aliasOwner",
 }  # fmt: skip
@@ -51,12 +56,22 @@ def build_observed(ft: FineTune, world: World) -> Observed:
         raise ImpossibleError(f"unknown keys {sorted(unknown)}")
     check_possible(ft, world)
     revision = revision_of(ft) if ft.spec else ""
-    job = world.get("job")
+    job, preflight_job = world.get("job"), world.get("preflightJob")
     commit = build_commit(ft, revision) if world.get("commit") else None
     return Observed(
         job=parse_job(_job(ft, {"revision": revision, **job})) if job is not None else None,
         other_jobs=tuple(parse_job(_job(ft, j)) for j in world.get("otherJobs", ())),
         pods=tuple(parse_pod(_pod(n, p)) for n, p in enumerate(world.get("pods", ()))),
+        preflight=_preflight(ft, world.get("preflight")),
+        preflight_job=(
+            parse_job(_job(ft, {"revision": revision, **preflight_job}, preflight=True))
+            if preflight_job is not None
+            else None
+        ),
+        preflight_pods=tuple(
+            parse_pod(_pod(n, p)) for n, p in enumerate(world.get("preflightPods", ()))
+        ),
+        start=_start(world.get("start")),
         commit=commit,
         verified=commit is not None and "damage" not in world,
         artifact_problem=Problem(**world["damage"]) if "damage" in world else None,
@@ -75,6 +90,11 @@ def check_possible(ft: FineTune, world: World) -> None:
     running = [p for p in pods if p["phase"] == "Running" and not p.get("deleting")]
     rules = {
         "two pods of a revision run at once": len(running) > 1,
+        "a passed preflight's Job failed": world.get("preflight") is not None
+        and "failure" not in world["preflight"]
+        and str(world.get("preflightJob", {}).get("condition", "")).startswith("Failed"),
+        "a preflight runs with a result": world.get("preflight") is not None
+        and any(p["phase"] == "Running" for p in world.get("preflightPods", ())),
         "pods run without a Job": bool(running) and job is None,
         "a suspended Job has running pods": bool(running)
         and job is not None
@@ -115,9 +135,11 @@ def check_possible(ft: FineTune, world: World) -> None:
         raise ImpossibleError("; ".join(broken))
 
 
-def _job(ft: FineTune, job: Mapping[str, Any]) -> dict[str, Any]:
+def _job(
+    ft: FineTune, job: Mapping[str, Any], *, preflight: bool = False
+) -> dict[str, Any]:
     """A batch/v1 Job. condition: "Complete" or "Failed/<reason>"."""
-    name = job_name(ft.meta.name, job["revision"])
+    name = (preflight_name if preflight else job_name)(ft.meta.name, job["revision"])
     conditions = []
     if "condition" in job:
         type_, _, reason = job["condition"].partition("/")
@@ -168,6 +190,22 @@ def _pod(number: int, pod: Mapping[str, Any]) -> dict[str, Any]:
         scheduled = {"type": "PodScheduled", "status": "False", "message": pod["unschedulable"]}
         status["conditions"] = [scheduled]
     return {"metadata": metadata, "status": status}
+
+
+def _preflight(ft: FineTune, found: Mapping[str, Any] | None) -> Preflight | None:
+    return None if found is None else build_preflight(ft, **found)
+
+
+def _start(found: Mapping[str, Any] | None) -> StartAdapter | Problem | None:
+    if found is None:
+        return None
+    if "reason" in found:
+        return Problem(**found)
+    return StartAdapter(
+        location=S3Location(endpoint=None, region=None, bucket="qwen3", prefix=found["prefix"]),
+        files=[FileDigest(path="adapter_model.safetensors", size=3, sha256="3" * 64)],
+        digest="4" * 64,
+    )
 
 
 def _progress(found: Mapping[str, Any] | None) -> Progress | None:

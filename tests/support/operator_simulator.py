@@ -18,17 +18,19 @@ from datetime import timedelta
 from typing import Any
 
 from qwen3_api.job import layout
-from qwen3_api.job.base import FileDigest, S3Location
+from qwen3_api.job.base import Failure, FileDigest, S3Location
 from qwen3_api.job.exit_codes import ACTIONS, ExitCode, PodFailureAction
+from qwen3_api.job.preflight import PreflightJob
 from qwen3_api.job.report import Commit, adapter_digest
 from qwen3_api.job.train import TrainJob
 from qwen3_api.serving.config import ServerConfig
 from qwen3_api.serving.pool import AgentAdapter, AgentStatus, CurrentAlias, PoolIndex
-from qwen3_operator.desired.names import LABEL_POOL
+from qwen3_api.v1alpha1.conditions import Reason
+from qwen3_operator.desired.names import COMPONENT_PREFLIGHT, LABEL_COMPONENT, LABEL_POOL
 from qwen3_operator.plan.conditions import format_time
 from qwen3_server.plan import assess_readiness, plan_routes, plan_unloads
 from qwen3_server.routes import Routes
-from support.operator_world import build_metrics, merge, sha256
+from support.operator_world import build_metrics, build_preflight_document, merge, sha256
 from support.simulated_api import LIVE, ApiModel, Body, Bucket
 
 
@@ -175,8 +177,12 @@ class World:
             )
         ]
 
-    def training_pods(self) -> list[Body]:
+    def job_pods(self) -> list[Body]:
+        """Pods of preflights and of training."""
         return [p for p in self.api.all("Pod") if LABEL_POOL not in p["metadata"]["labels"]]
+
+    def training_pods(self) -> list[Body]:
+        return [p for p in self.job_pods() if not is_preflight(p)]
 
     def control_jobs(self) -> None:
         """One round of the Job controller."""
@@ -237,21 +243,35 @@ class World:
             if job["status"].get("conditions") and "ttlSecondsAfterFinished" in job["spec"]:
                 self.api.remove(job)
 
-    def start_trainer(self, pod: Body) -> None:
+    def start_pod(self, pod: Body) -> None:
         if pod["status"]["phase"] == "Pending" and "deletionTimestamp" not in pod["metadata"]:
             pod["status"] = {"phase": "Running", "containerStatuses": [{"state": {"running": {}}}]}
             self.api.changed(pod)
 
-    def end_trainer(self, pod: Body, code: ExitCode, *, broken: bool = False) -> None:
-        """A running trainer ends; with code 0 (or when it dies just after) it has committed."""
+    def end_pod(self, pod: Body, code: ExitCode, *, broken: bool = False) -> None:
+        """A running trainer or preflight ends; with code 0 (or when it dies just after) its
+        document is in the bucket."""
         if pod["status"]["phase"] != "Running":
             return
-        if code in (ExitCode.SUCCEEDED, ExitCode.UNEXPECTED):
+        if is_preflight(pod):
+            self._tell_preflight(pod, code)
+        elif code in (ExitCode.SUCCEEDED, ExitCode.UNEXPECTED):
             self._commit(pod, broken=broken)
         phase = "Succeeded" if code is ExitCode.SUCCEEDED else "Failed"
         state = {"terminated": {"exitCode": int(code), "message": ""}}
         pod["status"] = {"phase": phase, "containerStatuses": [{"state": state}]}
         self.api.changed(pod)
+
+    def _tell_preflight(self, pod: Body, code: ExitCode) -> None:
+        """preflight.json of good data, or of what ends with a user's error."""
+        order = PreflightJob.model_validate_json(pod["order"])
+        failure = None
+        if code is ExitCode.USER_ERROR:
+            failure = Failure(reason=Reason.DATASET_INVALID, message="line 3", hint="Mend it.")
+        elif code not in (ExitCode.SUCCEEDED, ExitCode.UNEXPECTED):
+            return
+        found = build_preflight_document(order.spec_hash, failure=failure)
+        self.bucket.put(f"{order.output.prefix}/{layout.PREFLIGHT}", found.to_json())
 
     def _commit(self, pod: Body, *, broken: bool) -> None:
         """Upload, then COMMIT.json with If-None-Match. Seeds 2n and 2n+1 give the same bytes."""
@@ -397,6 +417,11 @@ class World:
 
     def advance(self, seconds: float) -> None:
         self.api.now += timedelta(seconds=seconds)
+
+
+def is_preflight(pod: Body) -> bool:
+    """A pod of a preflight Job."""
+    return bool(pod["metadata"]["labels"].get(LABEL_COMPONENT) == COMPONENT_PREFLIGHT)
 
 
 def _exit_code(pod: Body) -> int:

@@ -10,12 +10,22 @@ from typing import Any
 
 from qwen3_api.job import layout
 from qwen3_api.job.base import FileDigest
-from qwen3_api.job.report import Commit, Metrics, Progress, Provenance, adapter_digest, adapter_id
+from qwen3_api.job.preflight import ModelShape, Preflight, TokenHistogram
+from qwen3_api.job.report import (
+    Commit,
+    Metrics,
+    Progress,
+    Provenance,
+    Sizing,
+    adapter_digest,
+    adapter_id,
+)
 from qwen3_api.serving.pool import AgentAdapter, AgentStatus, CurrentAlias
 from qwen3_api.v1alpha1.finetune import FineTuneSpec, FineTuneStatus
 from qwen3_operator.desired.names import (
     StorageTarget,
     job_name,
+    preflight_name,
     resolve_storage,
     revision_id,
     spec_hash,
@@ -41,6 +51,24 @@ SETTINGS = Settings.model_validate(
         "storage": {"default": {"endpoint": "http://s3.test:8333", "bucket": "qwen3"}},
         "catalogue": [{"name": MODEL, "source": {"type": "HuggingFace"}, "revision": "abc"}],
     }
+)
+
+
+SIZING = Sizing(
+    micro_batch_size=2,
+    gradient_accumulation_steps=8,
+    gradient_checkpointing=True,
+    quantized=False,
+)
+QWEN3_8B = ModelShape(
+    hidden_size=4096,
+    intermediate_size=12288,
+    num_hidden_layers=36,
+    num_attention_heads=32,
+    num_key_value_heads=8,
+    head_dim=128,
+    vocab_size=151936,
+    tie_word_embeddings=False,
 )
 
 
@@ -181,6 +209,43 @@ def build_pod(number: int = 0, **changes: Any) -> PodView:
         "unschedulable": "",
     }
     return PodView(**(values | changes))
+
+
+def build_preflight(ft: FineTune, **changes: Any) -> Preflight:
+    """What the preflight of a fine-tune's revision found."""
+    return build_preflight_document(spec_hash(spec_of(ft)), **changes)
+
+
+def build_preflight_document(digest: str, **changes: Any) -> Preflight:
+    """preflight.json of 800 good rows."""
+    values: dict[str, Any] = {
+        "spec_hash": digest,
+        "rows": 800,
+        "tokens": 400_000,
+        "lengths": TokenHistogram(
+            counted_rows=800,
+            mean=500.0,
+            p50=480,
+            p95=900,
+            p99=1000,
+            maximum=1024,
+            buckets=[(512, 500), (1024, 300)],
+        ),
+        "truncated_percent": 0.0,
+        "dataset_sha256": "1" * 64,
+        "chat_template_sha256": "2" * 64,
+        "shape": QWEN3_8B,
+        "seconds": 3.5,
+        "finished": "2026-03-01T10:59:00Z",
+    }
+    return Preflight.model_validate(values | changes)
+
+
+def build_preflight_job(ft: FineTune, **changes: Any) -> JobView:
+    """The running preflight Job of a fine-tune's revision."""
+    revision = revision_of(ft)
+    name = preflight_name(ft.meta.name, revision)
+    return build_job(ft, **{"name": name, "uid": f"uid-{name}", **changes})
 
 
 def build_progress(**changes: Any) -> Progress:

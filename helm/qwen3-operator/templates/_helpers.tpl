@@ -134,6 +134,8 @@ storage:
   tenantSecret: {{ .Values.storage.tenantSecret }}
 catalogue:
   {{- toYaml .Values.catalogue | nindent 2 }}
+preflight:
+  {{- toYaml .Values.preflight | nindent 2 }}
 training:
   {{- toYaml .Values.training | nindent 2 }}
 serving:

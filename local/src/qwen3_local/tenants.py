@@ -103,6 +103,7 @@ def local_values(platform: Platform) -> dict[str, Any]:
                 "source": {"type": "S3", "s3": {"uri": f"s3://{s3.BUCKET}/{TINY_PREFIX}/"}},
             }
         ],
+        "preflight": {"cpu": "200m", "memory": "1Gi", "scratch": "1Gi"},
         "training": {
             "cpu": "500m",
             "memory": "4Gi",

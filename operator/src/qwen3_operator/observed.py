@@ -10,7 +10,9 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from qwen3_api.job.preflight import Preflight
 from qwen3_api.job.report import Commit, Progress, TrainReport
+from qwen3_api.job.train import StartAdapter
 from qwen3_api.serving.pool import AgentStatus, CurrentAlias
 from qwen3_api.v1alpha1.evaluation import EvalSpec, EvalStatus
 from qwen3_api.v1alpha1.finetune import FineTuneSpec, FineTuneStatus
@@ -185,7 +187,9 @@ class JobView:
     ttl: int | None
     deleting: bool
     resources: str = ""
-    """Digest of the spec.resources that it was made for; "" if it doesn't say."""
+    """`resources_digest` of the spec that it was made for; "" if it doesn't say."""
+    checks: str = ""
+    """`checks_digest` of the spec that a preflight was made for."""
 
     @property
     def finished(self) -> bool:
@@ -215,6 +219,7 @@ def parse_job(body: Object) -> JobView:
         ttl=body["spec"].get("ttlSecondsAfterFinished"),
         deleting="deletionTimestamp" in body["metadata"],
         resources=body["metadata"].get("annotations", {}).get("qwen3.dev/resources", ""),
+        checks=body["metadata"].get("annotations", {}).get("qwen3.dev/checks", ""),
     )
 
 
@@ -270,6 +275,14 @@ class Observed:
     """Jobs of other revisions."""
     pods: tuple[PodView, ...] = ()
     """Pods of the current Job, oldest first."""
+    preflight_job: JobView | None = None
+    """The preflight Job of the current revision."""
+    preflight_pods: tuple[PodView, ...] = ()
+    """Its pods, oldest first."""
+    preflight: Preflight | None = None
+    """preflight.json of the current revision."""
+    start: StartAdapter | Problem | None = None
+    """The adapter that spec.adapter.from names, or why there is none."""
     commit: Commit | None = None
     verified: bool = False
     """The commit's files were all found as it says."""

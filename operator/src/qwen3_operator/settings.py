@@ -1,5 +1,6 @@
 """What the platform team decides: one YAML file, mounted by the chart, read once at start."""
 
+from decimal import Decimal
 from pathlib import Path
 from typing import Annotated
 
@@ -65,8 +66,33 @@ class CatalogueModel(_Section):
     revision: str | None = None
 
 
+class GPUSettings(_Section):
+    """A GPU that the platform offers. Memory and speed of known ones needn't be said."""
+
+    product: str
+    """The node label nvidia.com/gpu.product."""
+    memory_gib: Annotated[float, Field(gt=0)] | None = None
+    """Memory of the card in GiB."""
+    tflops: Annotated[float, Field(gt=0)] | None = None
+    """Dense bfloat16 TFLOP/s by its data sheet."""
+    price_per_hour: Annotated[Decimal, Field(ge=0)] | None = None
+    """In `currency`."""
+
+
+class PreflightSettings(_Section):
+    """Preflight pods."""
+
+    cpu: str = "1"
+    memory: str = "2Gi"
+    scratch: str = "20Gi"
+
+
 class TrainingSettings(_Section):
     """Training pods."""
+
+    gpus: list[GPUSettings] = []
+    """GPUs of the platform; the first is planned for when a fine-tune names none."""
+    currency: str = "USD"
 
     gpu_resource: str = "nvidia.com/gpu"
     cpu: str = "4"
@@ -129,6 +155,7 @@ class Settings(_Section):
     images: Images
     storage: Storage
     catalogue: list[CatalogueModel] = []
+    preflight: PreflightSettings = PreflightSettings()
     training: TrainingSettings = TrainingSettings()
     serving: ServingSettings = ServingSettings()
     evaluation: EvaluationSettings = EvaluationSettings()

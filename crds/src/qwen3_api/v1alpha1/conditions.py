@@ -85,8 +85,6 @@ class Reason(StrEnum):
     # The spec needs a change
     INVALID_SPEC = "InvalidSpec"
     """The object can't be parsed; the message names the field."""
-    METHOD_NOT_SUPPORTED = "MethodNotSupported"
-    """This release trains with another method only."""
     BASE_MODEL_NOT_FOUND = "BaseModelNotFound"
     """The base model isn't in the platform's catalogue, or its source doesn't hold it."""
     STORAGE_NOT_CONFIGURED = "StorageNotConfigured"

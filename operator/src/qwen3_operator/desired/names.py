@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from qwen3_api.job.base import S3Location
-from qwen3_api.v1alpha1.finetune import FineTuneSpec, MethodType, S3Spec, SFTSpec
+from qwen3_api.v1alpha1.finetune import DPOSpec, FineTuneSpec, MethodType, S3Spec, SFTSpec
 from qwen3_operator.settings import Settings
 
 FIELD_MANAGER = "qwen3-operator"
@@ -28,6 +28,12 @@ to a queue, and the operator never starts it."""
 ANNOTATION_RESOURCES = "qwen3.dev/resources"
 """On a training Job: `resources_digest` of the spec that it was made for. Resources make no
 revision, but a Job that waits for a node or ran out of memory must follow when they are edited."""
+ANNOTATION_CHECKS = "qwen3.dev/checks"
+"""On a preflight Job: `checks_digest` of the spec that it was made for."""
+LABEL_COMPONENT = "app.kubernetes.io/component"
+COMPONENT_PREFLIGHT = "preflight"
+LABEL_GPU_PRODUCT = "nvidia.com/gpu.product"
+"""Of nodes, by NVIDIA's GPU feature discovery."""
 LABEL_QUEUE = "kueue.x-k8s.io/queue-name"
 
 TRAINING_INPUTS = ("base_model", "dataset", "method", "adapter", "hyperparameters")
@@ -42,6 +48,13 @@ DECIMALS = (
     ("hyperparameters", "weightDecay"),
 )
 """Training inputs that are numbers written as text."""
+NO_INPUTS = (
+    ("dataset", "checks"),
+    ("hyperparameters", "microBatchSize"),
+    ("hyperparameters", "gradientCheckpointing"),
+)
+"""Fields among them that don't change what is learnt: what the preflight lets pass, and how the
+work is cut for the card. (AdapterType QLoRA does change it: the frozen base is another.)"""
 
 
 def spec_hash(spec: FineTuneSpec) -> str:
@@ -50,7 +63,11 @@ def spec_hash(spec: FineTuneSpec) -> str:
     Equal for equal inputs, however they are written; so an edit and its revert are two revisions,
     not three, and the second one finds its adapter in the bucket.
     """
-    inputs = spec.model_dump(mode="json", by_alias=True, include=set(TRAINING_INPUTS))
+    # What isn't set makes no difference: a field that a later release adds must not retrain all.
+    inputs = spec.model_dump(
+        mode="json", by_alias=True, include=set(TRAINING_INPUTS), exclude_none=True
+    )
+    inputs["loadBest"] = spec.checkpoint.load_best
     _canonical(inputs)
     return hashlib.sha256(
         json.dumps(inputs, sort_keys=True, separators=(",", ":")).encode()
@@ -61,21 +78,44 @@ def _canonical(inputs: dict[str, Any]) -> None:
     """Spell out what means the same, in place: a default written down is no edit, nor is 2e-4 for
     0.0002, nor another Secret for the same weights."""
     inputs["baseModel"].pop("tokenSecretRef", None)
+    for section, field in NO_INPUTS:
+        inputs[section].pop(field, None)
     adapter, hyper, method = inputs["adapter"], inputs["hyperparameters"], inputs["method"]
     # A set in the API: its order means nothing.
     adapter["targetModules"].sort()
-    adapter["alpha"] = adapter["alpha"] or adapter["rank"]
-    if hyper["maxSteps"] is None:
-        hyper["epochs"] = hyper["epochs"] or DEFAULT_EPOCHS
-    if method["type"] == MethodType.SFT.value and method["sft"] is None:
-        method["sft"] = SFTSpec().to_wire()
+    adapter.setdefault("alpha", adapter["rank"])
+    if "maxSteps" not in hyper:
+        hyper.setdefault("epochs", DEFAULT_EPOCHS)
+    if method["type"] == MethodType.SFT.value:
+        method.setdefault("sft", SFTSpec().to_wire())
+    else:
+        dpo = method.setdefault("dpo", DPOSpec().to_wire())
+        dpo["beta"] = str(float(dpo["beta"]))
+    if "earlyStopping" in hyper:
+        stopping = hyper["earlyStopping"]
+        stopping["minDelta"] = str(float(stopping["minDelta"]))
     for section, field in DECIMALS:
         inputs[section][field] = str(float(inputs[section][field]))
 
 
 def resources_digest(spec: FineTuneSpec) -> str:
-    """Identity of spec.resources: what a training Job is made of beside its revision."""
-    wire = spec.resources.model_dump(mode="json", by_alias=True)
+    """What a training Job is made of beside its revision: when it changes, the Job is made again
+    and goes on from its checkpoint."""
+    hyper, policy = spec.hyperparameters, spec.failure_policy
+    wire = spec.resources.model_dump(mode="json", by_alias=True, exclude_none=True) | {
+        "microBatchSize": hyper.micro_batch_size,
+        "gradientCheckpointing": hyper.gradient_checkpointing,
+        "maxGPUSeconds": spec.limits.max_gpu_seconds,
+        "onOutOfMemory": policy.on_out_of_memory,
+        "allowQuantization": policy.allow_quantization,
+        "stallTimeoutSeconds": policy.stall_timeout_seconds,
+    }
+    return hashlib.sha256(json.dumps(wire, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def checks_digest(spec: FineTuneSpec) -> str:
+    """What a preflight Job is made of beside its revision."""
+    wire = spec.dataset.checks.model_dump(mode="json", by_alias=True)
     return hashlib.sha256(json.dumps(wire, sort_keys=True).encode()).hexdigest()[:16]
 
 
@@ -87,6 +127,11 @@ def revision_id(digest: str) -> str:
 def job_name(name: str, revision: str) -> str:
     """Name of the training Job and of its ConfigMap: at most 40 + 1 + 8 characters."""
     return f"{name}-{revision}"
+
+
+def preflight_name(name: str, revision: str) -> str:
+    """Name of the preflight Job of a revision and of its ConfigMap."""
+    return f"{name}-{revision}-pre"
 
 
 def eval_job_name(name: str) -> str:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from qwen3_api.job import layout
 from qwen3_api.v1alpha1.conditions import ConditionType, Reason
 from qwen3_api.v1alpha1.finetune import (
     DeletionPolicy,
@@ -22,17 +23,20 @@ from qwen3_operator.desired.names import (
     revision_id,
     spec_hash,
 )
+from qwen3_operator.desired.orders import revision_folder
 from qwen3_operator.observed import FineTune, JobView, Observed, Problem
 from qwen3_operator.plan.conditions import Conditions, find, format_time
 from qwen3_operator.plan.diagnosis import build_failure
+from qwen3_operator.plan.fit import resolve_price
 from qwen3_operator.plan.numbers import count, decimal
-from qwen3_operator.plan.plan import Deletion, Event, FineTunePlan
+from qwen3_operator.plan.plan import Deletion, Event, FineTunePlan, TrainingPlan
+from qwen3_operator.plan.preflight import build_preflight_status
 from qwen3_operator.plan.serving import ServingPlan, plan_serving
-from qwen3_operator.plan.training import (
-    TrainingPlan,
+from qwen3_operator.plan.training import plan_training
+from qwen3_operator.plan.training_status import (
     build_queue_status,
     build_training_status,
-    plan_training,
+    build_usage_status,
     status_uri,
 )
 from qwen3_operator.plan.validate import validate
@@ -70,9 +74,8 @@ def plan_finetune(
     if spec.serving.mode is ServingMode.SHARED_BASE and observed.storage_problem is None:
         serving = plan_serving(ft, spec, revision, observed, settings, now)
     promote = serving.promote if serving is not None and problem is None else None
-    status = _build_status(
-        ft, spec, _Story(revision, digest, problem, storage, training, serving, observed), now
-    )
+    story = _Story(revision, digest, problem, storage, training, serving, observed, settings)
+    status = _build_status(ft, spec, story, now)
     return FineTunePlan(
         status=status,
         apply=training.apply,
@@ -99,6 +102,7 @@ class _Story:
     training: TrainingPlan
     serving: ServingPlan | None
     observed: Observed
+    settings: Settings
 
 
 def _soonest(*delays: float | None) -> float | None:
@@ -128,7 +132,8 @@ def plan_deletion(ft: FineTune, observed: Observed) -> FineTunePlan:
     let go. A pod that still runs could write after the folder was emptied."""
     if FINALIZER not in ft.meta.finalizers:
         return FineTunePlan(status=None)
-    jobs = [j for j in (observed.job, *observed.other_jobs) if j is not None]
+    ours = (observed.job, observed.preflight_job, *observed.other_jobs)
+    jobs = [j for j in ours if j is not None]
     if jobs or observed.pods:
         return FineTunePlan(
             status=None,
@@ -195,6 +200,7 @@ def _build_status(ft: FineTune, spec: FineTuneSpec, story: _Story, now: datetime
     reason = _summarise(conditions, spec, story, stop)
     serving = story.serving.status if story.serving else None
     current = serving.revision if serving else None
+    job = job_name(ft.meta.name, story.revision)
     if story.serving is None and story.observed.verified:
         current = story.revision
     return FineTuneStatus(
@@ -204,16 +210,32 @@ def _build_status(ft: FineTune, spec: FineTuneSpec, story: _Story, now: datetime
         current_revision=current,
         candidate_revision=None if current == story.revision else story.revision,
         revisions=_build_revisions(ft, spec, story, now),
-        training=build_training_status(
-            ft.status.training,
-            job_name(ft.meta.name, story.revision),
+        preflight=build_preflight_status(
+            ft.status.preflight,
+            story.revision,
+            spec,
+            story.observed.preflight,
+            _preflight_uri(ft, story),
+            story.settings,
+        ),
+        training=build_training_status(ft.status.training, job, story.observed, story.storage),
+        usage=build_usage_status(
+            ft.status.usage,
             story.observed,
-            story.storage,
+            same_revision=ft.status.training is not None and ft.status.training.job_name == job,
+            price=resolve_price(spec, story.settings),
         ),
         queue=build_queue_status(spec, story.training),
         serving=serving,
         failure=build_failure(told) if (told := stop or story.training.warning) else None,
     )
+
+
+def _preflight_uri(ft: FineTune, story: _Story) -> str | None:
+    if story.storage is None:
+        return None
+    folder = revision_folder(ft.meta, story.digest, story.storage)
+    return status_uri(story.storage, folder.join(layout.PREFLIGHT).prefix)
 
 
 def _blocking_problem(story: _Story) -> Problem | None:
@@ -232,7 +254,7 @@ def _set_stages(conditions: Conditions, story: _Story) -> None:
         conditions.set(ConditionType.VALIDATED, False, story.problem.reason, story.problem.message)
         conditions.set(ConditionType.TRAINED, unknown, Reason.PENDING)
     else:
-        conditions.set(ConditionType.VALIDATED, True, Reason.VALID)
+        _set_validated(conditions, training)
         if training.admitted is not None:
             reason = Reason.ADMITTED if training.admitted else training.reason
             conditions.set(ConditionType.ADMITTED, training.admitted, reason)
@@ -252,6 +274,14 @@ def _set_stages(conditions: Conditions, story: _Story) -> None:
         conditions.set(ConditionType.SERVED, serving.served, reason, serving.served_message)
 
 
+def _set_validated(conditions: Conditions, training: TrainingPlan) -> None:
+    if training.validated:
+        conditions.set(ConditionType.VALIDATED, True, Reason.VALID)
+        return
+    status = ConditionStatus.UNKNOWN if training.validated is None else False
+    conditions.set(ConditionType.VALIDATED, status, training.reason, training.message)
+
+
 def _summarise(
     conditions: Conditions, spec: FineTuneSpec, story: _Story, stop: Problem | None
 ) -> str:
@@ -262,6 +292,9 @@ def _summarise(
         message = f"{stop.message}. {stop.hint}" if stop.hint else stop.message
         conditions.set(ConditionType.READY, False, reason, message)
         conditions.set(ConditionType.STALLED, True, reason, message)
+    elif training.planned:
+        reason, message = training.reason, training.message
+        conditions.set(ConditionType.READY, True, reason, message)
     elif not training.committed:
         reason, message = training.reason, training.message
         if training.warning is not None:
@@ -352,4 +385,7 @@ def tell_changes(ft: FineTune, status: FineTuneStatus) -> tuple[Event, ...]:
         events.append(
             Event("Warning" if warning else "Normal", reason, after.message or after.reason)
         )
+    known = ft.status.training.adaptations if ft.status.training else []
+    told = status.training.adaptations if status.training else []
+    events += [Event("Warning", "OOMAdapted", line) for line in told[len(known) :]]
     return tuple(events)

@@ -5,8 +5,10 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from qwen3_api.serving.pool import CurrentAlias, PoolIndex
+from qwen3_api.v1alpha1.conditions import Reason
 from qwen3_api.v1alpha1.evaluation import EvalStatus
 from qwen3_api.v1alpha1.finetune import FineTuneStatus
+from qwen3_operator.observed import Problem
 
 Manifest = Mapping[str, Any]
 
@@ -77,4 +79,28 @@ class PoolPlan:
     """To be written; None: it is right as it is."""
     apply: tuple[Manifest, ...] = ()
     delete: tuple[Deletion, ...] = ()
+    requeue_after: float | None = None
+
+
+@dataclass(frozen=True)
+class TrainingPlan:
+    """What training asks for, and how it stands."""
+
+    reason: Reason
+    message: str
+    committed: bool = False
+    validated: bool | None = True
+    """None: the preflight hasn't said yet."""
+    admitted: bool | None = None
+    """None: there is nothing to admit."""
+    planned: bool = False
+    """mode Plan, and the preflight passed: all that was asked for is done."""
+    problem: Problem | None = None
+    """Set when nothing more will happen by itself."""
+    warning: Problem | None = None
+    """Set when a pod can't start for now."""
+    apply: tuple[Manifest, ...] = ()
+    lifecycle: tuple[Manifest, ...] = ()
+    delete: tuple[Deletion, ...] = ()
+    events: tuple[Event, ...] = ()
     requeue_after: float | None = None

@@ -5,53 +5,29 @@ outranks the wish to have one.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
+from qwen3_api.job.preflight import Preflight
 from qwen3_api.v1alpha1.conditions import Reason
-from qwen3_api.v1alpha1.finetune import (
-    CheckpointStatus,
-    FineTuneSpec,
-    QueueStatus,
-    TrainingStatus,
-)
+from qwen3_api.v1alpha1.finetune import FineTuneSpec, Mode
 from qwen3_operator.desired.names import (
     ANNOTATION_PARKED,
     StorageTarget,
     job_name,
     resources_digest,
 )
+from qwen3_operator.desired.orders import resolve_train_job
 from qwen3_operator.desired.train_job import build_train_objects
-from qwen3_operator.observed import FineTune, JobView, Observed, Problem, wire_time
+from qwen3_operator.observed import FineTune, JobView, Observed, Problem
 from qwen3_operator.plan.diagnosis import diagnose_failed_job, diagnose_waiting
-from qwen3_operator.plan.numbers import count, count_or_none, decimal
-from qwen3_operator.plan.plan import Deletion, Event, Manifest
+from qwen3_operator.plan.fit import fit_run
+from qwen3_operator.plan.plan import Deletion, Event, Manifest, TrainingPlan
+from qwen3_operator.plan.preflight import plan_preflight
 from qwen3_operator.settings import Settings
 
 POLL_SECONDS = 10.0
 """How often a running run is looked at in the bucket: as often as the trainer writes."""
 POLL_STARTING = 3.0
-URI_LIMIT = 1024
-
-
-@dataclass(frozen=True)
-class TrainingPlan:
-    """What training asks for, and how it stands."""
-
-    reason: Reason
-    message: str
-    committed: bool = False
-    admitted: bool | None = None
-    """None: there is nothing to admit."""
-    problem: Problem | None = None
-    """Set when nothing more will happen by itself."""
-    warning: Problem | None = None
-    """Set when a pod can't start for now."""
-    apply: tuple[Manifest, ...] = ()
-    lifecycle: tuple[Manifest, ...] = ()
-    delete: tuple[Deletion, ...] = ()
-    events: tuple[Event, ...] = ()
-    requeue_after: float | None = None
 
 
 def build_lifecycle(namespace: str, job: JobView, spec: Mapping[str, Any]) -> Manifest:
@@ -90,6 +66,8 @@ def plan_training(
         return _plan_inherited(job)
     if spec.suspend and not (job is not None and job.finished):
         return _plan_suspended(ft, spec, job)
+    if spec.mode is Mode.PLAN and job is not None and not job.deleting:
+        return _plan_stopped(job)
     if job is None or job.deleting:
         live = [p.name for p in observed.pods if p.live]
         if job is not None or live:
@@ -99,13 +77,13 @@ def plan_training(
             return TrainingPlan(
                 Reason.PENDING, f"waiting for {what} to go", requeue_after=POLL_STARTING
             )
-        return _plan_start(ft, spec, revision, storage, settings)
+        return _plan_start(ft, spec, revision, observed, storage, settings)
     if not job.complete and job.resources not in ("", resources_digest(spec)):
         return TrainingPlan(
             Reason.SCHEDULING,
-            f"Job {job.name} is made again with the new spec.resources",
+            f"Job {job.name} is made again with what the spec now says about resources and limits",
             delete=(Deletion("Job", job.name, job.uid),),
-            events=(Event("Normal", "Replaced", f"spec.resources changed: replaces {job.name}"),),
+            events=(Event("Normal", "Replaced", f"The spec changed: replaces {job.name}"),),
             requeue_after=POLL_STARTING,
         )
     if job.failed:
@@ -134,14 +112,36 @@ def _plan_inherited(job: JobView) -> TrainingPlan:
     )
 
 
+def _plan_stopped(job: JobView) -> TrainingPlan:
+    """mode Plan asks for no GPU: a Job of the revision goes; its checkpoints keep the place."""
+    return TrainingPlan(
+        Reason.PENDING,
+        f"Job {job.name} is removed: spec.mode is Plan",
+        delete=(Deletion("Job", job.name, job.uid),),
+        requeue_after=POLL_STARTING,
+    )
+
+
 def _plan_start(
     ft: FineTune,
     spec: FineTuneSpec,
     revision: str,
+    observed: Observed,
     storage: StorageTarget,
     settings: Settings,
 ) -> TrainingPlan:
-    config_map, manifest = build_train_objects(ft.meta, spec, storage, settings)
+    """Preflight first; then the sizes for the card; then the Job."""
+    found = plan_preflight(ft, spec, revision, observed, storage, settings)
+    if not isinstance(found, Preflight):
+        return found
+    run = fit_run(spec, found, settings)
+    if isinstance(run, Problem):
+        return TrainingPlan(Reason(run.reason), run.message, problem=run, validated=False)
+    if spec.mode is Mode.PLAN:
+        return TrainingPlan(Reason.PLANNED, run.message, planned=True)
+    start = None if isinstance(observed.start, Problem) else observed.start
+    order = resolve_train_job(ft.meta, spec, storage, settings, run.sizing, start)
+    config_map, manifest = build_train_objects(ft.meta, spec, order, storage, settings)
     name = job_name(ft.meta.name, revision)
     return TrainingPlan(
         Reason.SCHEDULING,
@@ -250,79 +250,3 @@ def _plan_running(observed: Observed) -> TrainingPlan:
     return TrainingPlan(
         Reason.SCHEDULING, "the pod is starting", admitted=True, requeue_after=POLL_STARTING
     )
-
-
-def build_training_status(
-    before: TrainingStatus | None,
-    revision_job: str,
-    observed: Observed,
-    storage: StorageTarget | None,
-) -> TrainingStatus:
-    """status.training from the newest progress; numbers of an older revision are dropped."""
-    keep = before if before is not None and before.job_name == revision_job else None
-    job, progress, commit = observed.job, observed.progress, observed.commit
-    status = keep or TrainingStatus(job_name=revision_job)
-    update: dict[str, Any] = {}
-    if job is not None and job.start_time:
-        update["start_time"] = job.start_time
-    if progress is not None:
-        step, total = count(progress.step), count_or_none(progress.total_steps)
-        eta = count_or_none(progress.eta_seconds)
-        update |= {
-            "attempt": progress.attempt,
-            "step": step,
-            "total_steps": total,
-            "progress": f"{step}/{total}" if total else progress.phase,
-            "epoch": decimal(progress.epoch, 2),
-            "loss": decimal(progress.loss, 4),
-            "eval_loss": decimal(progress.eval_loss, 4),
-            "learning_rate": None
-            if progress.learning_rate is None
-            else f"{progress.learning_rate:.3g}",
-            "tokens_per_second": decimal(progress.tokens_per_second, 0),
-            "eta_seconds": eta,
-            "eta": None if eta is None else format_duration(eta),
-            "last_heartbeat_time": wire_time(progress.updated),
-            "resumed_from_step": count_or_none(progress.resumed_from_step),
-        }
-        saved = progress.checkpoint
-        uri = status_uri(storage, saved.prefix) if saved else None
-        if saved is not None and uri and (when := wire_time(saved.time)):
-            update["last_checkpoint"] = CheckpointStatus(step=count(saved.step), uri=uri, time=when)
-    if commit is not None:
-        steps = count(commit.metrics.steps)
-        update |= {
-            "step": steps,
-            "total_steps": steps,
-            "progress": f"{steps}/{steps}",
-            "loss": decimal(commit.metrics.final_loss, 4),
-            "eval_loss": decimal(commit.metrics.eval_loss, 4),
-            "epoch": decimal(commit.metrics.epochs, 2),
-            "resumed_from_step": count_or_none(commit.provenance.resumed_from_step),
-            "completion_time": wire_time(commit.committed),
-            "eta_seconds": None,
-            "eta": None,
-        }
-    return status.model_copy(update=update)
-
-
-def status_uri(storage: StorageTarget | None, prefix: str) -> str | None:
-    """A folder in the bucket as s3://…; None if it is longer than status takes."""
-    uri = storage.location(prefix).uri if storage else None
-    return uri if uri and len(uri) <= URI_LIMIT else None
-
-
-def build_queue_status(spec: FineTuneSpec, plan: TrainingPlan) -> QueueStatus | None:
-    """status.queue, while a queue holds the Job."""
-    if plan.reason is not Reason.QUEUED:
-        return None
-    return QueueStatus(local_queue=spec.resources.queue_name, message=plan.message)
-
-
-def format_duration(seconds: int) -> str:
-    """90 -> "1m30s", 7260 -> "2h1m"."""
-    minutes, rest = divmod(max(0, seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    if hours:
-        return f"{hours}h{minutes}m"
-    return f"{minutes}m{rest}s" if minutes else f"{rest}s"

@@ -6,24 +6,13 @@ An ordered list of pure checks; the first problem wins. A new check is a new fun
 from collections.abc import Callable
 
 from qwen3_api.v1alpha1.conditions import Reason
-from qwen3_api.v1alpha1.finetune import FineTuneSpec, MethodType, ServingMode
+from qwen3_api.v1alpha1.finetune import FineTuneSpec, ServingMode
 from qwen3_operator.desired.names import resolve_storage
-from qwen3_operator.desired.train_job import resolve_model
+from qwen3_operator.desired.orders import resolve_model
 from qwen3_operator.observed import Observed, Problem
 from qwen3_operator.settings import Settings
 
 Check = Callable[[FineTuneSpec, Observed, Settings], Problem | None]
-
-
-def check_method(spec: FineTuneSpec, observed: Observed, settings: Settings) -> Problem | None:
-    """This release trains by SFT."""
-    if spec.method.type is MethodType.SFT:
-        return None
-    return Problem(
-        Reason.METHOD_NOT_SUPPORTED,
-        f"spec.method.type: {spec.method.type} can't be trained by this release",
-        "Set spec.method.type to SFT.",
-    )
 
 
 def check_base_model(spec: FineTuneSpec, observed: Observed, settings: Settings) -> Problem | None:
@@ -81,7 +70,18 @@ def check_alias(spec: FineTuneSpec, observed: Observed, settings: Settings) -> P
     )
 
 
-CHECKS: tuple[Check, ...] = (check_method, check_base_model, check_storage, check_rank, check_alias)
+def check_start(spec: FineTuneSpec, observed: Observed, settings: Settings) -> Problem | None:
+    """The adapter to go on from is there and fits."""
+    return observed.start if isinstance(observed.start, Problem) else None
+
+
+CHECKS: tuple[Check, ...] = (
+    check_base_model,
+    check_storage,
+    check_rank,
+    check_alias,
+    check_start,
+)
 
 
 def validate(spec: FineTuneSpec, observed: Observed, settings: Settings) -> Problem | None:

@@ -1,20 +1,13 @@
-"""One fine-tune: gather, plan, apply, status, events."""
+"""One fine-tune: gather (gather.py), plan, apply, status, events."""
 
-import asyncio
-from dataclasses import replace
 from typing import Any
 
 from qwen3_api.job import layout
-from qwen3_api.job.report import Progress, TrainReport
-from qwen3_api.v1alpha1.finetune import FineTuneSpec, FineTuneStatus, ServingMode, alias_of
-from qwen3_operator.cluster.kinds import FINE_TUNE, JOB, POD, Kind
+from qwen3_api.v1alpha1.finetune import FineTuneStatus
+from qwen3_operator.cluster.kinds import FINE_TUNE, JOB, Kind
 from qwen3_operator.desired.names import (
     FINALIZER,
-    LABEL_FINE_TUNE,
-    LABEL_REVISION,
     LIFECYCLE_MANAGER,
-    StorageTarget,
-    job_name,
     pool_name,
     resolve_storage,
     revision_id,
@@ -25,12 +18,6 @@ from qwen3_operator.failpoints import failpoint
 from qwen3_operator.logs import get_logger, log_fields
 from qwen3_operator.observed import (
     FineTune,
-    JobView,
-    Observed,
-    PodView,
-    Problem,
-    parse_job,
-    parse_pod,
 )
 from qwen3_operator.plan.finetune import (
     RECHECK_SECONDS,
@@ -41,9 +28,9 @@ from qwen3_operator.plan.finetune import (
 from qwen3_operator.plan.outage import plan_without_store
 from qwen3_operator.plan.plan import Deletion, Event, FineTunePlan
 from qwen3_operator.reconcile.context import Context, reference
+from qwen3_operator.reconcile.gather import gather_finetune
 from qwen3_operator.runtime.keys import POOL, Key
 from qwen3_operator.runtime.reconciler import Result
-from qwen3_operator.store.client import StorageProblem
 
 logger = get_logger(__name__)
 KINDS: dict[str, Kind] = {"Job": JOB}
@@ -85,96 +72,6 @@ async def _take_back_ready(ctx: Context, ft: FineTune, body: dict[str, Any]) -> 
     pool = pool_name(ft.spec, ctx.settings)
     view = await ctx.gather_pool(ft.meta.namespace, pool, ft.status.serving.desired_replicas)
     await _write_status(ctx, ft, body, plan_without_store(ft, view, ctx.now()))
-
-
-# --- gather ---------------------------------------------------------------------------------------
-
-
-async def gather_finetune(ctx: Context, ft: FineTune) -> Observed:
-    """Everything a decision about this fine-tune looks at."""
-    jobs = [
-        parse_job(j)
-        for j in ctx.cache.by_owner(JOB, ft.meta.namespace, LABEL_FINE_TUNE, ft.meta.name)
-    ]
-    if ft.spec is None:
-        pods = _gather_pods(ctx, ft, None) if ft.meta.deleting else ()
-        return Observed(other_jobs=tuple(jobs), pods=pods)
-    revision = revision_id(spec_hash(ft.spec))
-    name = job_name(ft.meta.name, revision)
-    job = next((j for j in jobs if j.name == name), None)
-    observed = Observed(
-        job=job,
-        other_jobs=tuple(j for j in jobs if j.name != name),
-        pods=_gather_pods(ctx, ft, None if ft.meta.deleting else revision),
-        alias_owner=ctx.alias_owner(ft)
-        if ft.spec.serving.mode is ServingMode.SHARED_BASE
-        else None,
-    )
-    storage = resolve_storage(ft.spec.artifacts.s3, ctx.settings)
-    if storage is None or ft.meta.deleting:
-        return observed
-    try:
-        observed = await _gather_artifacts(ctx, ft, revision, observed, storage)
-        return await _gather_serving(ctx, ft, ft.spec, observed, storage)
-    except StorageProblem as error:
-        return replace(observed, storage_problem=error.problem)
-
-
-def _gather_pods(ctx: Context, ft: FineTune, revision: str | None) -> tuple[PodView, ...]:
-    bodies = ctx.cache.by_owner(POD, ft.meta.namespace, LABEL_FINE_TUNE, ft.meta.name)
-    views = [
-        parse_pod(b)
-        for b in bodies
-        if revision is None or b["metadata"]["labels"].get(LABEL_REVISION) == revision
-    ]
-    return tuple(sorted(views, key=lambda p: (p.created, p.name)))
-
-
-async def _gather_artifacts(
-    ctx: Context, ft: FineTune, revision: str, observed: Observed, storage: StorageTarget
-) -> Observed:
-    folder = storage.location(
-        layout.revision_prefix(storage.prefix, ft.meta.namespace, ft.meta.uid, revision)
-    )
-    commit = await ctx.artifacts.read_commit(folder)
-    if isinstance(commit, Problem):
-        return replace(observed, artifact_problem=commit)
-    if commit is not None:
-        problem = await ctx.artifacts.verify(folder, commit)
-        return replace(observed, commit=commit, verified=problem is None, artifact_problem=problem)
-    progress: Progress | None = None
-    report: TrainReport | None = None
-    if observed.job is not None and observed.pods:
-        newest = _newest_with_news(observed.job, observed.pods)
-        attempt = folder.join(layout.ATTEMPTS, newest.uid)
-        progress = await ctx.artifacts.read_progress(attempt)
-        if observed.job.failed:
-            report = await ctx.artifacts.read_report(attempt)
-    return replace(observed, progress=progress, report=report)
-
-
-def _newest_with_news(job: JobView, pods: tuple[PodView, ...]) -> PodView:
-    """The pod whose documents matter: the newest that ran; the newest at all if none did."""
-    ran = [p for p in pods if p.running or p.exit_code is not None]
-    return (ran or list(pods))[-1]
-
-
-async def _gather_serving(
-    ctx: Context, ft: FineTune, spec: FineTuneSpec, observed: Observed, storage: StorageTarget
-) -> Observed:
-    if spec.serving.mode is not ServingMode.SHARED_BASE:
-        return observed
-    pool = pool_name(spec, ctx.settings)
-    alias = alias_of(ft.meta.namespace, ft.meta.name, spec)
-    pointer = storage.location(layout.alias_key(storage.prefix, ft.meta.namespace, alias))
-    replicas = max(
-        [m.spec.serving.replicas for m in ctx.members(ft.meta.namespace, pool) if m.spec],
-        default=spec.serving.replicas,
-    )
-    found, view = await asyncio.gather(
-        ctx.artifacts.read_alias(pointer), ctx.gather_pool(ft.meta.namespace, pool, replicas)
-    )
-    return replace(observed, alias=found, pool=view)
 
 
 # --- apply ----------------------------------------------------------------------------------------

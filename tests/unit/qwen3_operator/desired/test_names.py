@@ -50,9 +50,15 @@ TRAINING_INPUTS: list[dict[str, Any]] = [
     {"hyperparameters": {"warmupRatio": "0.1"}},
     {"hyperparameters": {"weightDecay": "0"}},
     {"hyperparameters": {"effectiveBatchSize": 32}},
-    {"hyperparameters": {"microBatchSize": 1}},
-    {"hyperparameters": {"gradientCheckpointing": False}},
+    {"dataset": {"validation": S3}, "hyperparameters": {"earlyStopping": {}}},
+    {"dataset": {"validation": S3}, "hyperparameters": {"earlyStopping": {"patience": 4}}},
     {"hyperparameters": {"seed": 1}},
+    {"method": {"type": "DPO"}, "dataset": {"format": "Preference"}},
+    {"method": {"type": "DPO", "dpo": {"beta": "0.2"}}, "dataset": {"format": "Preference"}},
+    {"method": {"type": "DPO", "dpo": {"lossType": "IPO"}}, "dataset": {"format": "Preference"}},
+    {"adapter": {"from": {"fineTuneRef": {"name": "sft"}, "revision": "0a1b2c3d"}}},
+    {"dataset": {"chatTemplate": {"thinking": "Disabled"}}},
+    {"checkpoint": {"loadBest": False}},
 ]
 
 SAME: list[dict[str, Any]] = [
@@ -60,7 +66,13 @@ SAME: list[dict[str, Any]] = [
     {"suspend": True},
     {"checkpoint": {"everySteps": 1, "keepLast": 9, "resume": "Never"}},
     {"resources": {"gpus": 0, "memory": "1Gi", "queueName": "gpus"}},
-    {"failurePolicy": {"maxRetries": 0}},
+    {"failurePolicy": {"maxRetries": 0, "onOutOfMemory": "Fail", "allowQuantization": True}},
+    {"limits": {"maxGPUSeconds": 3600}},
+    {"tracking": {"wandb": {"project": "p", "mode": "Offline"}}},
+    {"mode": "Plan"},
+    # what the preflight lets pass, and how the work is cut for the card
+    {"dataset": {"checks": {"maxTruncatedPercent": 1, "failOnLeakage": False}}},
+    {"hyperparameters": {"microBatchSize": 1, "gradientCheckpointing": False}},
     {"artifacts": {"deletionPolicy": "Delete", "s3": {"bucket": "another"}}},
     {"serving": {"mode": "None"}},
     {"serving": {"modelName": "helper", "replicas": 3}},
@@ -124,7 +136,7 @@ def test_the_hash_is_pinned() -> None:
 
     If you meant to change it, write the migration first.
     """
-    assert BASE == "34fee772df5ad304852942f02acb7f294714741f69e1f47b5f2bb77f0ea8fae7"
+    assert BASE == "9eb4298b9c753f86d69a496b66d1699faa1b0c150f5b0c37a350f535935e7e86"
 
 
 def test_names_fit_and_never_meet() -> None:

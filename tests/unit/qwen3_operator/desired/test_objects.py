@@ -11,14 +11,21 @@ from qwen3_api.job.train import FileData, S3Data, TrainJob
 from qwen3_api.serving.config import ServerConfig
 from qwen3_operator.desired.eval_job import build_eval_objects, resolve_eval_job
 from qwen3_operator.desired.names import LABEL_QUEUE, resources_digest
+from qwen3_operator.desired.orders import (
+    resolve_job_model,
+    resolve_preflight_job,
+    resolve_train_job,
+)
 from qwen3_operator.desired.pool import PoolSpec, build_pool_objects
-from qwen3_operator.desired.train_job import build_train_objects, resolve_job_model
+from qwen3_operator.desired.preflight_job import build_preflight_objects
+from qwen3_operator.desired.train_job import build_train_objects
 from qwen3_operator.observed import parse_evaluation
 from qwen3_operator.settings import Settings
 from support.operator_world import (
     MODEL,
     NAMESPACE,
     SETTINGS,
+    SIZING,
     build_body,
     build_finetune,
     build_meta,
@@ -34,8 +41,17 @@ Manifest = dict[str, Any]
 
 def train_objects(settings: Settings = SETTINGS, **changes: Any) -> tuple[Manifest, Manifest]:
     ft = build_finetune(build_spec(**changes))
-    config_map, job = build_train_objects(ft.meta, spec_of(ft), storage_of(ft, settings), settings)
+    spec, storage = spec_of(ft), storage_of(ft, settings)
+    order = resolve_train_job(ft.meta, spec, storage, settings, SIZING)
+    config_map, job = build_train_objects(ft.meta, spec, order, storage, settings)
     return dict(config_map), dict(job)
+
+
+def preflight_objects(settings: Settings = SETTINGS, **changes: Any) -> tuple[Manifest, Manifest]:
+    ft = build_finetune(build_spec(**changes))
+    spec, storage = spec_of(ft), storage_of(ft, settings)
+    order = resolve_preflight_job(ft.meta, spec, storage, settings, None)
+    return build_preflight_objects(ft.meta, spec, order, storage, settings)
 
 
 def train_pod(settings: Settings = SETTINGS, **changes: Any) -> Manifest:
@@ -82,6 +98,7 @@ def all_pods() -> dict[str, Manifest]:
         "trainer with data": train_pod(
             dataset={"train": {"type": "ConfigMap", "s3": None, "configMap": {"name": "d"}}}
         ),
+        "preflight": preflight_objects()[1]["spec"]["template"]["spec"],
         "evaluator": eval_objects()[1]["spec"]["template"]["spec"],
         "server": pool_objects()["Deployment"]["spec"]["template"]["spec"],
     }
@@ -146,19 +163,24 @@ def test_placement_is_the_specs() -> None:
 # --- Jobs
 
 
-@pytest.mark.parametrize("job", [train_objects()[1], eval_objects()[1]], ids=["train", "eval"])
+@pytest.mark.parametrize(
+    "job",
+    [train_objects()[1], preflight_objects()[1], eval_objects()[1]],
+    ids=["train", "preflight", "eval"],
+)
 def test_never_two_pods_and_codes_that_mean_something(job: Manifest) -> None:
     spec = job["spec"]
     assert (spec["completions"], spec["parallelism"]) == (1, 1)
     assert spec["podReplacementPolicy"] == "Failed"
     rules = spec["podFailurePolicy"]["rules"]
     fail, ignore, disrupted = rules
-    assert fail["onExitCodes"]["values"] == [42, 44, 45, 48]
+    assert fail["onExitCodes"]["values"] == [42, 44, 45, 48, 49, 51]
     assert ignore["onExitCodes"]["values"] == [int(ExitCode.INTERRUPTED)]
     assert disrupted["onPodConditions"] == [{"type": "DisruptionTarget", "status": "True"}]
     names = {c["name"] for c in spec["template"]["spec"]["containers"]}
     assert {fail["onExitCodes"]["containerName"], ignore["onExitCodes"]["containerName"]} <= names
-    assert "ttlSecondsAfterFinished" not in spec, "it could remove the evidence of a failure"
+    if job["spec"]["template"]["spec"]["containers"][0]["name"] != "preflight":
+        assert "ttlSecondsAfterFinished" not in spec, "it could remove the evidence of a failure"
     assert "suspend" not in spec, "it belongs to the second field manager, or to a queue"
     owner = job["metadata"]["ownerReferences"][0]
     assert owner["controller"] is True
@@ -247,7 +269,8 @@ def test_a_shared_uid_is_nobodys() -> None:
     """The tenant can't choose the prefix: namespace and uid are the API server's."""
     ft = build_finetune()
     meta = build_meta(namespace="team-b", uid="uid-b")
-    config_map, _ = build_train_objects(meta, spec_of(ft), storage_of(ft), SETTINGS)
+    order = resolve_train_job(meta, spec_of(ft), storage_of(ft), SETTINGS, SIZING)
+    config_map, _ = build_train_objects(meta, spec_of(ft), order, storage_of(ft), SETTINGS)
     assert order_of(dict(config_map)).output.prefix.startswith("qwen3/team-b/uid-b/")
 
 

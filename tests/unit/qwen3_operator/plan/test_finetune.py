@@ -21,6 +21,7 @@ from support.operator_world import (
     build_finetune,
     build_job,
     build_pod,
+    build_preflight,
     build_pool,
     build_pool_pod,
     build_spec,
@@ -61,7 +62,18 @@ def told(status: FineTuneStatus) -> dict[str, tuple[str, str]]:
 
 
 def test_first_look() -> None:
-    status = status_of(plan())
+    assert told(status_of(plan())) == {
+        "Ready": ("False", "Preflight"),
+        "Reconciling": ("True", "Preflight"),
+        "Validated": ("Unknown", "Preflight"),
+        "Trained": ("False", "Preflight"),
+        "ArtifactStored": ("Unknown", "Pending"),
+        "Served": ("False", "Pending"),
+    }
+
+
+def test_after_the_preflight() -> None:
+    status = status_of(plan(observed=Observed(preflight=build_preflight(FT))))
     assert told(status) == {
         "Ready": ("False", "Scheduling"),
         "Reconciling": ("True", "Scheduling"),

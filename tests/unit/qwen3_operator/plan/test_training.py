@@ -8,13 +8,12 @@ import pytest
 from qwen3_api.v1alpha1.conditions import Reason
 from qwen3_operator.desired.names import ANNOTATION_PARKED, resources_digest
 from qwen3_operator.observed import FineTune, Observed, Problem
-from qwen3_operator.plan.plan import Deletion
-from qwen3_operator.plan.training import (
-    TrainingPlan,
+from qwen3_operator.plan.plan import Deletion, TrainingPlan
+from qwen3_operator.plan.training import plan_training
+from qwen3_operator.plan.training_status import (
     build_queue_status,
     build_training_status,
     format_duration,
-    plan_training,
 )
 from support.operator_world import (
     SETTINGS,
@@ -23,6 +22,7 @@ from support.operator_world import (
     build_job,
     build_metrics,
     build_pod,
+    build_preflight,
     build_progress,
     build_spec,
     revision_of,
@@ -47,11 +47,11 @@ def writes(found: TrainingPlan) -> list[str]:
 
 
 def test_starts_order_before_job() -> None:
-    found = plan()
+    found = plan(preflight=build_preflight(FT))
     assert [m["kind"] for m in found.apply] == ["ConfigMap", "Job"]
     assert found.reason is Reason.SCHEDULING
     assert found.admitted is True
-    assert plan(QUEUED).admitted is False
+    assert plan(QUEUED, preflight=build_preflight(QUEUED)).admitted is False
 
 
 @pytest.mark.parametrize(

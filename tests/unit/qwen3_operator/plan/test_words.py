@@ -87,9 +87,9 @@ def test_ready_comes_first_and_messages_are_cut() -> None:
     [
         (build_spec(), Observed(), None),
         (
-            build_spec(method={"type": "DPO"}, dataset={"format": "Preference"}),
-            Observed(),
-            Reason.METHOD_NOT_SUPPORTED,
+            build_spec(adapter={"from": {"fineTuneRef": {"name": "x"}, "revision": "0a1b2c3d"}}),
+            Observed(start=Problem(Reason.START_ADAPTER_NOT_FOUND, "spec.adapter.from: no such")),
+            Reason.START_ADAPTER_NOT_FOUND,
         ),
         (build_spec(baseModel={"name": "a/b"}), Observed(), Reason.BASE_MODEL_NOT_FOUND),
         (

@@ -39,9 +39,9 @@ def turn(world: World, operator: Operator, times: int = 1) -> None:
         world.terminate_pods()
         world.control_jobs()
         world.control_deployments()
-        for pod in world.training_pods():
-            world.start_trainer(pod)
-            world.end_trainer(pod, ExitCode.SUCCEEDED)
+        for pod in world.job_pods():
+            world.start_pod(pod)
+            world.end_pod(pod, ExitCode.SUCCEEDED)
         world.step_servers()
         operator.deliver()
         operator.work()
@@ -133,11 +133,15 @@ def test_an_unreadable_object_waits_for_its_pods_and_tells_what_stays(
     world.create(
         "bot", build_spec(serving={"mode": "None"}, artifacts={"deletionPolicy": "Delete"})
     )
-    operator.deliver()
-    operator.work()
-    world.control_jobs()
-    (pod,) = world.training_pods()
-    world.start_trainer(pod)
+    for number in range(2):  # the preflight, then training
+        operator.deliver()
+        operator.reconcile(BOT)
+        world.control_jobs()
+        pod = world.job_pods()[-1]
+        world.start_pod(pod)
+        if number == 0:
+            world.end_pod(pod, ExitCode.SUCCEEDED)
+    assert world.training_pods()
     world.edit("bot", adapter={"rank": 7})
     world.delete("bot")
     operator.deliver()
@@ -170,7 +174,7 @@ def test_artifacts_are_removed_with_their_object(world: World, operator: Operato
 
 def test_ready_costs_few_writes_and_then_none(world: World, operator: Operator) -> None:
     serve(world, operator, "bot")
-    assert world.api.created["Job"] == 1
+    assert world.api.created["Job"] == 2, "preflight and training"
     operator.writes.clear()
     for _ in range(5):
         world.advance(60)

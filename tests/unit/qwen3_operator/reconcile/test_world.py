@@ -95,19 +95,19 @@ class Run:
         self.world.control_deployments()
 
     def kubelets(self, who: int, how: int) -> None:
-        for pod in self.world.training_pods():
-            self.world.start_trainer(pod)
+        for pod in self.world.job_pods():
+            self.world.start_pod(pod)
         if how % 2 == 0:
             self.world.terminate_pods()
 
     def train(self, who: int, how: int) -> None:
-        pods = [p for p in self.world.training_pods() if p["status"]["phase"] == "Running"]
+        pods = [p for p in self.world.job_pods() if p["status"]["phase"] == "Running"]
         if not pods or self.world.bucket.away:
             return
         pod = pods[who % len(pods)]
         # Most end well; some are told to stop, meet user errors, or die just after the commit.
         codes = [0, 0, 0, 0, 43, 46, 1, 42]
-        self.world.end_trainer(pod, ExitCode(codes[how % 8]), broken=who == 7 and how == 3)
+        self.world.end_pod(pod, ExitCode(codes[how % 8]), broken=who == 7 and how == 3)
 
     def serve(self, who: int, how: int) -> None:
         servers = sorted(self.world.servers)
@@ -294,10 +294,10 @@ class Run:
                 step()
             self.world.control_jobs()
             self.world.control_deployments()
-            for pod in self.world.training_pods():
-                self.world.start_trainer(pod)
+            for pod in self.world.job_pods():
+                self.world.start_pod(pod)
                 if "deletionTimestamp" not in pod["metadata"]:
-                    self.world.end_trainer(pod, ExitCode.SUCCEEDED)
+                    self.world.end_pod(pod, ExitCode.SUCCEEDED)
             self.world.step_servers()
             self.world.advance(60)
             self.operator.deliver()
@@ -369,7 +369,8 @@ SIMULATIONS = int(os.environ.get("QWEN3_SIMULATIONS", "20"))
 """Raise it for a long search: QWEN3_SIMULATIONS=2000."""
 
 SERVED: list[Step] = [
-    ("create", 1, 5), ("reconcile", 5, 4), ("control", 0, 0), ("kubelets", 0, 4), ("train", 7, 6),
+    ("create", 1, 5), ("reconcile", 5, 4), ("control", 0, 0), ("kubelets", 0, 4), ("train", 1, 0),
+    ("reconcile", 5, 4), ("control", 0, 0), ("kubelets", 0, 4), ("train", 7, 6),
     ("reconcile", 5, 7), ("control", 0, 0), ("serve", 0, 0), ("reconcile", 5, 7), ("serve", 0, 0),
     ("reconcile", 5, 7),
 ]  # fmt: skip
@@ -377,6 +378,7 @@ SERVED: list[Step] = [
 
 KNOWN: dict[str, list[Step]] = {
     "a neighbour's adapter is damaged and the pool grows": [
+        ("reconcile", 2, 1), ("control", 3, 3), ("kubelets", 7, 0), ("train", 7, 1),
         ("reconcile", 2, 1), ("control", 3, 3), ("kubelets", 7, 0), ("train", 7, 1),
         ("reconcile", 6, 3), ("control", 3, 2), ("serve", 4, 0), ("create", 5, 4),
         ("reconcile", 4, 1), ("damage", 4, 0), ("edit", 3, 3),
@@ -401,6 +403,8 @@ KNOWN: dict[str, list[Step]] = {
     ],
     "there and back while the pod is in its grace period": [
         ("create", 1, 1), ("reconcile", 1, 7), ("control", 0, 0), ("kubelets", 0, 1),
+        ("train", 0, 0), ("train", 0, 0), ("reconcile", 1, 7), ("control", 0, 0),
+        ("kubelets", 0, 1),
         ("edit", 1, 1), ("reconcile", 1, 7), ("control", 0, 0), ("edit", 1, 4),
         ("reconcile", 1, 7), ("control", 0, 0),
     ],

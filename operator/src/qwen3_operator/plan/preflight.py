@@ -1,0 +1,167 @@
+"""The preflight of a revision: start it, wait for it, understand what it says. Pure."""
+
+from qwen3_api.job.preflight import Preflight
+from qwen3_api.v1alpha1.conditions import Reason
+from qwen3_api.v1alpha1.finetune import EstimateStatus, FineTuneSpec, PreflightStatus
+from qwen3_operator.desired.names import (
+    StorageTarget,
+    checks_digest,
+    preflight_name,
+)
+from qwen3_operator.desired.orders import resolve_preflight_job
+from qwen3_operator.desired.preflight_job import build_preflight_objects
+from qwen3_operator.observed import FineTune, JobView, Observed, Problem
+from qwen3_operator.plan.diagnosis import REASONS, diagnose_failed_job, diagnose_waiting
+from qwen3_operator.plan.fit import FittedRun, fit_run, resolve_price
+from qwen3_operator.plan.numbers import count, count_or_none, decimal
+from qwen3_operator.plan.plan import Deletion, Event, TrainingPlan
+from qwen3_operator.plan.training_status import (
+    build_sizing_status,
+    format_duration,
+)
+from qwen3_operator.settings import Settings
+
+POLL_SECONDS = 2.0
+
+
+def plan_preflight(
+    ft: FineTune,
+    spec: FineTuneSpec,
+    revision: str,
+    observed: Observed,
+    storage: StorageTarget,
+    settings: Settings,
+) -> TrainingPlan | Preflight:
+    """What the preflight needs; or what it found, when it passed.
+
+    A preflight.json that tells a failure counts only beside its Job: whoever has mended the data
+    deletes the Job, and the preflight runs again.
+    """
+    found, job = observed.preflight, observed.preflight_job
+    if found is not None and found.failure is None:
+        return found
+    if job is not None and job.owner_uid != ft.meta.uid:
+        return _waiting("waiting for the preflight of an earlier object to go", _deletion(job))
+    if job is None:
+        return _start(ft, spec, revision, observed, storage, settings)
+    if job.deleting:
+        return _waiting("waiting for the old preflight to go")
+    if job.checks not in ("", checks_digest(spec)):
+        return _waiting("the preflight starts again: dataset.checks changed", _deletion(job))
+    if found is not None and found.failure is not None:
+        return _refused(job, found)
+    if job.failed:
+        problem = diagnose_failed_job(job, observed.preflight_pods, None)
+        return TrainingPlan(
+            Reason(problem.reason), problem.message, problem=problem, validated=False
+        )
+    if job.complete:
+        problem = Problem(
+            Reason.COMMIT_MISSING,
+            f"Job {job.name} completed but preflight.json is not in the bucket",
+            "Delete the Job to run it again; tell the platform team if it repeats.",
+            user=False,
+        )
+        return TrainingPlan(Reason.COMMIT_MISSING, problem.message, problem=problem, validated=None)
+    warning = diagnose_waiting(observed.preflight_pods)
+    if warning is not None:
+        return TrainingPlan(
+            Reason(warning.reason),
+            warning.message,
+            validated=None,
+            warning=warning,
+            requeue_after=POLL_SECONDS * 5,
+        )
+    return _waiting("data, base model and storage are being looked at")
+
+
+def _waiting(message: str, *delete: Deletion) -> TrainingPlan:
+    return TrainingPlan(
+        Reason.PREFLIGHT, message, validated=None, delete=delete, requeue_after=POLL_SECONDS
+    )
+
+
+def _deletion(job: JobView) -> Deletion:
+    return Deletion("Job", job.name, job.uid)
+
+
+def _start(
+    ft: FineTune,
+    spec: FineTuneSpec,
+    revision: str,
+    observed: Observed,
+    storage: StorageTarget,
+    settings: Settings,
+) -> TrainingPlan:
+    start = None if isinstance(observed.start, Problem) else observed.start
+    order = resolve_preflight_job(ft.meta, spec, storage, settings, start)
+    name = preflight_name(ft.meta.name, revision)
+    return TrainingPlan(
+        Reason.PREFLIGHT,
+        f"Job {name} was created",
+        validated=None,
+        apply=build_preflight_objects(ft.meta, spec, order, storage, settings),
+        events=(Event("Normal", "PreflightStarted", f"Created Job {name}"),),
+        requeue_after=POLL_SECONDS,
+    )
+
+
+def _refused(job: JobView, found: Preflight) -> TrainingPlan:
+    failure = found.failure
+    assert failure is not None  # noqa: S101  (the caller looked)
+    known = failure.reason in REASONS
+    problem = Problem(
+        failure.reason if known else Reason.TRAINER_FAILED,
+        failure.message,
+        f"{failure.hint} If only the data changed, delete Job {job.name} then: it runs again.",
+        retriable=True,
+    )
+    return TrainingPlan(Reason(problem.reason), problem.message, problem=problem, validated=False)
+
+
+def build_preflight_status(
+    before: PreflightStatus | None,
+    revision: str,
+    spec: FineTuneSpec,
+    found: Preflight | None,
+    uri: str | None,
+    settings: Settings,
+) -> PreflightStatus | None:
+    """status.preflight: what was found, the plan and the estimate. Kept while nothing new is."""
+    if found is None or found.dataset_sha256 is None:
+        return before if before is not None and before.revision == revision else None
+    lengths = found.lengths
+    run = fit_run(spec, found, settings) if found.failure is None else None
+    fitted = run if isinstance(run, FittedRun) else None
+    return PreflightStatus(
+        revision=revision,
+        rows=count(found.rows),
+        tokens=count(found.tokens),
+        p50_tokens=count_or_none(lengths.p50) if lengths else None,
+        p95_tokens=count_or_none(lengths.p95) if lengths else None,
+        max_tokens=count_or_none(lengths.maximum) if lengths else None,
+        truncated_percent=decimal(found.truncated_percent, 2),
+        duplicate_rows=count(found.duplicate_rows),
+        leaked_rows=count(found.leaked_rows),
+        template_hash=found.chat_template_sha256,
+        uri=uri,
+        estimate=_estimate(spec, fitted, settings) if fitted else None,
+        sizing=(
+            build_sizing_status(fitted.sizing, gpu=fitted.gpu, why=fitted.message)
+            if fitted
+            else None
+        ),
+    )
+
+
+def _estimate(spec: FineTuneSpec, run: FittedRun, settings: Settings) -> EstimateStatus:
+    seconds, price = run.estimate.seconds, resolve_price(spec, settings)
+    gpu_seconds = None if seconds is None else count(seconds * spec.resources.gpus)
+    return EstimateStatus(
+        steps=count(run.estimate.steps),
+        memory_mib=count_or_none(run.memory_mib),
+        seconds=None if seconds is None else count(seconds),
+        gpu_seconds=gpu_seconds,
+        duration=None if seconds is None else format_duration(count(seconds)),
+        cost=price.of(gpu_seconds) if price and gpu_seconds is not None else None,
+    )

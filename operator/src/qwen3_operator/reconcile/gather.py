@@ -1,0 +1,188 @@
+"""Everything that a decision about one fine-tune looks at, read once."""
+
+import asyncio
+from dataclasses import replace
+
+from qwen3_api.job import layout
+from qwen3_api.job.base import S3Location
+from qwen3_api.job.preflight import Preflight
+from qwen3_api.job.report import Commit, Progress, TrainReport
+from qwen3_api.job.train import StartAdapter
+from qwen3_api.v1alpha1.conditions import Reason
+from qwen3_api.v1alpha1.finetune import FineTuneSpec, ServingMode, alias_of
+from qwen3_operator.cluster.kinds import FINE_TUNE, JOB, POD
+from qwen3_operator.desired.names import (
+    COMPONENT_PREFLIGHT,
+    LABEL_COMPONENT,
+    LABEL_FINE_TUNE,
+    LABEL_REVISION,
+    StorageTarget,
+    job_name,
+    pool_name,
+    preflight_name,
+    resolve_storage,
+    revision_id,
+    spec_hash,
+)
+from qwen3_operator.observed import (
+    FineTune,
+    JobView,
+    Observed,
+    PodView,
+    Problem,
+    parse_job,
+    parse_pod,
+)
+from qwen3_operator.reconcile.context import Context
+from qwen3_operator.store.client import StorageProblem
+
+
+async def gather_finetune(ctx: Context, ft: FineTune) -> Observed:
+    """Everything a decision about this fine-tune looks at."""
+    jobs = [
+        parse_job(j)
+        for j in ctx.cache.by_owner(JOB, ft.meta.namespace, LABEL_FINE_TUNE, ft.meta.name)
+    ]
+    if ft.spec is None:
+        pods = _gather_pods(ctx, ft, None) if ft.meta.deleting else ()
+        return Observed(other_jobs=tuple(jobs), pods=pods)
+    revision = revision_id(spec_hash(ft.spec))
+    name, preflight = job_name(ft.meta.name, revision), preflight_name(ft.meta.name, revision)
+    observed = Observed(
+        job=next((j for j in jobs if j.name == name), None),
+        preflight_job=next((j for j in jobs if j.name == preflight), None),
+        other_jobs=tuple(j for j in jobs if j.name not in (name, preflight)),
+        pods=_gather_pods(ctx, ft, None if ft.meta.deleting else revision),
+        preflight_pods=_gather_pods(ctx, ft, revision, preflight=True),
+        alias_owner=ctx.alias_owner(ft)
+        if ft.spec.serving.mode is ServingMode.SHARED_BASE
+        else None,
+    )
+    storage = resolve_storage(ft.spec.artifacts.s3, ctx.settings)
+    if storage is None or ft.meta.deleting:
+        return observed
+    try:
+        observed = await _gather_artifacts(ctx, ft, revision, observed, storage)
+        if observed.commit is None:
+            observed = replace(observed, start=await _gather_start(ctx, ft, ft.spec))
+        return await _gather_serving(ctx, ft, ft.spec, observed, storage)
+    except StorageProblem as error:
+        return replace(observed, storage_problem=error.problem)
+
+
+def _gather_pods(
+    ctx: Context, ft: FineTune, revision: str | None, *, preflight: bool = False
+) -> tuple[PodView, ...]:
+    """Pods of a revision's training or preflight; of all revisions and both when it is None."""
+    bodies = ctx.cache.by_owner(POD, ft.meta.namespace, LABEL_FINE_TUNE, ft.meta.name)
+    views = []
+    for body in bodies:
+        labels = body["metadata"]["labels"]
+        is_preflight = labels.get(LABEL_COMPONENT) == COMPONENT_PREFLIGHT
+        mine = labels.get(LABEL_REVISION) == revision and is_preflight == preflight
+        if revision is None or mine:
+            views.append(parse_pod(body))
+    return tuple(sorted(views, key=lambda p: (p.created, p.name)))
+
+
+async def _gather_artifacts(
+    ctx: Context, ft: FineTune, revision: str, observed: Observed, storage: StorageTarget
+) -> Observed:
+    folder = storage.location(
+        layout.revision_prefix(storage.prefix, ft.meta.namespace, ft.meta.uid, revision)
+    )
+    commit = await ctx.artifacts.read_commit(folder)
+    if isinstance(commit, Problem):
+        return replace(observed, artifact_problem=commit)
+    if commit is not None:
+        problem = await ctx.artifacts.verify(folder, commit)
+        return replace(observed, commit=commit, verified=problem is None, artifact_problem=problem)
+    observed = await _gather_preflight(ctx, ft, revision, observed, folder)
+    progress: Progress | None = None
+    report: TrainReport | None = None
+    if observed.job is not None and observed.pods:
+        newest = _newest_with_news(observed.job, observed.pods)
+        attempt = folder.join(layout.ATTEMPTS, newest.uid)
+        progress = await ctx.artifacts.read_progress(attempt)
+        if observed.job.failed:
+            report = await ctx.artifacts.read_report(attempt)
+    return replace(observed, progress=progress, report=report)
+
+
+async def _gather_preflight(
+    ctx: Context, ft: FineTune, revision: str, observed: Observed, folder: S3Location
+) -> Observed:
+    """What is needed until the training Job exists, and what status hasn't told yet."""
+    told = ft.status.preflight
+    if observed.job is not None and told is not None and told.revision == revision:
+        return observed
+    found = await ctx.artifacts.read_document(folder.join(layout.PREFLIGHT), Preflight)
+    if found is not None and ft.spec is not None and found.spec_hash != spec_hash(ft.spec):
+        found = None
+    return replace(observed, preflight=found)
+
+
+async def _gather_start(
+    ctx: Context, ft: FineTune, spec: FineTuneSpec
+) -> StartAdapter | Problem | None:
+    """The adapter that spec.adapter.from names, by its own commit."""
+    wanted = spec.adapter.start
+    if wanted is None:
+        return None
+    name = wanted.fine_tune_ref.name
+    body = ctx.cache.get(FINE_TUNE, ft.meta.namespace, name)
+    other = ctx.parse(body) if body is not None else None
+    if other is None or other.spec is None:
+        return missing_start(name, wanted.revision, "there is no such fine-tune in this namespace")
+    storage = resolve_storage(other.spec.artifacts.s3, ctx.settings)
+    if storage is None:
+        return missing_start(name, wanted.revision, "its bucket is not configured")
+    if other.spec.base_model.name != spec.base_model.name:
+        return missing_start(name, wanted.revision, f"its base is {other.spec.base_model.name}")
+    folder = storage.location(
+        layout.revision_prefix(
+            storage.prefix, other.meta.namespace, other.meta.uid, wanted.revision
+        )
+    )
+    commit = await ctx.artifacts.read_commit(folder)
+    if not isinstance(commit, Commit):
+        return missing_start(name, wanted.revision, "that revision has no committed adapter")
+    if commit.rank != spec.adapter.rank:
+        return missing_start(name, wanted.revision, f"its rank is {commit.rank}")
+    return StartAdapter(
+        location=storage.location(commit.prefix), files=commit.files, digest=commit.digest
+    )
+
+
+def missing_start(name: str, revision: str, why: str) -> Problem:
+    """adapter.from can't be followed."""
+    return Problem(
+        Reason.START_ADAPTER_NOT_FOUND,
+        f"spec.adapter.from: fine-tune {name}, revision {revision}: {why}",
+        "Name a fine-tune of this namespace with the same base model and rank, and a revision of "
+        "its status.revisions that has an adapterDigest.",
+    )
+
+
+def _newest_with_news(job: JobView, pods: tuple[PodView, ...]) -> PodView:
+    """The pod whose documents matter: the newest that ran; the newest at all if none did."""
+    ran = [p for p in pods if p.running or p.exit_code is not None]
+    return (ran or list(pods))[-1]
+
+
+async def _gather_serving(
+    ctx: Context, ft: FineTune, spec: FineTuneSpec, observed: Observed, storage: StorageTarget
+) -> Observed:
+    if spec.serving.mode is not ServingMode.SHARED_BASE:
+        return observed
+    pool = pool_name(spec, ctx.settings)
+    alias = alias_of(ft.meta.namespace, ft.meta.name, spec)
+    pointer = storage.location(layout.alias_key(storage.prefix, ft.meta.namespace, alias))
+    replicas = max(
+        [m.spec.serving.replicas for m in ctx.members(ft.meta.namespace, pool) if m.spec],
+        default=spec.serving.replicas,
+    )
+    found, view = await asyncio.gather(
+        ctx.artifacts.read_alias(pointer), ctx.gather_pool(ft.meta.namespace, pool, replicas)
+    )
+    return replace(observed, alias=found, pool=view)

@@ -1,0 +1,228 @@
+"""What the preflight decides: nothing asks for a GPU before it passed."""
+
+from typing import Any
+
+import pytest
+
+from qwen3_api.job.base import Failure
+from qwen3_api.v1alpha1.conditions import Reason
+from qwen3_operator.desired.names import checks_digest, preflight_name
+from qwen3_operator.observed import FineTune, Observed
+from qwen3_operator.plan.fit import FittedRun, fit_run, resolve_card, resolve_price
+from qwen3_operator.plan.plan import Deletion, TrainingPlan
+from qwen3_operator.plan.preflight import build_preflight_status
+from qwen3_operator.plan.training import plan_training
+from qwen3_operator.settings import Settings
+from support.operator_world import (
+    SETTINGS,
+    build_commit,
+    build_finetune,
+    build_job,
+    build_pod,
+    build_preflight,
+    build_preflight_job,
+    build_spec,
+    merge,
+    revision_of,
+    spec_of,
+    storage_of,
+)
+
+H100 = "NVIDIA-H100-80GB-HBM3"
+FT = build_finetune(build_spec(resources={"gpuProduct": H100}))
+PLAN_ONLY = build_finetune(build_spec(mode="Plan", resources={"gpuProduct": H100}))
+BAD = Failure(reason="DatasetInvalid", message="line 3: no answer", hint="Mend line 3.")
+
+
+def plan(ft: FineTune = FT, settings: Settings = SETTINGS, **observed: Any) -> TrainingPlan:
+    return plan_training(
+        ft, spec_of(ft), revision_of(ft), Observed(**observed), storage_of(ft), settings
+    )
+
+
+def priced(**gpu: Any) -> Settings:
+    wire = {"training": {"gpus": [{"product": H100, **gpu}], "currency": "EUR"}}
+    return Settings.model_validate(merge(SETTINGS.model_dump(by_alias=True), wire))
+
+
+def jobs_of(found: TrainingPlan) -> list[str]:
+    return [m["metadata"]["name"] for m in found.apply if m["kind"] == "Job"]
+
+
+def test_it_comes_first() -> None:
+    found = plan()
+    assert jobs_of(found) == [preflight_name("bot", revision_of(FT))]
+    assert found.reason is Reason.PREFLIGHT
+    assert found.validated is None
+    containers = found.apply[1]["spec"]["template"]["spec"]["containers"]
+    assert "nvidia.com/gpu" not in containers[0]["resources"]["limits"]
+
+
+def test_nothing_is_made_while_it_runs() -> None:
+    found = plan(preflight_job=build_preflight_job(FT), preflight_pods=(build_pod(),))
+    assert found.apply == ()
+    assert found.reason is Reason.PREFLIGHT
+    assert found.requeue_after is not None
+
+
+def test_a_pod_that_cannot_start_is_told() -> None:
+    pod = build_pod(phase="Pending", waiting_reason="CreateContainerConfigError")
+    found = plan(preflight_job=build_preflight_job(FT), preflight_pods=(pod,))
+    assert found.reason is Reason.CREDENTIALS_NOT_FOUND
+    assert found.warning is not None
+
+
+def test_when_it_passed_the_run_is_cut_for_the_card() -> None:
+    found = plan(preflight=build_preflight(FT), preflight_job=build_preflight_job(FT))
+    assert jobs_of(found) == [f"bot-{revision_of(FT)}"]
+    assert found.validated is True
+
+
+def test_a_result_without_its_job_counts() -> None:
+    """The Job's TTL is no reason to look again."""
+    assert jobs_of(plan(preflight=build_preflight(FT))) == [f"bot-{revision_of(FT)}"]
+
+
+def test_what_it_refuses_stops_there() -> None:
+    job = build_preflight_job(FT, failed=True)
+    found = plan(preflight=build_preflight(FT, failure=BAD), preflight_job=job)
+    assert found.apply == ()
+    assert found.validated is False
+    assert found.problem is not None
+    assert (found.problem.reason, found.problem.message) == (BAD.reason, BAD.message)
+    assert job.name in found.problem.hint
+
+
+def test_a_refusal_whose_job_was_deleted_is_looked_at_again() -> None:
+    found = plan(preflight=build_preflight(FT, failure=BAD))
+    assert jobs_of(found) == [preflight_name("bot", revision_of(FT))]
+
+
+def test_other_checks_start_it_again() -> None:
+    job = build_preflight_job(FT, failed=True, checks="another")
+    found = plan(preflight=build_preflight(FT, failure=BAD), preflight_job=job)
+    assert found.delete == (Deletion("Job", job.name, job.uid),)
+    same = build_preflight_job(FT, failed=True, checks=checks_digest(spec_of(FT)))
+    assert plan(preflight=build_preflight(FT, failure=BAD), preflight_job=same).delete == ()
+
+
+def test_a_crash_is_told_by_its_last_words() -> None:
+    pod = build_pod(phase="Failed", exit_code=46, termination_message=BAD.model_dump_json())
+    found = plan(preflight_job=build_preflight_job(FT, failed=True), preflight_pods=(pod,))
+    assert found.problem is not None
+    assert found.problem.reason == BAD.reason
+
+
+def test_a_completed_job_without_a_document_is_told() -> None:
+    found = plan(preflight_job=build_preflight_job(FT, complete=True))
+    assert found.reason is Reason.COMMIT_MISSING
+    assert found.problem is not None
+
+
+def test_an_earlier_objects_preflight_goes() -> None:
+    job = build_preflight_job(FT, owner_uid="another")
+    assert plan(preflight_job=job).delete == (Deletion("Job", job.name, job.uid),)
+
+
+def test_mode_plan_ends_with_the_estimate() -> None:
+    found = plan(PLAN_ONLY, preflight=build_preflight(PLAN_ONLY))
+    assert found.planned
+    assert found.apply == ()
+
+
+def test_mode_plan_stops_a_run_and_keeps_a_result() -> None:
+    job = build_job(PLAN_ONLY)
+    assert plan(PLAN_ONLY, job=job).delete == (Deletion("Job", job.name, job.uid),)
+    assert plan(PLAN_ONLY, job=job, commit=build_commit(PLAN_ONLY), verified=True).committed
+
+
+def test_what_fits_no_card_asks_for_no_gpu() -> None:
+    hyper = {"microBatchSize": 16, "gradientCheckpointing": False}
+    ft = build_finetune(build_spec(resources={"gpuProduct": "NVIDIA-L4"}, hyperparameters=hyper))
+    found = plan(ft, preflight=build_preflight(ft))
+    assert found.reason is Reason.DOES_NOT_FIT
+    assert found.apply == ()
+    assert found.validated is False
+
+
+# --- the card and its price
+
+
+def test_the_card_is_the_users_then_the_platforms_then_a_small_one() -> None:
+    plain = spec_of(build_finetune())
+    assert (card := resolve_card(spec_of(FT), SETTINGS)) is not None
+    assert card.memory_mib > 70 * 1024
+    assert (card := resolve_card(plain, priced())) is not None
+    assert card.name == H100
+    assert (card := resolve_card(plain, SETTINGS)) is not None
+    assert card.memory_mib == 24 * 1024
+    cpu = spec_of(build_finetune(build_spec(resources={"gpus": 0})))
+    assert resolve_card(cpu, SETTINGS) is None
+
+
+def test_what_the_platform_says_of_a_card_wins() -> None:
+    card = resolve_card(spec_of(FT), priced(memoryGib=40, tflops=100))
+    assert card is not None
+    assert (card.memory_mib, card.tflops) == (40 * 1024, 100)
+
+
+def test_costs_are_told_where_the_price_is_known() -> None:
+    assert resolve_price(spec_of(FT), SETTINGS) is None
+    price = resolve_price(spec_of(FT), priced(pricePerHour="2.50"))
+    assert price is not None
+    assert price.of(5400) == "3.75 EUR"
+
+
+@pytest.mark.parametrize("method", ["SFT", "DPO"])
+def test_the_effective_batch_is_kept(method: str) -> None:
+    changes = {"method": {"type": method}}
+    if method == "DPO":
+        changes["dataset"] = {"format": "Preference"}
+    ft = build_finetune(build_spec(resources={"gpuProduct": H100, "gpus": 2}, **changes))
+    run = fit_run(spec_of(ft), build_preflight(ft), SETTINGS)
+    assert isinstance(run, FittedRun)
+    sizing = run.sizing
+    assert sizing.micro_batch_size * sizing.gradient_accumulation_steps * 2 == 16
+
+
+# --- status
+
+
+def status(ft: FineTune = FT, settings: Settings = SETTINGS, **found: Any) -> dict[str, Any]:
+    told = build_preflight_status(
+        None, revision_of(ft), spec_of(ft), build_preflight(ft, **found), "s3://b/p", settings
+    )
+    assert told is not None
+    return told.to_wire()
+
+
+def test_status_tells_what_was_found_and_planned() -> None:
+    wire = status(settings=priced(pricePerHour=2))
+    assert (wire["rows"], wire["tokens"], wire["p95Tokens"]) == (800, 400_000, 900)
+    estimate, sizing = wire["estimate"], wire["sizing"]
+    assert estimate["steps"] == 150  # three epochs of 800 rows by 16
+    assert estimate["gpuSeconds"] == estimate["seconds"]
+    assert estimate["cost"].endswith(" EUR")
+    assert 0 < estimate["memoryMiB"] < 80 * 1024
+    assert sizing["gpu"] == H100
+    assert sizing["message"]
+
+
+def test_a_refused_run_has_no_estimate() -> None:
+    wire = status(failure=BAD, rows=3)
+    assert "estimate" not in wire
+    assert wire["rows"] == 3
+
+
+def test_it_is_kept_until_another_revision() -> None:
+    spec, uri = spec_of(FT), None
+    before = build_preflight_status(None, "00000001", spec, build_preflight(FT), uri, SETTINGS)
+    assert build_preflight_status(before, "00000001", spec, None, uri, SETTINGS) == before
+    assert build_preflight_status(before, "00000002", spec, None, uri, SETTINGS) is None
+
+
+def test_numbers_of_a_tenant_are_bounded() -> None:
+    wire = status(rows=10**30, tokens=-5, truncated_percent=1e300)
+    assert wire["rows"] == 2**53
+    assert wire["tokens"] == 0
+    assert len(wire["truncatedPercent"]) < 20
