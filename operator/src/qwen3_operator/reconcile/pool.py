@@ -21,8 +21,8 @@ from qwen3_operator.desired.names import (
     revision_id,
     spec_hash,
 )
-from qwen3_operator.desired.pool import PoolSpec
 from qwen3_operator.desired.orders import resolve_job_model, resolve_model
+from qwen3_operator.desired.pool import PoolSpec
 from qwen3_operator.errors import Transient
 from qwen3_operator.failpoints import failpoint
 from qwen3_operator.logs import get_logger
