@@ -1,0 +1,68 @@
+"""How long a micro-batch takes on a card. Pure.
+
+    seconds = max(FLOPs / (MFU * the card's dense bfloat16 FLOP/s), layers * LAYER_SECONDS)
+    FLOPs per token = 4 P + 3 A, with checkpointing 6 P + 4 A; DPO's reference 2 P + A more
+        P  weights of projections and lm_head: 2 P forward, 2 P for the gradients of activations;
+           the frozen weights have no gradients. Checkpointing runs the forward pass twice.
+        A  attention forward: 2 * layers * heads * head_dim * tokens of the row (causal: half of
+           all pairs, two products); twice that backward.
+
+The second term of the maximum is the host: a micro-batch too small for the card waits for Python.
+Both constants are fitted to the tables of docs/reference/performance.md.
+"""
+
+from qwen3_api.job.preflight import ModelShape, TokenHistogram
+from qwen3_operator.plan.cards import Card
+from qwen3_operator.plan.memory import Method, projection_parameters, sequences_per_row
+
+MFU = 0.45
+"""Part of the card's dense bfloat16 FLOP/s that training reaches when the card is busy."""
+LAYER_SECONDS = 0.0097
+"""Shortest time of a layer in a micro-batch, forward and backward: Python starting kernels."""
+UNKNOWN_TFLOPS = 100.0
+"""For comparing settings on a card of unknown speed; no time is told from it."""
+
+
+def micro_batch_seconds(
+    shape: ModelShape, method: Method, card: Card, *, rows: int, length: float, checkpointing: bool
+) -> float:
+    """Forward and backward pass of `rows` rows of `length` tokens, padding included."""
+    tokens = rows * sequences_per_row(method) * length
+    flops = tokens * flops_per_token(shape, method, length=length, checkpointing=checkpointing)
+    busy = flops / (MFU * (card.tflops or UNKNOWN_TFLOPS) * 1e12)
+    return max(busy, shape.num_hidden_layers * LAYER_SECONDS)
+
+
+def flops_per_token(
+    shape: ModelShape, method: Method, *, length: float, checkpointing: bool
+) -> float:
+    """Of forward and backward pass for a token of a sequence of `length` tokens."""
+    weights = projection_parameters(shape) + shape.vocab_size * shape.hidden_size
+    width = shape.num_attention_heads * shape.head_dim
+    attention = 2.0 * shape.num_hidden_layers * width * length
+    forward = 2.0 * weights + attention
+    passes = forward * (2 if checkpointing else 1) + 2.0 * weights + 2.0 * attention
+    return passes + (forward if method == "DPO" else 0.0)
+
+
+def padded_length(lengths: TokenHistogram | None, longest: int, rows: int) -> float:
+    """Expected tokens of the longest of `rows` rows drawn at random: the others are padded to it.
+
+    For independent rows P(longest <= x) = P(one <= x)^rows, over the buckets of the histogram;
+    their bounds are scaled so that a batch of one row has the mean length.
+    """
+    if lengths is None or not lengths.counted_rows or not lengths.buckets:
+        return float(longest)
+    one = _expected_longest(lengths, longest, 1)
+    return min(float(longest), lengths.mean * _expected_longest(lengths, longest, rows) / one)
+
+
+def _expected_longest(lengths: TokenHistogram, longest: int, rows: int) -> float:
+    total = sum(count for _, count in lengths.buckets)
+    seen, before, mean = 0, 0.0, 0.0
+    for bound, count in lengths.buckets:
+        seen += count
+        share = (seen / total) ** rows
+        mean += min(bound, longest) * (share - before)
+        before = share
+    return mean
