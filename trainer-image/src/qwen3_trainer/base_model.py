@@ -8,18 +8,29 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
+
 from qwen3_api.job.base import FileDigest
+from qwen3_api.job.preflight import ModelShape
 from qwen3_api.job.report import adapter_digest
 from qwen3_api.job.train import HuggingFaceModel, JobBaseModel, S3Model
 from qwen3_api.v1alpha1.conditions import Reason
 from qwen3_trainer.failures import TrainerError
-from qwen3_trainer.store import CHUNK, Buckets
+from qwen3_trainer.store import CHUNK, Bucket, Buckets
 
 log = logging.getLogger(__name__)
 
 # No pickles (*.bin, *.pt), no code (*.py): they are never downloaded.
 ALLOWED_FILES = ("*.safetensors", "*.json", "*.txt", "*.jinja", "*.model", "README.md")
 _ALLOWED_SUFFIXES = (".safetensors", ".json", ".txt", ".jinja", ".model")
+DESCRIBING_FILES = (
+    "config.json",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "chat_template.jinja",
+    "model.safetensors.index.json",
+)
+"""What tells the shape and the tokens of a model, without its weights."""
 _HINT = "The folder needs config.json, tokenizer.json and *.safetensors of a Qwen3 model."
 
 
@@ -30,6 +41,17 @@ class BaseModel:
     path: Path
     commit: str
     """Hub commit, or sha256 over the files' digests."""
+
+
+@dataclass(frozen=True)
+class Description:
+    """What is known of a base model without its weights."""
+
+    path: Path
+    """Folder with those of `DESCRIBING_FILES` that there are."""
+    commit: str | None
+    """Hub commit; None for a bucket, where only the weights' digests identify the base."""
+    shape: ModelShape
 
 
 def fetch(
@@ -57,6 +79,14 @@ def _not_found(message: str, hint: str = _HINT) -> TrainerError:
 
 
 def _from_bucket(name: str, source: S3Model, buckets: Buckets, folder: Path) -> BaseModel:
+    bucket, prefix, names = _listed(name, source, buckets)
+    for path in names:
+        bucket.download(prefix + path, folder / path)
+    return BaseModel(folder, adapter_digest([file_digest(folder, path) for path in names]))
+
+
+def _listed(name: str, source: S3Model, buckets: Buckets) -> tuple[Bucket, str, list[str]]:
+    """The bucket, the key prefix of the folder, and the names of its files that are no code."""
     location = source.location
     bucket, prefix = buckets.at(location), location.prefix.rstrip("/") + "/"
     names = []
@@ -70,14 +100,80 @@ def _from_bucket(name: str, source: S3Model, buckets: Buckets, folder: Path) -> 
             log.info("left out %s of the base model: not safetensors, JSON or text", path)
     if not any(path.endswith(".safetensors") for path in names):
         raise _not_found(f"{location.uri} holds no *.safetensors of {name} (pickles are refused)")
-    for path in names:
-        bucket.download(prefix + path, folder / path)
-    return BaseModel(folder, adapter_digest([file_digest(folder, path) for path in names]))
+    return bucket, prefix, names
+
+
+def describe(
+    model: JobBaseModel,
+    buckets: Buckets,
+    folder: Path,
+    from_hub: Callable[[HuggingFaceModel, tuple[str, ...]], tuple[Path, frozenset[str]]],
+) -> Description:
+    """What there is to know without the weights, and that they are there; `from_hub` is
+    `hub.describe`.
+
+    Raises TrainerError: BaseModelNotFound, the store's or the hub's.
+    """
+    source, commit = model.source, None
+    if isinstance(source, S3Model):
+        bucket, prefix, listed = _listed(model.name, source, buckets)
+        names = frozenset(listed)
+        for path in sorted(names.intersection(DESCRIBING_FILES)):
+            bucket.download(prefix + path, folder / path)
+    else:
+        folder, names = from_hub(source, DESCRIBING_FILES)
+        commit = folder.name
+    shape = read_shape(model.name, _read_config(model.name, folder))
+    _check_weights(model.name, folder, names)
+    if "tokenizer.json" not in names:
+        raise _not_found(f"{model.name} has no tokenizer.json")
+    return Description(folder, commit, shape)
+
+
+def _check_weights(name: str, folder: Path, names: frozenset[str]) -> None:
+    if not any(path.endswith(".safetensors") for path in names):
+        raise _not_found(f"{name} has no *.safetensors (pickles are refused)")
+    index = folder / "model.safetensors.index.json"
+    if not index.is_file():
+        return
+    try:
+        needed = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise _not_found(f"{name} has no readable {index.name}") from error
+    missing = sorted(str(path) for path in needed - names)
+    if missing:
+        raise _not_found(
+            f"{name} lacks {len(missing)} of {len(needed)} files that {index.name} names, "
+            f"{missing[0]} the first"
+        )
+
+
+def read_shape(name: str, config: dict[str, Any]) -> ModelShape:
+    """The shape in a config.json, as transformers' Qwen3Config fills it up. Raises TrainerError:
+    BaseModelNotFound."""
+    config = config.get("text_config", config)  # of models that see, too
+    defaults = {"head_dim": 128, "tie_word_embeddings": False}
+    values = {key: config.get(key, defaults.get(key)) for key in ModelShape.model_fields}
+    missing = sorted(key for key, value in values.items() if value is None)
+    if missing:
+        raise _not_found(f"config.json of {name} lacks {', '.join(missing)}")
+    try:
+        return ModelShape.model_validate(values)
+    except ValidationError as error:
+        field = ".".join(str(part) for part in error.errors()[0]["loc"])
+        raise _not_found(f"config.json of {name}: {field} is no {_KINDS[field]}") from error
+
+
+_KINDS = dict.fromkeys(ModelShape.model_fields, "number") | {"tie_word_embeddings": "boolean"}
 
 
 def _check(name: str, folder: Path) -> None:
     if not any(folder.glob("*.safetensors")):
         raise _not_found(f"{name} has no *.safetensors (pickles are refused)")
+    _read_config(name, folder)
+
+
+def _read_config(name: str, folder: Path) -> dict[str, Any]:
     try:
         config: Any = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
@@ -85,6 +181,7 @@ def _check(name: str, folder: Path) -> None:
     kind = config.get("model_type") if isinstance(config, dict) else None
     if not (isinstance(kind, str) and kind.startswith("qwen3")):
         raise _not_found(f"{name} is no Qwen3 model: model_type is {str(kind)[:40]}")
+    return dict(config)
 
 
 def file_digest(folder: Path, path: str) -> FileDigest:

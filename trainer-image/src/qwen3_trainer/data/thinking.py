@@ -29,7 +29,7 @@ def apply_thinking(row: Row, policy: Thinking) -> Row:
         }
     if policy == "Enabled":
         for name in _ANSWERS:
-            if name in row and not _last_answer_reasons(row[name]):
+            if name in row and not last_answer_reasons(row[name]):
                 field = name if name in ("chosen", "rejected") else ""
                 raise RowError(field, "the last answer has no reasoning", _HINT)
     return row
@@ -39,7 +39,8 @@ def _is_messages(key: str) -> bool:
     return key == "prompt" or key in _ANSWERS
 
 
-def _last_answer_reasons(messages: list[Row]) -> bool:
+def last_answer_reasons(messages: list[Row]) -> bool:
+    """Whether the last answer among the messages holds reasoning."""
     answer = next(m for m in reversed(messages) if m["role"] == "assistant")
     reasoning = answer.get("reasoning_content")
     if reasoning is None:

@@ -1,0 +1,56 @@
+"""Thresholds to failures. Pure."""
+
+from collections.abc import Sequence
+
+from qwen3_api.job.preflight import PreflightJob
+from qwen3_api.v1alpha1.conditions import Reason
+from qwen3_trainer.failures import TrainerError
+from qwen3_trainer.preflight.lengths import Lengths
+
+_SHOWN_LINES = 5
+
+
+def check_leakage(job: PreflightJob, validation_rows: int, leaked: Sequence[int]) -> None:
+    """Raises TrainerError: DatasetLeakage, if the order doesn't let it pass. `leaked` are line
+    numbers of the validation data."""
+    if not leaked or not job.checks.fail_on_leakage:
+        return
+    shown = ", ".join(str(number) for number in leaked[:_SHOWN_LINES])
+    more = ", …" if len(leaked) > _SHOWN_LINES else ""
+    raise TrainerError(
+        Reason.DATASET_LEAKAGE,
+        f"{len(leaked)} of {validation_rows} validation rows are training rows too "
+        f"(validation data, line {shown}{more}): the validation loss would be too good",
+        "Remove them from dataset.train or dataset.validation, or set "
+        "dataset.checks.failOnLeakage to false.",
+    )
+
+
+def check_lengths(job: PreflightJob, lengths: Lengths) -> None:
+    """Raises TrainerError: DatasetCheckFailed."""
+    counted, limit = len(lengths.counts), job.dataset.max_sequence_length
+    of = f"of {counted} rows that were counted"
+    allowed = job.checks.max_dropped_percent
+    if lengths.dropped_percent > allowed or lengths.dropped == counted:
+        raise TrainerError(
+            Reason.DATASET_CHECK_FAILED,
+            f"{lengths.dropped_percent:.2f} % {of} have nothing to learn left within {limit} "
+            f"tokens: their prompts alone are as long ({allowed} % are allowed)",
+            _longer(lengths, "dataset.checks.maxDroppedPercent"),
+        )
+    allowed = job.checks.max_truncated_percent
+    if lengths.truncated_percent > allowed:
+        raise TrainerError(
+            Reason.DATASET_CHECK_FAILED,
+            f"{lengths.truncated_percent:.2f} % {of} are longer than {limit} tokens and would be "
+            f"cut ({allowed} % are allowed)",
+            _longer(lengths, "dataset.checks.maxTruncatedPercent"),
+        )
+
+
+def _longer(lengths: Lengths, field: str) -> str:
+    told = lengths.histogram()
+    return (
+        f"Raise dataset.maxSequenceLength (95 % of the rows have at most {told.p95} tokens, the "
+        f"longest {told.maximum}), shorten the rows, or raise {field}."
+    )

@@ -1,0 +1,203 @@
+"""One preflight from the job file to the exit code.
+
+order → told already? → storage → base model → start adapter → training rows → validation rows →
+tokens → thresholds → preflight.json
+
+A failure that a retry can mend (the store is away, an error without a name) and an interruption
+leave no preflight.json: the next pod writes it, and what is in the bucket is final.
+"""
+
+import logging
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from qwen3_api.job import layout
+from qwen3_api.job.exit_codes import ACTIONS, ExitCode, PodFailureAction
+from qwen3_api.job.preflight import Preflight, PreflightJob
+from qwen3_api.job.train import HuggingFaceModel
+from qwen3_api.v1alpha1.conditions import Reason
+from qwen3_trainer import base_model
+from qwen3_trainer.environment import Paths
+from qwen3_trainer.failures import Interrupted, TrainerError, disk_full, is_disk_full
+from qwen3_trainer.logs import configure
+from qwen3_trainer.order import read_order
+from qwen3_trainer.preflight.checks import check_leakage, check_lengths
+from qwen3_trainer.preflight.findings import Findings
+from qwen3_trainer.preflight.sample import RowSample
+from qwen3_trainer.preflight.scan import scan
+from qwen3_trainer.preflight.start_adapter import check_start
+from qwen3_trainer.report import write_termination
+from qwen3_trainer.shutdown import Shutdown
+from qwen3_trainer.storage_check import write_first
+from qwen3_trainer.store import Bucket, Buckets, ObjectExistsError, ObjectMissingError
+
+log = logging.getLogger(__name__)
+
+
+@dataclass
+class Run:
+    """What the steps share."""
+
+    job: PreflightJob
+    pod_uid: str
+    paths: Paths
+    shutdown: Shutdown
+    buckets: Buckets = field(default_factory=Buckets)
+    found: Findings = field(default_factory=Findings)
+
+    @property
+    def bucket(self) -> Bucket:
+        """Where the result goes."""
+        return self.buckets.at(self.job.output)
+
+    @property
+    def key(self) -> str:
+        """Key of preflight.json."""
+        return self.job.output.join(layout.PREFLIGHT).prefix
+
+
+def main(arguments: list[str], environ: Mapping[str, str] | None = None) -> int:
+    """Runs the preflight described by the job file. Returns the exit code."""
+    environ = os.environ if environ is None else environ
+    paths = Paths.from_environment(environ)
+    configure({})
+    shutdown = Shutdown()
+    try:
+        shutdown.install()
+        path = Path(arguments[0] if arguments else layout.JOB_FILE)
+        job, pod_uid = read_order(path, PreflightJob, environ)
+        identity = {"namespace": job.namespace, "name": job.name, "revision": job.revision}
+        configure(identity | {"preflight": pod_uid})
+        return _run_to_the_end(Run(job, pod_uid, paths, shutdown))
+    except TrainerError as error:
+        log.error("%s: %s", error.reason, error.message, exc_info=error.__cause__ is not None)
+        write_termination(paths.termination_log, error.to_failure())
+        return int(error.exit_code)
+    except Interrupted:
+        log.info("interrupted")
+        told = TrainerError(Reason.INTERRUPTED, "told to stop")
+        write_termination(paths.termination_log, told.to_failure())
+        return int(ExitCode.INTERRUPTED)
+
+
+def _run_to_the_end(run: Run) -> int:
+    """Raises TrainerError after it was written down, if it is to be."""
+    if _is_told_already(run):
+        log.info("the preflight of this revision is in the bucket already")
+        return int(ExitCode.SUCCEEDED)
+    try:
+        _look(run)
+    except Exception as error:
+        named = _named(error)
+        if ACTIONS[named.exit_code] is PodFailureAction.FAIL_JOB:
+            _write(run, named)
+        raise named from error
+    _write(run, None)
+    return int(ExitCode.SUCCEEDED)
+
+
+def _is_told_already(run: Run) -> bool:
+    """Whether an earlier pod passed and died before it could say so. What failed is looked at
+    again, and its document makes room: this pod wouldn't be here if nothing had changed."""
+    try:
+        told = Preflight.model_validate_json(run.bucket.get(run.key))
+    except ObjectMissingError:
+        return False
+    except ValidationError as error:
+        log.warning("preflight.json can't be read: %d errors", error.error_count())
+    else:
+        if told.failure is None and told.spec_hash == run.job.spec_hash:
+            return True
+    run.bucket.delete([run.key])
+    return False
+
+
+def _write(run: Run, error: TrainerError | None) -> None:
+    document = run.found.to_document(run.job.spec_hash, error.to_failure() if error else None)
+    with run.shutdown.finishing():
+        try:
+            run.bucket.put(run.key, document.to_json(), only_if_absent=True)
+        except ObjectExistsError:  # an answer was lost and botocore asked again, or another pod
+            log.info("preflight.json is there already")
+        except TrainerError as refused:
+            if error is None:
+                raise
+            log.warning("no preflight.json: %s", refused.message)
+
+
+def _named(error: Exception) -> TrainerError:
+    if isinstance(error, TrainerError):
+        return error
+    if is_disk_full(error):
+        return disk_full(f"{type(error).__name__}: {error}")
+    detail = f"{type(error).__name__}: {error}"
+    hint = "The log of the preflight's pod has the traceback."
+    return TrainerError(Reason.TRAINER_FAILED, detail, hint)
+
+
+def _look(run: Run) -> None:
+    job, found, work = run.job, run.found, run.paths.work
+    folder = work / "preflight"
+    folder.mkdir(parents=True, exist_ok=True)
+    _check_storage(run)
+    found.base = base_model.describe(job.base_model, run.buckets, folder / "base", _from_hub)
+    if job.start is not None:
+        check_start(job.start, run.buckets)
+    with RowSample(folder / "sample") as sample:
+        _look_at_rows(run, folder, sample)
+        _count_tokens(run, sample)
+    check_leakage(job, found.validation.rows, found.leaked_lines)
+    if found.lengths is not None:
+        check_lengths(job, found.lengths)
+
+
+def _check_storage(run: Run) -> None:
+    probe = run.job.output.join(f"preflight-probe-{run.pod_uid}").prefix
+    write_first(run.bucket, probe, b"{}")
+    run.bucket.delete([probe])
+
+
+def _from_hub(source: HuggingFaceModel, files: tuple[str, ...]) -> tuple[Path, frozenset[str]]:
+    from qwen3_trainer.hub import describe  # noqa: PLC0415  (a bucket need not pay for it)
+
+    return describe(source, files)
+
+
+def _look_at_rows(run: Run, folder: Path, sample: RowSample) -> None:
+    job, found = run.job, run.found
+    scan(found.train, job.dataset.train, "train", job, run.buckets, folder / "train", sample)
+    log.info("%d training rows are valid", found.train.rows)
+    train = found.train.fingerprints.sealed()
+    found.duplicate_rows = train.duplicates()
+    if job.dataset.validation is not None:
+        scan(
+            *(found.validation, job.dataset.validation, "validation", job, run.buckets),
+            folder / "validation",
+        )
+        found.leaked_lines = found.validation.fingerprints.contained_in(train)
+
+
+def _count_tokens(run: Run, sample: RowSample) -> None:
+    from qwen3_trainer.preflight.measure import measure, render_sample  # noqa: PLC0415
+    from qwen3_trainer.preflight.tokenizer import ChatTokenizer  # noqa: PLC0415
+    from qwen3_trainer.worker.rendering import training_template  # noqa: PLC0415
+
+    job, found = run.job, run.found
+    if found.base is None or found.train.first is None:
+        raise RuntimeError("tokens are counted after base model and rows were looked at")
+    try:
+        tokenizer = ChatTokenizer(found.base.path)
+    except ValueError as error:
+        raise TrainerError(
+            Reason.BASE_MODEL_NOT_FOUND,
+            f"{job.base_model.name}: {error}",
+            "The folder needs the tokenizer.json of a Qwen3 model.",
+        ) from error
+    template = found.template = training_template(tokenizer)
+    found.sample = render_sample(found.train.first, tokenizer, template, job)
+    found.lengths = measure(sample.rows(), tokenizer, template, job)
+    log.info("counted the tokens of %d rows", len(sample))
