@@ -81,6 +81,18 @@ def test_nothing_new_is_not_written() -> None:
     assert record.written == []
 
 
+def test_what_grows_by_itself_is_written_without_an_update() -> None:
+    """The GPU seconds while a large model loads."""
+    record, seconds = Recorder(), itertools.count(1)
+    writer = ProgressWriter(
+        FIRST, record, 0, lambda: {"gpu_seconds": float(next(seconds))}, heartbeat=0.01
+    )
+    writer.start()
+    _until(lambda: len(record.written) >= 3)
+    writer.close()
+    assert [p.gpu_seconds for _, p in record.written[:3]] == [1.0, 2.0, 3.0]
+
+
 def test_a_hanging_bucket_holds_nobody_up() -> None:
     hang = threading.Event()
     entered = threading.Event()

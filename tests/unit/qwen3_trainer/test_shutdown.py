@@ -71,7 +71,7 @@ def test_while_training_the_worker_gets_it(shutdown: Shutdown, early: bool) -> N
         assert p.stdout.readline() == "ready\n"
         shutdown.requested = early
         try:
-            with shutdown.forwarding(p):
+            with shutdown.forwarding(p.terminate):
                 if not early:
                     _terminate_me()
                 assert p.wait(10) == 7

@@ -4,21 +4,23 @@ import logging
 import os
 import signal
 import textwrap
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from qwen3_api.v1alpha1.conditions import Reason
-from qwen3_trainer.failures import Interrupted, TrainerError
+from qwen3_trainer.failures import GpuMemoryError, Interrupted, TrainerError
 from qwen3_trainer.shutdown import Shutdown
 from qwen3_trainer.worker.messages import Message, Verified, VerifyPlan
-from qwen3_trainer.workers import parse_line, run_worker
+from qwen3_trainer.workers import Watch, parse_line, run_worker
 from support.train_jobs import train_job
 
 FAILED = '{"kind": "failed", "failure": {"reason": "LossNaN", "message": "m", "step": 3}}'
 
 
-def _run(folder: Path, program: str) -> tuple[Message, list[Message]]:
+def _run(folder: Path, program: str, watch: Watch | None = None) -> tuple[Message, list[Message]]:
     """Runs a program in the worker's place: a package of its name that is found first."""
     package = folder / "fake" / "qwen3_trainer"
     package.mkdir(parents=True)
@@ -29,11 +31,11 @@ def _run(folder: Path, program: str) -> tuple[Message, list[Message]]:
     last = run_worker(
         "verify",
         VerifyPlan(job=train_job(), base="/base", adapter="/adapter", prompt=[]),
-        job=train_job(),
         folder=folder,
         environment={**os.environ, "PYTHONPATH": str(folder / "fake")},
         shutdown=Shutdown(),
         on_message=seen.append,
+        watch=watch,
     )
     return last, seen
 
@@ -109,3 +111,105 @@ def test_sigterm_kills_a_worker_that_loads(tmp_path: Path) -> None:
 @pytest.mark.parametrize("text", ["{}", "[1]", "3", '{"level": "x", "message": 1}', "{"])
 def test_a_line_that_looks_like_a_record_is_text(text: str) -> None:
     assert parse_line(text) == (logging.INFO, text)
+
+
+def test_gpu_memory_comes_with_its_numbers(tmp_path: Path) -> None:
+    failed = (
+        '{"kind": "failed", "failure": {"reason": "OutOfMemory", "message": "m"}, '
+        '"gpu_peak_mib": 2048, "gpu_total_mib": 4096}'
+    )
+    with pytest.raises(GpuMemoryError) as caught:
+        _run(tmp_path, f"print('{failed}', file=out, flush=True); sys.exit(44)")
+    assert str(caught.value.use) == "2.0 of the card's 4.0 GiB"
+
+
+def test_the_container_s_memory_is_not_the_gpu_s(tmp_path: Path) -> None:
+    with pytest.raises(TrainerError) as caught:
+        _run(tmp_path, "os.kill(os.getpid(), signal.SIGKILL)")
+    assert not isinstance(caught.value, GpuMemoryError)
+    assert "resources.memory" in caught.value.hint
+
+
+class ImpatientWatch:
+    """Ends the worker at the second look, with its children."""
+
+    def __init__(self) -> None:
+        self.looks = 0
+
+    def look(self, stop: Callable[[], None], warn: Callable[[str], None]) -> float:
+        """Waits for the worker's message, then loses patience."""
+        self.looks += 1
+        if self.looks > 1:
+            raise TrainerError(Reason.STALL_DETECTED, "nothing happened")
+        return 20.0
+
+
+def test_a_watch_that_raises_ends_the_worker_and_what_it_started(tmp_path: Path) -> None:
+    with pytest.raises(TrainerError, match="nothing happened"):
+        _run(
+            tmp_path,
+            """
+            child = os.fork()
+            if child == 0:
+                signal.pause()
+            open('pids', 'w').write(f"{os.getpid()} {child}")
+            print('{"kind": "started", "step": 0, "total_steps": 2}', file=out, flush=True)
+            signal.pause()
+            """,
+            ImpatientWatch(),
+        )
+    worker, child = (tmp_path / "pids").read_text().split()
+    assert not Path(f"/proc/{worker}").exists()
+    assert _is_gone(child)
+
+
+def _is_gone(pid: str) -> bool:
+    """Whether a process that is nobody's child here has ended, if only unread by its init."""
+    deadline = time.monotonic() + 10
+    while time.monotonic() < deadline:
+        try:
+            stat = Path(f"/proc/{pid}/stat").read_text()
+        except (FileNotFoundError, ProcessLookupError):
+            return True
+        if stat.rpartition(")")[2].split()[0] == "Z":
+            return True
+        time.sleep(0.01)
+    return False
+
+
+class StoppingWatch:
+    """Tells the worker to save and stop once it trains."""
+
+    def __init__(self) -> None:
+        self.looks = 0
+
+    def look(self, stop: Callable[[], None], warn: Callable[[str], None]) -> float:
+        """Stops at the second look."""
+        self.looks += 1
+        if self.looks == 2:
+            stop()
+        return 20.0
+
+
+@pytest.mark.parametrize("who", ["itself", "its child"])
+def test_a_watch_can_have_the_worker_stop(tmp_path: Path, who: str) -> None:
+    """Also one of several processes: torchrun itself must not get the signal."""
+    with pytest.raises(Interrupted) as caught:
+        _run(
+            tmp_path,
+            f"""
+            child = os.fork() if {who == "its child"} else 0
+            if child:
+                os.waitpid(child, 0)
+                sys.exit(0)
+            def stopped(*_):
+                print('{{"kind": "stopped", "step": 4}}', file=out, flush=True)
+                sys.exit(0)
+            signal.signal(signal.SIGTERM, stopped)
+            print('{{"kind": "started", "step": 0, "total_steps": 9, "pid": %d}}' % os.getpid(),
+                  file=out, flush=True)
+            signal.pause()
+            """,
+            StoppingWatch(),
+        )
+    assert caught.value.step == 4

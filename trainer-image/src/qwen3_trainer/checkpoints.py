@@ -8,6 +8,8 @@ spec and whose files verify.
                                              origin.json, CHECKPOINT.json}
 """
 
+import dataclasses
+import json
 import logging
 import re
 import shutil
@@ -22,7 +24,7 @@ from qwen3_api.job import layout
 from qwen3_api.job.base import Document
 from qwen3_api.job.report import CheckpointManifest, SavedCheckpoint
 from qwen3_trainer.base_model import file_digest
-from qwen3_trainer.failures import TrainerError
+from qwen3_trainer.failures import TrainerError, disk_full, is_disk_full
 from qwen3_trainer.progress import now
 from qwen3_trainer.store import Bucket, ObjectMissingError
 
@@ -41,7 +43,11 @@ STATE_FILES = frozenset(
 )
 """What transformers reads when it resumes. training_args.bin, a full pickle, is not among them; the
 *.pt and *.pth files are read with weights_only."""
-REQUIRED_FILES = STATE_FILES - {"scaler.pt"}
+_RNG = re.compile(r"rng_state(_\d{1,3})?\.pth")
+"""One for each process when there are several."""
+REQUIRED_FILES = STATE_FILES - {"scaler.pt", "rng_state.pth"}
+"""And at least one with the state of the random generators."""
+TRAINER_STATE = "trainer_state.json"
 ORIGIN = "origin.json"
 RETRY_SECONDS = 15.0
 """Between two tries to upload a checkpoint."""
@@ -71,6 +77,33 @@ class Restored:
     step: int
     folder: Path
     saved: SavedCheckpoint
+    best: Path | None = None
+    """The checkpoint with the lowest validation loss, where that is an earlier one."""
+
+
+def is_state_file(name: str) -> bool:
+    """Whether a file belongs into a checkpoint."""
+    return name in STATE_FILES or name == ORIGIN or _RNG.fullmatch(name) is not None
+
+
+def missing_files(names: Iterable[str]) -> set[str]:
+    """What a set of files lacks to be a checkpoint that training can go on from."""
+    present = set(names)
+    missing = set(REQUIRED_FILES - present)
+    if not any(_RNG.fullmatch(name) for name in present):
+        missing.add("rng_state.pth")
+    return missing
+
+
+def best_step(folder: Path) -> int | None:
+    """Step of the checkpoint with the lowest validation loss, as transformers noted it in another
+    checkpoint's state; None where no validation chooses."""
+    try:
+        step = json.loads((folder / TRAINER_STATE).read_bytes()).get("best_global_step")
+    except (OSError, ValueError, AttributeError) as error:
+        log.warning("%s tells no best step: %s", folder / TRAINER_STATE, error)
+        return None
+    return step if isinstance(step, int) and step > 0 else None
 
 
 def candidates(keys: Iterable[str]) -> list[Candidate]:
@@ -105,16 +138,29 @@ class CheckpointStore:
         self._keep_last = keep_last
 
     def restore(self, folder: Path) -> Restored | None:
-        """Downloads the newest checkpoint that verifies; None if there is none."""
-        for candidate in self._candidates():
+        """Downloads the newest checkpoint that verifies, and the best one if that is another;
+        None if there is none."""
+        found = self._candidates()
+        newest = self._first_usable(found, folder)
+        if newest is None:
+            return None
+        log.info("going on from %s", newest.saved.prefix)
+        best = best_step(newest.folder)
+        if best is None or best >= newest.step:
+            return newest
+        kept = self._first_usable([c for c in found if c.step == best], folder)
+        return dataclasses.replace(newest, best=kept.folder if kept else None)
+
+    def _first_usable(self, found: list[Candidate], folder: Path) -> Restored | None:
+        for candidate in found:
             target = folder / f"checkpoint-{candidate.step}"
             shutil.rmtree(target, ignore_errors=True)
             try:
                 manifest = self._fetch(candidate, target)
             except (UnusableError, ObjectMissingError) as error:
                 log.warning("checkpoint %s is skipped: %s", candidate.prefix, error)
+                shutil.rmtree(target, ignore_errors=True)
                 continue
-            log.info("going on from %s", candidate.prefix)
             saved = SavedCheckpoint(
                 step=candidate.step, prefix=candidate.prefix, time=manifest.written
             )
@@ -127,8 +173,8 @@ class CheckpointStore:
         Raises TrainerError of the store, and TrainerFailed for an incomplete folder.
         """
         (source / ORIGIN).write_bytes(self._origin.to_json())
-        present = {path.name for path in source.iterdir()} & (STATE_FILES | {ORIGIN})
-        missing = REQUIRED_FILES - present
+        present = {path.name for path in source.iterdir() if is_state_file(path.name)}
+        missing = missing_files(present)
         if missing:
             raise FileNotFoundError(f"checkpoint {step} lacks {', '.join(sorted(missing))}")
         prefix = layout.checkpoint_prefix(self._attempt, step)
@@ -143,7 +189,7 @@ class CheckpointStore:
             spec_hash=self._spec_hash, step=step, files=digests, written=now()
         )
         self._bucket.put(f"{prefix}/{layout.CHECKPOINT_MANIFEST}", manifest.to_json())
-        self._prune(step)
+        self._prune(step, best_step(source))
         return SavedCheckpoint(step=step, prefix=prefix, time=manifest.written)
 
     def _candidates(self) -> list[Candidate]:
@@ -152,7 +198,8 @@ class CheckpointStore:
     def _fetch(self, candidate: Candidate, target: Path) -> CheckpointManifest:
         manifest = self._manifest(candidate)
         names = {f.path for f in manifest.files}
-        if not REQUIRED_FILES | {ORIGIN} <= names <= STATE_FILES | {ORIGIN}:
+        known = all(is_state_file(name) for name in names)
+        if missing_files(names) or ORIGIN not in names or not known:
             raise UnusableError("its manifest names other files than a checkpoint has")
         for expected in manifest.files:
             self._bucket.download(f"{candidate.prefix}/{expected.path}", target / expected.path)
@@ -181,14 +228,16 @@ class CheckpointStore:
         if origin != self._origin:
             raise UnusableError("the data set or the base model has changed since")
 
-    def _prune(self, newest: int) -> None:
-        """Keeps the newest `keep_last` of this attempt. Of other attempts, all go that are not
-        newer than the one just stored: whoever reads finds a step at least as high."""
+    def _prune(self, newest: int, best: int | None) -> None:
+        """Keeps the newest `keep_last` of this attempt and the best one. Of other attempts, all
+        others go that are not newer than the one just stored: whoever reads finds a step at least
+        as high."""
         found = self._candidates()
         own = [c for c in found if c.prefix.startswith(self._own)]
         others = [c for c in found if not c.prefix.startswith(self._own)]
+        best_kept = next((c for c in [*own, *others] if c.step == best), None)
         old = [*own[self._keep_last :], *(c for c in others if c.step <= newest)]
-        for candidate in old:
+        for candidate in (c for c in old if c != best_kept):
             self._bucket.delete([f"{candidate.prefix}/{layout.CHECKPOINT_MANIFEST}"])
             self._bucket.delete([key for key, _ in self._bucket.list(candidate.prefix + "/")])
 
@@ -202,7 +251,7 @@ class CheckpointUploader:
 
     A newer checkpoint takes the place of one that is still waiting. An upload that failed is tried
     again until a newer one comes or the run ends. Local folders are removed once they are uploaded
-    or overtaken.
+    or overtaken, except two: the newest, which the next worker goes on from, and the best.
     """
 
     def __init__(
@@ -215,21 +264,36 @@ class CheckpointUploader:
         self._on_saved = on_saved
         self._retry_seconds = retry_seconds
         self._waiting: tuple[Path, int] | None = None
+        self._uploading: Path | None = None
+        self._kept: list[Path] = []
+        self._best: int | None = None
+        self._disk_full: TrainerError | None = None
         self._closing = False
         self._condition = threading.Condition()
         self._thread = threading.Thread(target=self._run, name="checkpoints", daemon=True)
+        self.newest: Path | None = None
+        """Folder of the newest complete checkpoint on the disk."""
 
     def start(self) -> None:
         """Starts the thread."""
         self._thread.start()
 
     def submit(self, folder: Path, step: int) -> None:
-        """Hands a complete local checkpoint over."""
+        """Hands a complete local checkpoint over.
+
+        Raises TrainerError: DiskFull, when an earlier one could not be prepared for that.
+        """
+        if self._disk_full is not None:
+            raise self._disk_full
+        best = best_step(folder)
         with self._condition:
             overtaken, self._waiting = self._waiting, (folder, step)
+            self._kept.append(folder)
+            self.newest, self._best = folder, best
             self._condition.notify_all()
+            self._clear()
         if overtaken is not None:
-            self._drop(*overtaken)
+            log.warning("checkpoint %d was overtaken before it reached the bucket", overtaken[1])
 
     def close(self) -> None:
         """Waits until the newest checkpoint is uploaded, or has failed once more."""
@@ -245,24 +309,32 @@ class CheckpointUploader:
                 if self._waiting is None:
                     return
                 (folder, step), self._waiting, last_try = self._waiting, None, self._closing
-            if self._upload(folder, step):
-                shutil.rmtree(folder, ignore_errors=True)
-            elif not last_try:
-                self._wait_to_retry(folder, step)
+                self._uploading = folder
+            stored = self._upload(folder, step)
+            with self._condition:
+                self._uploading = None
+                if not stored and not last_try:
+                    self._retry_later(folder, step)
+                self._clear()
 
-    def _wait_to_retry(self, folder: Path, step: int) -> None:
-        with self._condition:
-            self._condition.wait_for(
-                lambda: self._waiting is not None or self._closing, self._retry_seconds
-            )
-            if self._waiting is None:
-                self._waiting = (folder, step)
-                return
-        self._drop(folder, step)
+    def _retry_later(self, folder: Path, step: int) -> None:
+        self._condition.wait_for(
+            lambda: self._waiting is not None or self._closing, self._retry_seconds
+        )
+        if self._waiting is None:
+            self._waiting = (folder, step)
+        else:
+            log.warning("checkpoint %d was overtaken before it reached the bucket", step)
 
-    def _drop(self, folder: Path, step: int) -> None:
-        log.warning("checkpoint %d was overtaken before it reached the bucket", step)
-        shutil.rmtree(folder, ignore_errors=True)
+    def _clear(self) -> None:
+        """Removes the folders that nobody needs any more."""
+        waiting = self._waiting[0] if self._waiting else None
+        needed = {self.newest, self._uploading, waiting}
+        for folder in [f for f in self._kept if f not in needed]:
+            if self._best is not None and folder.name.endswith(f"-{self._best}"):
+                continue
+            shutil.rmtree(folder, ignore_errors=True)
+            self._kept.remove(folder)
 
     def _upload(self, folder: Path, step: int) -> bool:
         try:
@@ -270,9 +342,11 @@ class CheckpointUploader:
         except TrainerError as error:
             log.warning("checkpoint %d is not in the bucket: %s", step, error.message)
             return False
-        except Exception:
+        except Exception as error:
             # This thread has nobody to raise to, and whoever closes it waits for its end.
             log.exception("checkpoint %d can't be uploaded", step)
+            if is_disk_full(error):
+                self._disk_full = disk_full(str(error), step)
             return False
         log.info("checkpoint %d is in the bucket", step)
         return True

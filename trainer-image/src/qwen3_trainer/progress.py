@@ -20,6 +20,8 @@ log = logging.getLogger(__name__)
 Write = Callable[[bytes], None]
 WINDOW_SECONDS = 60.0
 """Span over which speed is measured."""
+HEARTBEAT_SECONDS = 60.0
+"""Longest time between two writes: the GPU seconds go on while a model loads."""
 CLOSE_SECONDS = 15.0
 """How long the end waits for a write that is under way."""
 
@@ -66,9 +68,19 @@ class Pace:
 class ProgressWriter:
     """Keeps the newest progress and writes it from a thread of its own."""
 
-    def __init__(self, first: Progress, write: Write, seconds: float) -> None:
+    def __init__(
+        self,
+        first: Progress,
+        write: Write,
+        seconds: float,
+        stamp: Callable[[], dict[str, Any]] = dict,
+        heartbeat: float = HEARTBEAT_SECONDS,
+    ) -> None:
+        """`stamp` tells the fields that change by themselves, at the moment of each write."""
         self._write = write
         self._seconds = seconds
+        self._stamp = stamp
+        self._heartbeat = heartbeat
         self._current = first
         self._dirty = False
         self._closing = False
@@ -103,12 +115,13 @@ class ProgressWriter:
     def _run(self) -> None:
         while True:
             with self._condition:
-                self._condition.wait_for(lambda: self._dirty or self._closing)
+                self._condition.wait_for(lambda: self._dirty or self._closing, self._heartbeat)
                 # Only now is it known when the next write is due.
                 self._condition.wait_for(lambda: self._closing, self._remaining())
-                if not self._dirty:
+                if self._closing and not self._dirty:
                     return
-                document = self._current.model_copy(update={"updated": now()})
+                stamped = {"updated": now(), **self._stamp()}
+                document = self._current.model_copy(update=stamped)
                 self._dirty = False
             self._put(document)
 

@@ -1,58 +1,52 @@
 """One attempt from the job file to the exit code: the order of the steps.
 
-contract → committed already? → storage → data → base model → checkpoint → train → verify →
-upload → commit → report
+contract → committed already? → storage → earlier attempts → data → base model → checkpoint →
+train (`training_run`) → verify → upload → commit → report
 """
 
 import logging
 import os
+import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from qwen3_api.job import layout
-from qwen3_api.job.base import Document
 from qwen3_api.job.exit_codes import ExitCode
 from qwen3_api.job.report import (
     Commit,
     Metrics,
     Progress,
     Provenance,
-    SavedCheckpoint,
     TrainReport,
     adapter_digest,
 )
-from qwen3_api.job.train import HuggingFaceModel, TrainJob
+from qwen3_api.job.train import HuggingFaceModel
 from qwen3_api.v1alpha1.conditions import Reason
 from qwen3_trainer import base_model, card, publish
+from qwen3_trainer.attempt import Attempt
 from qwen3_trainer.base_model import BaseModel
-from qwen3_trainer.checkpoints import CheckpointStore, CheckpointUploader, Origin, Restored
+from qwen3_trainer.checkpoints import CheckpointStore, Origin, Restored
 from qwen3_trainer.data.dataset import PreparedData, prepare
-from qwen3_trainer.environment import (
-    Paths,
-    cpu_is_allowed,
-    download_environment,
-    worker_environment,
-)
+from qwen3_trainer.earlier_attempts import read_earlier
+from qwen3_trainer.environment import Paths, download_environment, worker_environment
 from qwen3_trainer.failures import Interrupted, TrainerError, classify
+from qwen3_trainer.ladder import describe, lowest, sizing_of
 from qwen3_trainer.logs import LogTail, configure
 from qwen3_trainer.order import read_job
 from qwen3_trainer.progress import ProgressWriter, now
 from qwen3_trainer.report import library_versions, write_termination
 from qwen3_trainer.shutdown import Shutdown
 from qwen3_trainer.storage_check import write_first
-from qwen3_trainer.store import Bucket, Buckets, patiently
-from qwen3_trainer.training_events import TrainingEvents
+from qwen3_trainer.store import patiently
+from qwen3_trainer.training_run import TrainingRun
 from qwen3_trainer.worker.messages import (
     Downloaded,
     DownloadPlan,
-    Message,
     Trained,
-    TrainPlan,
     Verified,
     VerifyPlan,
 )
-from qwen3_trainer.workers import OnMessage, run_worker
 
 log = logging.getLogger(__name__)
 
@@ -67,36 +61,6 @@ class Ending:
     outcome: str
     exit_code: ExitCode
     error: TrainerError | None = None
-
-
-@dataclass
-class Attempt:
-    """What the steps of one attempt share."""
-
-    job: TrainJob
-    pod_uid: str
-    paths: Paths
-    shutdown: Shutdown
-    environ: Mapping[str, str]
-    buckets: Buckets = field(default_factory=Buckets)
-    started: str = field(default_factory=now)
-    step: int = 0
-    total_steps: int | None = None
-
-    @property
-    def bucket(self) -> Bucket:
-        """Where results go."""
-        return self.buckets.at(self.job.output)
-
-    @property
-    def revision(self) -> str:
-        """Key prefix of the revision."""
-        return self.job.output.prefix
-
-    @property
-    def prefix(self) -> str:
-        """Key prefix of the attempt."""
-        return layout.attempt_prefix(self.revision, self.pod_uid)
 
 
 def main(arguments: list[str], environ: Mapping[str, str] | None = None) -> int:
@@ -127,7 +91,6 @@ def _run_job(attempt: Attempt) -> int:
             "attempt": attempt.pod_uid,
         }
     )
-    attempt.paths.work.mkdir(parents=True, exist_ok=True)
     ending = _run_to_the_end(attempt)
     with attempt.shutdown.finishing():
         _report(attempt, ending, tail)
@@ -152,15 +115,18 @@ def _run_to_the_end(attempt: Attempt) -> Ending:
 
 
 def _run(attempt: Attempt) -> Ending:
+    attempt.paths.work.mkdir(parents=True, exist_ok=True)
     if publish.is_committed(attempt.bucket, attempt.revision):
         log.info("another attempt has committed a result already")
         return Ending("AlreadyCommitted", ExitCode.SUCCEEDED)
     writer = _open_storage(attempt)
     writer.start()
     try:
+        _take_over_from_earlier(attempt, writer)
         return _train_and_commit(attempt, writer)
     finally:
         with attempt.shutdown.finishing():
+            writer.update()  # the GPU seconds until now
             writer.close()
 
 
@@ -171,12 +137,35 @@ def _open_storage(attempt: Attempt) -> ProgressWriter:
         phase="Starting",
         step=0,
         total_steps=None,
+        sizing=attempt.sizing,
         started=attempt.started,
         updated=now(),
     )
     bucket, key = attempt.bucket, f"{attempt.prefix}/{layout.PROGRESS}"
     write_first(bucket, key, first.to_json())
-    return ProgressWriter(first, lambda body: bucket.put(key, body), attempt.job.progress_seconds)
+    return ProgressWriter(
+        first,
+        lambda body: bucket.put(key, body),
+        attempt.job.progress_seconds,
+        attempt.gpu_time,
+    )
+
+
+def _take_over_from_earlier(attempt: Attempt, writer: ProgressWriter) -> None:
+    """Goes on where earlier attempts stood, with the GPU budget and on the memory ladder.
+
+    Raises TrainerError: BudgetExhausted, when they have used it up.
+    """
+    earlier = read_earlier(attempt.bucket, attempt.revision, attempt.prefix)
+    attempt.meter.earlier = earlier.gpu_seconds
+    attempt.sizing = lowest(attempt.job, list(earlier.sizings))
+    if attempt.sizing != sizing_of(attempt.job):
+        attempt.adaptations = list(earlier.adaptations)
+        log.info("an earlier attempt ran out of memory: %s", describe(attempt.sizing))
+    writer.update(sizing=attempt.sizing, adaptations=attempt.adaptations)
+    at = time.monotonic()
+    if attempt.budget.look(at).stop:
+        raise attempt.budget.exhausted(at)
 
 
 def _train_and_commit(attempt: Attempt, writer: ProgressWriter) -> Ending:
@@ -196,13 +185,14 @@ def _train_and_commit(attempt: Attempt, writer: ProgressWriter) -> Ending:
         origin=Origin(dataset_sha256=data.train.sha256, base_commit=base.commit),
         keep_last=job.checkpoint.keep_last,
     )
-    restored = store.restore(work / "resume") if job.checkpoint.resume else None
+    # Where transformers looks for the best one.
+    restored = store.restore(work / "output") if job.checkpoint.resume else None
     if restored is not None:
         attempt.step = restored.step
         writer.update(
             step=restored.step, resumed_from_step=restored.step, checkpoint=restored.saved
         )
-    trained = _train(attempt, writer, store, data, base, restored)
+    trained = TrainingRun(attempt, writer, store, data, base, restored).train()
     writer.update(phase="Verifying")
     attempt.shutdown.check()
     sample = _verify(attempt, trained, data, base)
@@ -213,68 +203,13 @@ def _train_and_commit(attempt: Attempt, writer: ProgressWriter) -> Ending:
 
 
 def _download(attempt: Attempt, source: HuggingFaceModel) -> Path:
-    last = _run_worker(
-        attempt,
+    last = attempt.run_worker(
         "download",
         DownloadPlan(job=attempt.job, source=source, patterns=list(base_model.ALLOWED_FILES)),
         download_environment(attempt.environ),
     )
     assert isinstance(last, Downloaded)  # noqa: S101  (the download command's last message)
     return Path(last.folder)
-
-
-def _run_worker(
-    attempt: Attempt,
-    command: str,
-    plan: Document,
-    environment: Mapping[str, str],
-    on_message: OnMessage = lambda _: None,
-) -> Message:
-    return run_worker(
-        command,
-        plan,
-        job=attempt.job,
-        folder=attempt.paths.work,
-        environment=environment,
-        shutdown=attempt.shutdown,
-        on_message=on_message,
-    )
-
-
-def _train(
-    attempt: Attempt,
-    writer: ProgressWriter,
-    store: CheckpointStore,
-    data: PreparedData,
-    base: BaseModel,
-    restored: Restored | None,
-) -> Trained:
-    """Trains in a worker. The last checkpoint is in the bucket when this returns or raises."""
-    work = attempt.paths.work
-
-    def on_saved(saved: SavedCheckpoint) -> None:
-        writer.update(checkpoint=saved)
-
-    uploader = CheckpointUploader(store.save, on_saved)
-    uploader.start()
-    events = TrainingEvents(attempt, writer, uploader)
-    plan = TrainPlan(
-        job=attempt.job,
-        base=str(base.path),
-        train_rows=str(data.train.path),
-        validation_rows=str(data.validation.path) if data.validation else None,
-        output=str(work / "output"),
-        resume_from=str(restored.folder) if restored else None,
-        allow_cpu=cpu_is_allowed(attempt.environ),
-    )
-    environment = worker_environment(attempt.environ, attempt.job)
-    try:
-        last = _run_worker(attempt, "train", plan, environment, events.on_message)
-    finally:
-        with attempt.shutdown.finishing():
-            uploader.close()
-    assert isinstance(last, Trained)  # noqa: S101  (the train command's last message)
-    return last
 
 
 def _verify(attempt: Attempt, trained: Trained, data: PreparedData, base: BaseModel) -> str:
@@ -285,7 +220,7 @@ def _verify(attempt: Attempt, trained: Trained, data: PreparedData, base: BaseMo
         prompt=data.train.first_prompt,
     )
     environment = worker_environment(attempt.environ, attempt.job)
-    last = _run_worker(attempt, "verify", plan, environment)
+    last = attempt.run_worker("verify", plan, environment)
     assert isinstance(last, Verified)  # noqa: S101  (the verify command's last message)
     return last.sample
 
@@ -307,6 +242,7 @@ def _publish(
         epochs=trained.epochs,
         tokens=trained.tokens,
         train_seconds=trained.train_seconds,
+        gpu_seconds=round(attempt.meter.revision(time.monotonic()), 1),
         rows=data.train.count,
         truncated_rows=trained.truncated_rows,
     )
@@ -320,6 +256,7 @@ def _publish(
         image=job.image,
         versions=library_versions(),
         resumed_from_step=restored.step if restored else None,
+        sizing=attempt.sizing,
     )
     text = card.render_card(job, metrics, provenance, _license(base))
     files = publish.finish_adapter(folder, job.base_model.name, text)

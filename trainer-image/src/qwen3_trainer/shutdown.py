@@ -10,8 +10,7 @@ A second SIGTERM does what the first one did, except that Interrupted is raised 
 """
 
 import signal
-import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
@@ -25,7 +24,7 @@ class Shutdown:
         self.requested = False
         self._raised = False
         self._finishing = False
-        self._worker: subprocess.Popen[str] | None = None
+        self._stop_worker: Callable[[], None] | None = None
 
     def install(self) -> None:
         """Takes SIGTERM over."""
@@ -35,9 +34,8 @@ class Shutdown:
         self.requested = True
         if self._finishing:
             return
-        if self._worker is not None:
-            # Popen checks that the process was not reaped, so the id cannot be another's.
-            self._worker.send_signal(signal.SIGTERM)
+        if self._stop_worker is not None:
+            self._stop_worker()
             return
         if not self._raised:
             self._raised = True
@@ -50,15 +48,18 @@ class Shutdown:
             raise Interrupted
 
     @contextmanager
-    def forwarding(self, worker: "subprocess.Popen[str]") -> Iterator[None]:
-        """SIGTERM goes to the worker; one that came before the border goes on to it too."""
-        self._worker = worker
+    def forwarding(self, stop_worker: Callable[[], None]) -> Iterator[None]:
+        """SIGTERM goes to the worker; one that came before the border goes on to it too.
+
+        `stop_worker` must not reach another process that got the worker's id.
+        """
+        self._stop_worker = stop_worker
         if self.requested:
-            worker.send_signal(signal.SIGTERM)
+            stop_worker()
         try:
             yield
         finally:
-            self._worker = None
+            self._stop_worker = None
 
     @contextmanager
     def finishing(self) -> Iterator[None]:

@@ -1,21 +1,32 @@
-"""The parent's side of a worker process: start it, read its messages, make sense of its end."""
+"""The parent's side of a worker: start it, read its messages, watch it, make sense of its end.
+
+One process, or torchrun with a process per GPU, in a process group of its own: whatever a worker
+started ends with it.
+"""
 
 import json
 import logging
 import os
+import select
 import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Mapping
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, Protocol
 
 from qwen3_api.job.base import Document
-from qwen3_api.job.train import TrainJob
 from qwen3_api.v1alpha1.conditions import Reason
-from qwen3_trainer.failures import Interrupted, TrainerError, container_killed
+from qwen3_trainer.failures import (
+    GpuMemoryError,
+    Interrupted,
+    TrainerError,
+    container_killed,
+)
+from qwen3_trainer.ladder import MemoryUse
 from qwen3_trainer.shutdown import Shutdown
 from qwen3_trainer.worker.messages import (
     MESSAGE,
@@ -34,31 +45,52 @@ worker_log = logging.getLogger("worker")
 OnMessage = Callable[[Message], None]
 KILL_SECONDS = 10
 """How long a process that was killed may take to vanish."""
+EXIT_SECONDS = 60
+"""How long a process may take to end after its last message."""
+FAILED_SECONDS = 5
+"""The same after a failure: the others of several processes wait for the one that failed."""
+_CHUNK = 1 << 16
+
+
+class Watch(Protocol):
+    """Looks at a running worker every now and then."""
+
+    def look(self, stop: Callable[[], None], warn: Callable[[str], None]) -> float:
+        """Calls `stop` to have the worker save and end, `warn` to have something logged. Returns
+        seconds until the next look. Raises to have the worker killed."""
+
+
+@dataclass
+class _Running:
+    stop: Callable[[], None]
+    """Tells it to save and end."""
 
 
 def run_worker(
     command: str,
     plan: Document,
     *,
-    job: TrainJob,
     folder: Path,
     environment: Mapping[str, str],
     shutdown: Shutdown,
     on_message: OnMessage,
+    watch: Watch | None = None,
+    processes: int = 1,
 ) -> Message:
     """Runs `python -m qwen3_trainer.worker <command>` to its end. Returns its last message.
 
-    Raises TrainerError for what failed in it, and Interrupted when it was told to stop.
+    Raises TrainerError for what failed in it or what the watch found, and Interrupted when it was
+    told to stop.
     """
     plan_file = folder / f"{command}.json"
     plan_file.write_bytes(plan.to_json())
     read_end, write_end = os.pipe()
     with ExitStack() as stack:
-        messages = stack.enter_context(os.fdopen(read_end, encoding="utf-8"))
+        stack.callback(os.close, read_end)
         # No SIGTERM between the start of the process and the promise to end it.
         with shutdown.finishing():
             try:
-                process = _start(command, plan_file, write_end, folder, environment)
+                process = _start(command, plan_file, write_end, folder, environment, processes)
             finally:
                 os.close(write_end)
             stack.callback(_end, process)
@@ -66,23 +98,38 @@ def run_worker(
         assert process.stdout is not None  # noqa: S101  (a pipe was asked for)
         output = threading.Thread(target=_log_lines, args=(process.stdout,), daemon=True)
         output.start()
+        worker = _Running(process.terminate)
         last: Message | None = None
-        for line in messages:
+        for line in _lines(
+            read_end, lambda: watch.look(worker.stop, log.warning) if watch else None
+        ):
             last = MESSAGE.validate_json(line)
             if isinstance(last, Started):
-                stack.enter_context(shutdown.forwarding(process))
+                worker.stop = _stopper(process, last.pid, stack)
+                stack.enter_context(shutdown.forwarding(worker.stop))
             on_message(last)
-        status = process.wait()
+            if isinstance(last, Failed):
+                break  # of several processes the first to fail knows why
+        status = _exit_status(process, FAILED_SECONDS if isinstance(last, Failed) else EXIT_SECONDS)
         output.join(KILL_SECONDS)
-    return _outcome(command, status, last, job)
+    return _outcome(command, status, last)
 
 
 def _start(
-    command: str, plan_file: Path, descriptor: int, folder: Path, environment: Mapping[str, str]
+    command: str,
+    plan_file: Path,
+    descriptor: int,
+    folder: Path,
+    environment: Mapping[str, str],
+    processes: int,
 ) -> "subprocess.Popen[str]":
+    launcher = ["-m"]
+    if processes > 1:
+        launcher = ["-m", "torch.distributed.run", "--standalone"]
+        launcher += [f"--nproc-per-node={processes}", "-m"]
     return subprocess.Popen(
         [
-            *(sys.executable, "-m", "qwen3_trainer.worker"),
+            *(sys.executable, *launcher, "qwen3_trainer.worker"),
             *(command, str(plan_file), str(descriptor)),
         ],
         stdin=subprocess.DEVNULL,
@@ -93,12 +140,56 @@ def _start(
         env=dict(environment),
         cwd=folder,
         pass_fds=[descriptor],
+        start_new_session=True,
     )
 
 
-def _outcome(command: str, status: int, last: Message | None, job: TrainJob) -> Message:
+def _lines(descriptor: int, look: Callable[[], float | None]) -> Iterator[bytes]:
+    """Lines from a pipe until its last writer is gone; looks around before each wait."""
+    buffer = b""
+    while True:
+        ready, _, _ = select.select([descriptor], [], [], look())
+        if not ready:
+            continue
+        chunk = os.read(descriptor, _CHUNK)
+        if not chunk:
+            return
+        *lines, buffer = (buffer + chunk).split(b"\n")
+        yield from lines
+
+
+def _stopper(
+    process: "subprocess.Popen[str]", pid: int | None, stack: ExitStack
+) -> Callable[[], None]:
+    """How the worker is told to stop: the process itself, or the one of torchrun's that obeys.
+
+    torchrun would kill its processes 30 s after a SIGTERM of its own, whatever they are saving.
+    """
+    if pid is None or pid == process.pid:
+        return process.terminate
+    descriptor = os.pidfd_open(pid)
+    stack.callback(os.close, descriptor)
+
+    def stop() -> None:
+        with suppress(ProcessLookupError):  # it has ended, and its end is being read
+            signal.pidfd_send_signal(descriptor, signal.SIGTERM)
+
+    return stop
+
+
+def _exit_status(process: "subprocess.Popen[str]", seconds: float) -> int:
+    """Of a process that has said its last word. One that hangs is ended; its word counts."""
+    try:
+        return process.wait(seconds)
+    except subprocess.TimeoutExpired:
+        log.warning("the worker is killed: it has not ended %.0f s after its last message", seconds)
+        _end(process)
+        return 0
+
+
+def _outcome(command: str, status: int, last: Message | None) -> Message:
     if isinstance(last, Failed):
-        raise TrainerError.from_failure(last.failure)
+        raise _failed(last)
     if isinstance(last, Stopped):
         raise Interrupted(last.step)
     if status == -signal.SIGKILL:
@@ -114,10 +205,20 @@ def _outcome(command: str, status: int, last: Message | None, job: TrainJob) -> 
     return last
 
 
+def _failed(last: Failed) -> TrainerError:
+    if last.failure.reason != Reason.OUT_OF_MEMORY:
+        return TrainerError.from_failure(last.failure)
+    use = None
+    if last.gpu_peak_mib is not None and last.gpu_total_mib is not None:
+        use = MemoryUse(last.gpu_peak_mib, last.gpu_total_mib)
+    return GpuMemoryError(last.failure, use)
+
+
 def _end(process: "subprocess.Popen[str]") -> None:
-    if process.poll() is None:
-        process.kill()
-        process.wait(KILL_SECONDS)
+    """Kills what is left of the worker: the process and, after it, its group."""
+    with suppress(ProcessLookupError):  # the whole group has ended
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait(KILL_SECONDS)
 
 
 def _log_lines(stream: IO[str]) -> None:

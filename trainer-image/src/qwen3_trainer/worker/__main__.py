@@ -4,6 +4,7 @@ import logging
 import sys
 from pathlib import Path
 
+from qwen3_api.v1alpha1.conditions import Reason
 from qwen3_trainer.failures import TrainerError, classify
 from qwen3_trainer.worker.channel import Channel, configure_logging
 from qwen3_trainer.worker.messages import DownloadPlan, Failed, TrainPlan, VerifyPlan
@@ -34,9 +35,21 @@ def main(arguments: list[str]) -> int:
         failure = classify(error, plan.job)
         if not isinstance(error, TrainerError) or error.__cause__ is not None:
             log.exception("the %s process failed", command)
-        channel.send(Failed(failure=failure.to_failure()))
+        channel.send(_failed(failure, plan))
         return int(failure.exit_code)
     return 0
+
+
+def _failed(failure: TrainerError, plan: Plan) -> Failed:
+    if failure.reason != Reason.OUT_OF_MEMORY or isinstance(plan, DownloadPlan):
+        return Failed(failure=failure.to_failure())
+    from qwen3_trainer.worker.memory import gpu_peak_mib, gpu_total_mib  # noqa: PLC0415
+
+    return Failed(
+        failure=failure.to_failure(),
+        gpu_peak_mib=gpu_peak_mib(),
+        gpu_total_mib=gpu_total_mib(),
+    )
 
 
 def _run(plan: Plan, channel: Channel, stop: StopFlag) -> None:

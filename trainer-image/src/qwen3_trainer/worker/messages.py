@@ -22,8 +22,10 @@ class TrainPlan(Document):
     """Folder of a verified checkpoint."""
     best_checkpoint: str | None = None
     """Folder of the checkpoint with the lowest validation loss so far, where that is an earlier one
-    than `resume_from`."""
+    than `resume_from`. It lies in `output` as transformers names it, `checkpoint-<step>`."""
     allow_cpu: bool
+    start_adapter: str | None = None
+    """Folder of the adapter to go on from (`start_adapter.fetch`)."""
 
 
 class VerifyPlan(Document):
@@ -80,6 +82,9 @@ class Step(Document):
     epoch: float | None
     loss: float | None = None
     eval_loss: float | None = None
+    best_step: int | None = None
+    """Step of the lowest validation loss so far."""
+    best_eval_loss: float | None = None
     learning_rate: float | None = None
     tokens: int
     """Tokens seen since step 0."""
@@ -87,18 +92,23 @@ class Step(Document):
     """Peak reserved so far on the fullest GPU; None on the CPU."""
 
 
+class Tracked(Document):
+    """The run can be watched at W&B."""
+
+    kind: Literal["tracked"] = "tracked"
+    url: str
+
+
 class Saved(Document):
     """A checkpoint is complete on the disk.
 
-    The parent may remove a checkpoint's folder once it is in the bucket and a newer one is saved,
-    but keeps the one of the newest `best_step`.
+    The parent removes its folder once it is in the bucket and a newer one is saved, unless the
+    newest trainer_state.json calls it the best (`best_global_step`).
     """
 
     kind: Literal["saved"] = "saved"
     step: int
     folder: str
-    best_step: int | None = None
-    """Step of the checkpoint with the lowest validation loss so far."""
 
 
 class Stopped(Document):
@@ -119,6 +129,9 @@ class Trained(Document):
     final_loss: float
     train_loss: float
     eval_loss: float | None
+    """Of the adapter's weights."""
+    best_step: int | None = None
+    """Step of the adapter's weights, where that is not the last one."""
     train_seconds: float
     truncated_rows: int
     chat_template_sha256: str
@@ -143,7 +156,7 @@ class Failed(Document):
 
 
 Message = Annotated[
-    Downloaded | Started | Alive | Step | Saved | Stopped | Trained | Verified | Failed,
+    Downloaded | Started | Alive | Step | Tracked | Saved | Stopped | Trained | Verified | Failed,
     Field(discriminator="kind"),
 ]
 MESSAGE: TypeAdapter[Message] = TypeAdapter(Message)

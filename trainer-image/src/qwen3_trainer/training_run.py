@@ -1,0 +1,140 @@
+"""The training step: workers one after the other until one ends well, each smaller than the last.
+
+A worker whose GPU ran out of memory is followed by the next rung of `ladder`, in the same pod: the
+GPU is kept, and it goes on from the newest checkpoint.
+"""
+
+import logging
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from qwen3_api.job.report import SavedCheckpoint, Sizing
+from qwen3_trainer import ladder
+from qwen3_trainer.attempt import Attempt
+from qwen3_trainer.base_model import BaseModel
+from qwen3_trainer.checkpoints import CheckpointStore, CheckpointUploader, Restored
+from qwen3_trainer.data.dataset import PreparedData
+from qwen3_trainer.environment import cpu_is_allowed, worker_environment
+from qwen3_trainer.failures import GpuMemoryError, Interrupted, TrainerError, memory_hint
+from qwen3_trainer.guards import Guards
+from qwen3_trainer.progress import ProgressWriter
+from qwen3_trainer.training_events import TrainingEvents
+from qwen3_trainer.worker.messages import Trained, TrainPlan
+
+log = logging.getLogger(__name__)
+
+MAX_ADAPTATIONS = 16
+"""Lines that progress.json takes."""
+
+
+@dataclass
+class TrainingRun:
+    """What the workers of one attempt share."""
+
+    attempt: Attempt
+    writer: ProgressWriter
+    store: CheckpointStore
+    data: PreparedData
+    base: BaseModel
+    restored: Restored | None
+
+    @property
+    def output(self) -> Path:
+        """Folder of the workers: checkpoints, the adapter and caches."""
+        return self.attempt.paths.work / "output"
+
+    def train(self) -> Trained:
+        """Trains in workers. The last checkpoint is in the bucket when this returns or raises.
+
+        Raises TrainerError: OutOfMemory from the lowest rung, StallDetected, BudgetExhausted,
+        LossDiverged, DiskFull, and what a worker fails with. Raises Interrupted.
+        """
+        uploader = CheckpointUploader(self.store.save, self._on_saved)
+        uploader.start()
+        try:
+            while True:
+                try:
+                    return self._one_worker(uploader)
+                except GpuMemoryError as error:
+                    self._step_down(error)
+        finally:
+            with self.attempt.shutdown.finishing():
+                uploader.close()
+
+    def _on_saved(self, saved: SavedCheckpoint) -> None:
+        self.writer.update(checkpoint=saved)
+
+    def _one_worker(self, uploader: CheckpointUploader) -> Trained:
+        attempt = self.attempt
+        guards = Guards(attempt.job, attempt.budget, time.monotonic)
+        events = TrainingEvents(attempt, self.writer, uploader, guards)
+        try:
+            last = attempt.run_worker(
+                "train",
+                self._plan(uploader.newest),
+                worker_environment(attempt.environ, attempt.job),
+                on_message=events.on_message,
+                watch=guards,
+                processes=max(1, attempt.job.gpus),
+            )
+        except Interrupted as interrupted:
+            if not guards.stopping:
+                raise
+            raise guards.exhausted(interrupted.step) from None
+        assert isinstance(last, Trained)  # noqa: S101  (the train command's last message)
+        return last
+
+    def _plan(self, newest: Path | None) -> TrainPlan:
+        resume, best = newest, None
+        if self.restored is not None:
+            resume, best = newest or self.restored.folder, self.restored.best
+        return TrainPlan(
+            job=ladder.with_sizing(self.attempt.job, self.attempt.sizing),
+            base=str(self.base.path),
+            train_rows=str(self.data.train.path),
+            validation_rows=str(self.data.validation.path) if self.data.validation else None,
+            output=str(self.output),
+            resume_from=str(resume) if resume else None,
+            best_checkpoint=str(best) if best else None,
+            allow_cpu=cpu_is_allowed(self.attempt.environ),
+        )
+
+    def _step_down(self, error: GpuMemoryError) -> None:
+        """Takes the next rung. Raises TrainerError: OutOfMemory, when there is none."""
+        attempt, guards = self.attempt, self.attempt.job.guards
+        rung = ladder.next_rung(attempt.sizing, allow_quantization=guards.allow_quantization)
+        if rung is None or not guards.adapt_to_memory:
+            raise self._give_up(error) from error
+        attempt.shutdown.check()
+        line = adaptation(attempt.step, error.use, rung)
+        log.warning("%s (%s)", line, error.message)
+        attempt.sizing = rung.sizing
+        attempt.adaptations.append(line)
+        self.writer.update(
+            phase="LoadingModel",
+            sizing=attempt.sizing,
+            adaptations=attempt.adaptations[-MAX_ADAPTATIONS:],
+        )
+
+    def _give_up(self, error: GpuMemoryError) -> TrainerError:
+        attempt = self.attempt
+        return TrainerError(
+            error.reason,
+            exhausted_message(error, attempt.sizing, attempt.adaptations),
+            memory_hint(ladder.with_sizing(attempt.job, attempt.sizing)),
+            error.step,
+        )
+
+
+def adaptation(step: int, use: ladder.MemoryUse | None, rung: ladder.Rung) -> str:
+    """The line in progress.json about a rung."""
+    held = f" at {use}" if use else ""
+    return f"step {step}: out of memory{held}: {rung.change}"
+
+
+def exhausted_message(error: GpuMemoryError, sizing: Sizing, tried: list[str]) -> str:
+    """What failed last, how much it held, what was tried before, and the error's own words."""
+    held = f", which held {error.use}," if error.use else ""
+    before = f"; before that: {'; '.join(tried)}" if tried else ""
+    return f"out of memory with {ladder.describe(sizing)}{held}{before}. {error.message}"
