@@ -27,6 +27,7 @@ _BUCKET_CREDENTIALS = (
     "AWS_WEB_IDENTITY_TOKEN_FILE",
 )
 _HUB_CREDENTIALS = ("HF_TOKEN",)
+_TRACKING_CREDENTIALS = ("WANDB_API_KEY",)
 
 
 @dataclass(frozen=True)
@@ -72,6 +73,23 @@ def _forced(work: Path) -> dict[str, str]:
         # A checkpoint is a tenant's file: never a full unpickle, whoever calls torch.load.
         "TORCH_FORCE_WEIGHTS_ONLY_LOAD": "1",
         "PYTHONUNBUFFERED": "1",
+        **_tracking_folders(work / "wandb"),
+    }
+
+
+def _tracking_folders(folder: Path) -> dict[str, str]:
+    """W&B writes below the folder only, and sends neither code nor errors of its own."""
+    return {
+        "WANDB_DIR": str(folder),
+        "WANDB_CACHE_DIR": str(folder / "cache"),
+        "WANDB_CONFIG_DIR": str(folder / "config"),
+        "WANDB_DATA_DIR": str(folder / "data"),
+        "WANDB_ARTIFACT_DIR": str(folder / "artifacts"),
+        "WANDB_DISABLE_CODE": "true",
+        "WANDB_DISABLE_GIT": "true",
+        "WANDB_ERROR_REPORTING": "false",
+        "WANDB_CONSOLE": "off",
+        "WANDB_SILENT": "true",
     }
 
 
@@ -81,7 +99,7 @@ def worker_environment(environ: Mapping[str, str], job: TrainJob) -> dict[str, s
     They read local files only, so nothing that a library does there can reach the hub or the
     bucket.
     """
-    hidden = (*_BUCKET_CREDENTIALS, *_HUB_CREDENTIALS)
+    hidden = (*_BUCKET_CREDENTIALS, *_HUB_CREDENTIALS, *_TRACKING_CREDENTIALS)
     env = {k: v for k, v in environ.items() if k not in hidden}
     env.update(HF_HUB_OFFLINE="1", HF_DATASETS_OFFLINE="1", TRANSFORMERS_OFFLINE="1")
     # Idle threads sleep. By default they spin, and on cores shared with other pods each small
@@ -96,7 +114,33 @@ def worker_environment(environ: Mapping[str, str], job: TrainJob) -> dict[str, s
 
 def download_environment(environ: Mapping[str, str]) -> dict[str, str]:
     """The environment of the process that downloads from the hub: with the hub's token alone."""
-    return {k: v for k, v in environ.items() if k not in _BUCKET_CREDENTIALS}
+    hidden = (*_BUCKET_CREDENTIALS, *_TRACKING_CREDENTIALS)
+    return {k: v for k, v in environ.items() if k not in hidden}
+
+
+def training_environment(environ: Mapping[str, str], job: TrainJob) -> dict[str, str]:
+    """`worker_environment` of the process that trains, which may report to W&B.
+
+    All attempts of a revision are one run there.
+    """
+    env = worker_environment(environ, job)
+    if job.wandb is None:
+        env["WANDB_MODE"] = "disabled"
+        return env
+    env.update(
+        WANDB_MODE="offline" if job.wandb.offline else "online",
+        WANDB_PROJECT=job.wandb.project,
+        WANDB_RUN_ID=f"{job.uid}-{job.revision}",
+        WANDB_RESUME="allow",
+        WANDB_NAME=f"{job.namespace}/{job.name} {job.revision}",
+    )
+    if job.wandb.entity is not None:
+        env["WANDB_ENTITY"] = job.wandb.entity
+    if job.wandb.base_url is not None:
+        env["WANDB_BASE_URL"] = job.wandb.base_url
+    if not job.wandb.offline:
+        env.update({k: environ[k] for k in _TRACKING_CREDENTIALS if k in environ})
+    return env
 
 
 def cpu_is_allowed(environ: Mapping[str, str]) -> bool:

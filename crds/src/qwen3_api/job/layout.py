@@ -1,7 +1,7 @@
 """Where everything lies: keys in the bucket and paths in a pod. Pure.
 
 <prefix>/<namespace>/<uid>/revisions/<rev>/{preflight.json, attempts/<pod-uid>/{progress.json,
-report.json, checkpoints/step-<n>/…, adapter/…, wandb/…}, COMMIT.json}
+report.json, checkpoints/step-<n>/…, adapter/…}, wandb/<pod-uid>/…, COMMIT.json}
 <prefix>/<namespace>/evals/<uid>/{job.json, progress.json, report.json, samples.jsonl}
 <prefix>/<namespace>/aliases/<alias>/current.json
 <prefix>/<namespace>/pools/<pool>/index.json
@@ -73,6 +73,11 @@ WANDB = "wandb"
 def attempt_prefix(revision: str, pod_uid: str) -> str:
     """Folder of one attempt (a pod) below a revision's prefix."""
     return _join(revision, ATTEMPTS, pod_uid)
+
+
+def wandb_prefix(revision: str, pod_uid: str) -> str:
+    """Folder of the offline W&B run of an attempt below a revision's prefix."""
+    return _join(revision, WANDB, pod_uid)
 
 
 def checkpoint_prefix(attempt: str, step: int) -> str:

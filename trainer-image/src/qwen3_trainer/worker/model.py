@@ -6,6 +6,7 @@ module before them.
 
 import logging
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -38,7 +39,10 @@ def check_device(job: TrainJob, allow_cpu: bool) -> None:
 
 
 def load(plan: TrainPlan) -> LoadedModel:
-    """Loads the base and adds the adapter."""
+    """Loads the base and adds the adapter, a new one or one to go on from.
+
+    Raises TrainerError: GPUUnavailable, StartAdapterNotFound.
+    """
     check_device(plan.job, plan.allow_cpu)
     from unsloth import FastLanguageModel  # noqa: PLC0415  (it raises without a GPU)
 
@@ -67,5 +71,9 @@ def load(plan: TrainPlan) -> LoadedModel:
         use_gradient_checkpointing=checkpointing,
         random_state=job.hyperparameters.seed,
     )
+    if plan.start_adapter is not None:
+        from qwen3_trainer.worker.start import start_from  # noqa: PLC0415  (after unsloth)
+
+        start_from(model, Path(plan.start_adapter))
     log.info("model loaded on %s as %s", model.device, model.dtype)
     return LoadedModel(model, tokenizer)

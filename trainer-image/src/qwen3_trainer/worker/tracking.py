@@ -1,0 +1,95 @@
+"""The run at W&B: an extra for the reader, never a reason to end training.
+
+`environment.training_environment` has the run's id, project and folders as WANDB_* variables.
+"""
+
+import atexit
+import logging
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import wandb
+from transformers import TrainerCallback
+from transformers.integrations import WandbCallback
+
+from qwen3_api.job.train import TrainJob
+from qwen3_trainer.worker.channel import Channel
+from qwen3_trainer.worker.messages import Tracked
+from qwen3_trainer.worker.stop import StopFlag
+
+log = logging.getLogger(__name__)
+
+INIT_SECONDS = 30.0
+"""How long the start of training waits for a silent server."""
+FINISH_SECONDS = 60.0
+"""How long its end waits for what the server has not taken yet."""
+INTERRUPTED_FINISH_SECONDS = 10.0
+"""The same within the grace period of a pod."""
+
+
+@contextmanager
+def tracked(job: TrainJob, channel: Channel, stop: StopFlag) -> Iterator[TrainerCallback | None]:
+    """The callback that logs to the run; None without one. Ends the run with the block."""
+    run = _start(job)
+    if run is None:
+        yield None
+        return
+    if run.url:
+        channel.send(Tracked(url=run.url))
+    exit_code = 1
+    try:
+        yield WandbCallback()
+        exit_code = 0
+    finally:
+        _finish(run, exit_code, INTERRUPTED_FINISH_SECONDS if stop.requested else FINISH_SECONDS)
+
+
+def _start(job: TrainJob) -> Any:
+    # Of several processes (torchrun) the first one reports.
+    if job.wandb is None or os.environ.get("RANK", "0") != "0":
+        return None
+    Path(os.environ["WANDB_DIR"]).mkdir(parents=True, exist_ok=True)
+    try:
+        run = wandb.init(config=run_config(job), settings=wandb.Settings(init_timeout=INIT_SECONDS))
+    except Exception:
+        # Whatever it is: wandb's own errors, a refused key, no room for its files, its service
+        # process that doesn't start.
+        log.warning("training goes on without W&B", exc_info=True)
+        return None
+    log.info("W&B run %s%s", run.id, f" at {run.url}" if run.url else ", offline")
+    return run
+
+
+def run_config(job: TrainJob) -> dict[str, Any]:
+    """What the run is filtered by at W&B, beside the arguments that the callback adds."""
+    return {
+        "finetune": f"{job.namespace}/{job.name}",
+        "revision": job.revision,
+        "method": job.method,
+        "base_model": job.base_model.name,
+        "quantized": job.adapter.quantized,
+        "rank": job.adapter.rank,
+    }
+
+
+def _finish(run: Any, exit_code: int, seconds: float) -> None:
+    """Ends the run. wandb would go on trying to reach a silent server for hours."""
+
+    def finish() -> None:
+        try:
+            run.finish(exit_code=exit_code)
+        except Exception:
+            log.warning("the W&B run was not finished", exc_info=True)
+
+    thread = threading.Thread(target=finish, name="wandb-finish", daemon=True)
+    thread.start()
+    thread.join(seconds)
+    if thread.is_alive():
+        log.warning("the W&B run was not finished within %.0f s: its end may be missing", seconds)
+        # wandb's own exit handler would wait too. The last one registered runs first; what this
+        # process has to say it has said by then, through the channel.
+        atexit.register(os._exit, 0)
