@@ -203,7 +203,7 @@ def test_a_watch_can_have_the_worker_stop(tmp_path: Path, who: str) -> None:
                 os.waitpid(child, 0)
                 sys.exit(0)
             def stopped(*_):
-                print('{{"kind": "stopped", "step": 4}}', file=out, flush=True)
+                os.write(out.fileno(), b'{{"kind": "stopped", "step": 4}}\\n')
                 sys.exit(0)
             signal.signal(signal.SIGTERM, stopped)
             print('{{"kind": "started", "step": 0, "total_steps": 9, "pid": %d}}' % os.getpid(),
