@@ -8,6 +8,7 @@ from qwen3_trainer.environment import (
     Paths,
     download_environment,
     prepare_process,
+    training_environment,
     worker_environment,
 )
 from support.train_jobs import train_job
@@ -18,7 +19,9 @@ PARENT = {
     "AWS_SECRET_ACCESS_KEY": "secret",
     "AWS_SESSION_TOKEN": "token",
     "HF_TOKEN": "token",
+    "WANDB_API_KEY": "key",
 }
+WANDB = {"project": "bots", "entity": None, "offline": False, "base_url": None}
 
 
 def test_everything_written_lies_below_the_work_folder(tmp_path: Path) -> None:
@@ -43,6 +46,41 @@ def test_a_worker_has_no_credentials_and_no_hub() -> None:
 
 def test_the_download_has_the_hubs_token_only() -> None:
     assert download_environment(PARENT) == {"PATH": "/bin", "HF_TOKEN": "token"}
+
+
+def _tracking(wandb: dict[str, object] | None) -> dict[str, str]:
+    environ = training_environment(PARENT, train_job(wandb=wandb))
+    return {k: v for k, v in environ.items() if k.startswith("WANDB_")}
+
+
+def test_without_tracking_the_training_has_no_key() -> None:
+    assert _tracking(None) == {"WANDB_MODE": "disabled"}
+
+
+def test_all_attempts_are_one_run_at_wandb() -> None:
+    assert _tracking({**WANDB, "entity": "team-a", "base_url": "https://wandb.example"}) == {
+        "WANDB_MODE": "online",
+        "WANDB_PROJECT": "bots",
+        "WANDB_ENTITY": "team-a",
+        "WANDB_BASE_URL": "https://wandb.example",
+        "WANDB_RUN_ID": "uid-1-r1",
+        "WANDB_RESUME": "allow",
+        "WANDB_NAME": "team-a/bot r1",
+        "WANDB_API_KEY": "key",
+    }
+
+
+def test_an_offline_run_needs_no_key() -> None:
+    environ = _tracking({**WANDB, "offline": True})
+    assert environ["WANDB_MODE"] == "offline"
+    assert not {"WANDB_API_KEY", "WANDB_ENTITY", "WANDB_BASE_URL"} & set(environ)
+
+
+def test_wandb_captures_no_code_and_reports_no_errors(tmp_path: Path) -> None:
+    environ: dict[str, str] = {}
+    prepare_process(tmp_path, environ)
+    assert environ["WANDB_DISABLE_CODE"] == environ["WANDB_DISABLE_GIT"] == "true"
+    assert environ["WANDB_ERROR_REPORTING"] == "false"
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,8 @@ ENV_WORK_DIR = "QWEN3_WORK_DIR"
 """Scratch folder instead of /work (tests)."""
 ENV_TERMINATION_LOG = "QWEN3_TERMINATION_LOG"
 """File for the termination message instead of /dev/termination-log (tests)."""
+TRACKING_FOLDER = "wandb"
+"""WANDB_DIR below the scratch folder."""
 
 _BUCKET_CREDENTIALS = (
     "AWS_ACCESS_KEY_ID",
@@ -73,7 +75,7 @@ def _forced(work: Path) -> dict[str, str]:
         # A checkpoint is a tenant's file: never a full unpickle, whoever calls torch.load.
         "TORCH_FORCE_WEIGHTS_ONLY_LOAD": "1",
         "PYTHONUNBUFFERED": "1",
-        **_tracking_folders(work / "wandb"),
+        **_tracking_folders(work / TRACKING_FOLDER),
     }
 
 

@@ -1,7 +1,7 @@
 """One attempt from the job file to the exit code: the order of the steps.
 
-contract → committed already? → storage → earlier attempts → data → base model → checkpoint →
-train (`training_run`) → verify → upload → commit → report
+contract → committed already? → storage → earlier attempts → data → adapter to go on from → base
+model → checkpoint → train (`training_run`) → verify → upload → commit → report
 """
 
 import logging
@@ -23,7 +23,7 @@ from qwen3_api.job.report import (
 )
 from qwen3_api.job.train import HuggingFaceModel
 from qwen3_api.v1alpha1.conditions import Reason
-from qwen3_trainer import base_model, card, publish
+from qwen3_trainer import base_model, card, publish, start_adapter
 from qwen3_trainer.attempt import Attempt
 from qwen3_trainer.base_model import BaseModel
 from qwen3_trainer.checkpoints import CheckpointStore, Origin, Restored
@@ -173,6 +173,7 @@ def _train_and_commit(attempt: Attempt, writer: ProgressWriter) -> Ending:
     writer.update(phase="LoadingData")
     data = prepare(job, attempt.buckets, work / "data")
     log.info("%d training rows are valid", data.train.count)
+    start = start_adapter.fetch(job.adapter, attempt.buckets, work / "start")
     writer.update(phase="LoadingModel")
     base = base_model.fetch(
         job.base_model, attempt.buckets, work / "base", lambda source: _download(attempt, source)
@@ -192,7 +193,7 @@ def _train_and_commit(attempt: Attempt, writer: ProgressWriter) -> Ending:
         writer.update(
             step=restored.step, resumed_from_step=restored.step, checkpoint=restored.saved
         )
-    trained = TrainingRun(attempt, writer, store, data, base, restored).train()
+    trained = TrainingRun(attempt, writer, store.save, data, base, restored, start).train()
     writer.update(phase="Verifying")
     attempt.shutdown.check()
     sample = _verify(attempt, trained, data, base)
@@ -238,6 +239,7 @@ def _publish(
         final_loss=trained.final_loss,
         train_loss=trained.train_loss,
         eval_loss=trained.eval_loss,
+        best_step=trained.best_step,
         steps=trained.steps,
         epochs=trained.epochs,
         tokens=trained.tokens,
@@ -257,6 +259,8 @@ def _publish(
         versions=library_versions(),
         resumed_from_step=restored.step if restored else None,
         sizing=attempt.sizing,
+        thinking=job.dataset.thinking,
+        started_from=job.adapter.start.digest if job.adapter.start else None,
     )
     text = card.render_card(job, metrics, provenance, _license(base))
     files = publish.finish_adapter(folder, job.base_model.name, text)

@@ -6,20 +6,23 @@ GPU is kept, and it goes on from the newest checkpoint.
 
 import logging
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from qwen3_api.job import layout
 from qwen3_api.job.report import SavedCheckpoint, Sizing
 from qwen3_trainer import ladder
 from qwen3_trainer.attempt import Attempt
 from qwen3_trainer.base_model import BaseModel
-from qwen3_trainer.checkpoints import CheckpointStore, CheckpointUploader, Restored
+from qwen3_trainer.checkpoints import CheckpointUploader, Restored
 from qwen3_trainer.data.dataset import PreparedData
-from qwen3_trainer.environment import cpu_is_allowed, worker_environment
+from qwen3_trainer.environment import TRACKING_FOLDER, cpu_is_allowed, training_environment
 from qwen3_trainer.failures import GpuMemoryError, Interrupted, TrainerError, memory_hint
 from qwen3_trainer.guards import Guards
 from qwen3_trainer.progress import ProgressWriter
 from qwen3_trainer.training_events import TrainingEvents
+from qwen3_trainer.wandb_runs import upload_offline_runs
 from qwen3_trainer.worker.messages import Trained, TrainPlan
 
 log = logging.getLogger(__name__)
@@ -34,10 +37,13 @@ class TrainingRun:
 
     attempt: Attempt
     writer: ProgressWriter
-    store: CheckpointStore
+    save: Callable[[Path, int], SavedCheckpoint]
+    """Takes a local checkpoint to the bucket (`CheckpointStore.save`)."""
     data: PreparedData
     base: BaseModel
     restored: Restored | None
+    start: Path | None
+    """Folder of the adapter to go on from."""
 
     @property
     def output(self) -> Path:
@@ -50,7 +56,7 @@ class TrainingRun:
         Raises TrainerError: OutOfMemory from the lowest rung, StallDetected, BudgetExhausted,
         LossDiverged, DiskFull, and what a worker fails with. Raises Interrupted.
         """
-        uploader = CheckpointUploader(self.store.save, self._on_saved)
+        uploader = CheckpointUploader(self.save, self._on_saved)
         uploader.start()
         try:
             while True:
@@ -61,6 +67,12 @@ class TrainingRun:
         finally:
             with self.attempt.shutdown.finishing():
                 uploader.close()
+                self._upload_tracking()
+
+    def _upload_tracking(self) -> None:
+        attempt = self.attempt
+        prefix = layout.wandb_prefix(attempt.revision, attempt.pod_uid)
+        upload_offline_runs(attempt.bucket, prefix, attempt.paths.work / TRACKING_FOLDER)
 
     def _on_saved(self, saved: SavedCheckpoint) -> None:
         self.writer.update(checkpoint=saved)
@@ -73,7 +85,7 @@ class TrainingRun:
             last = attempt.run_worker(
                 "train",
                 self._plan(uploader.newest),
-                worker_environment(attempt.environ, attempt.job),
+                training_environment(attempt.environ, attempt.job),
                 on_message=events.on_message,
                 watch=guards,
                 processes=max(1, attempt.job.gpus),
@@ -98,6 +110,7 @@ class TrainingRun:
             resume_from=str(resume) if resume else None,
             best_checkpoint=str(best) if best else None,
             allow_cpu=cpu_is_allowed(self.attempt.environ),
+            start_adapter=str(self.start) if self.start else None,
         )
 
     def _step_down(self, error: GpuMemoryError) -> None:

@@ -1,0 +1,74 @@
+"""An adapter to go on from must be the committed one, and of the order's shape."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from qwen3_api.job.base import FileDigest
+from qwen3_api.job.report import adapter_digest
+from qwen3_api.job.train import JobAdapter
+from qwen3_api.v1alpha1.conditions import Reason
+from qwen3_trainer.failures import TrainerError
+from qwen3_trainer.start_adapter import fetch, misfits
+from qwen3_trainer.store import Buckets
+from support.train_jobs import LOCATION, train_job
+
+CONFIG = {
+    "r": 8,
+    "lora_alpha": 8,
+    "use_rslora": False,
+    "target_modules": ["v_proj", "gate_proj", "q_proj"],
+}
+FILES = ("README.md", "adapter_config.json", "adapter_model.safetensors")
+
+
+@pytest.mark.parametrize(
+    ("changes", "problems"),
+    [
+        ({}, []),
+        ({"r": 16}, ["rank is 16, the order's 8"]),
+        ({"lora_alpha": 32}, ["alpha is 32, the order's 8"]),
+        ({"use_rslora": True}, ["use_rslora is True, the order's False"]),
+        (
+            {"target_modules": ["v_proj"]},
+            ["target modules are v_proj, the order's gate_proj, q_proj, v_proj"],
+        ),
+        ({"r": 4, "lora_alpha": 4}, ["rank is 4, the order's 8", "alpha is 4, the order's 8"]),
+        ({"r": None, "target_modules": "all-linear"}, 2),
+    ],
+)
+def test_the_shape_must_be_the_orders(changes: dict[str, Any], problems: Any) -> None:
+    found = misfits({**CONFIG, **changes}, train_job().adapter)
+    assert found == problems or len(found) == problems
+
+
+def _adapter(names: tuple[str, ...], digest: str | None = None) -> JobAdapter:
+    files = [FileDigest(path=name, size=1, sha256="0" * 64) for name in names]
+    start = {
+        "location": LOCATION.join("adapter").model_dump(),
+        "files": [file.model_dump() for file in files],
+        "digest": digest or adapter_digest(files),
+    }
+    return train_job(**{"adapter.start": start}).adapter
+
+
+def test_a_new_adapter_needs_no_files(tmp_path: Path) -> None:
+    assert fetch(train_job().adapter, Buckets(), tmp_path) is None
+
+
+@pytest.mark.parametrize(
+    ("adapter", "problem"),
+    [
+        (_adapter(FILES, digest="1" * 64), "another digest"),
+        (_adapter((*FILES, "adapter_model.bin")), "other files"),
+        (_adapter(FILES[:2]), "other files"),
+    ],
+)
+def test_nothing_is_fetched_for_a_doubtful_order(
+    tmp_path: Path, adapter: JobAdapter, problem: str
+) -> None:
+    with pytest.raises(TrainerError, match=problem) as caught:
+        fetch(adapter, Buckets(), tmp_path)
+    assert caught.value.reason == Reason.START_ADAPTER_NOT_FOUND
+    assert list(tmp_path.iterdir()) == []
