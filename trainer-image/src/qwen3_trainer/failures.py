@@ -51,6 +51,7 @@ _OUT_OF_MEMORY_TEXTS = (
     "CUBLAS_STATUS_ALLOC_FAILED",
     "can't allocate memory",
     "Cannot allocate memory",
+    "std::bad_alloc",
 )
 _DISK_FULL_TEXTS = (
     "No space left on device",

@@ -107,11 +107,15 @@ class StallWatch:
         """The loop has begun, made a step, saved or evaluated."""
         self._last, self._step = at, step
 
+    def left(self, at: float) -> float:
+        """Seconds until it is a stall."""
+        return self._last + self._timeout - at
+
     def check(self, at: float) -> None:
         """Raises TrainerError: StallDetected."""
-        silent = at - self._last
-        if silent < self._timeout:
+        if self.left(at) > 0:
             return
+        silent = at - self._last
         where = "before the first step" if self._step is None else f"after step {self._step}"
         raise TrainerError(
             Reason.STALL_DETECTED,
@@ -198,7 +202,7 @@ class Guards:
                 raise self._budget.exhausted(now)
             self.stopping = True
             stop()
-        return LOOK_SECONDS
+        return max(0.0, min(LOOK_SECONDS, self._stall.left(now)))
 
     def exhausted(self, step: int | None) -> TrainerError:
         """BudgetExhausted, after the worker has saved."""

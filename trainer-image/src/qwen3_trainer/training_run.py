@@ -120,7 +120,8 @@ class TrainingRun:
         if rung is None or not guards.adapt_to_memory:
             raise self._give_up(error) from error
         attempt.shutdown.check()
-        line = adaptation(attempt.step, error.use, rung)
+        step = attempt.step if error.step is None else error.step
+        line = adaptation(step, error.use, rung)
         log.warning("%s (%s)", line, error.message)
         attempt.sizing = rung.sizing
         attempt.adaptations.append(line)
