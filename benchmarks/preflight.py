@@ -20,10 +20,10 @@ from pathlib import Path
 from boto3.s3.transfer import TransferConfig
 
 from qwen3_api.job import layout
-from qwen3_api.job.preflight import Preflight, PreflightChecks, PreflightJob
+from qwen3_api.job.preflight import Preflight, PreflightJob
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
-from support.train_jobs import train_job
+from support.preflights import preflight_job
 from support.trainer_runs import BUCKET, Store, build_tiny_base, ml_python, running_store
 
 BASE = "models/tiny"
@@ -124,24 +124,15 @@ def _spread(dice: random.Random, mean: int) -> int:
 
 def build_job(store: Store, key: str, prefix: str) -> PreflightJob:
     """The order."""
-    order = train_job(store.location, **{"output.prefix": prefix})
-    data = {"train": {"type": "S3", "location": store.location.join(key)}}
-    return PreflightJob(
-        namespace=order.namespace,
-        name=order.name,
-        uid=order.uid,
-        revision=order.revision,
-        spec_hash=order.spec_hash,
-        method="SFT",
-        base_model=order.base_model,
-        dataset=order.dataset.model_validate(
-            {**order.dataset.model_dump(), **data, "max_sequence_length": 2048}
-        ),
-        assistant_only_loss=True,
-        checks=PreflightChecks(
-            max_truncated_percent=100, max_dropped_percent=99, fail_on_leakage=True
-        ),
-        output=order.output,
+    return preflight_job(
+        store.location,
+        **{
+            "output.prefix": prefix,
+            "dataset.train": {"type": "S3", "location": store.location.join(key)},
+            "dataset.max_sequence_length": 2048,
+            "checks.max_truncated_percent": 100,
+            "checks.max_dropped_percent": 99,
+        },
     )
 
 

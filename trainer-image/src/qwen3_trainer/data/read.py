@@ -7,6 +7,7 @@ needs random access, so it is downloaded first.
 import gzip
 import hashlib
 import io
+import itertools
 import json
 import shutil
 import zlib
@@ -29,6 +30,7 @@ MAX_LINE = 32 << 20
 _PARQUET_BATCH = 256
 _DECODER = msgspec.json.Decoder()
 _BOM = b"\xef\xbb\xbf"
+_BROKEN_GZIP = (gzip.BadGzipFile, EOFError, zlib.error)
 _JSON_ENDINGS = (".jsonl", ".json", ".ndjson")
 
 
@@ -37,6 +39,9 @@ class LineError(ValueError):
 
     def __init__(self, number: int, problem: str, unit: str = "line") -> None:
         super().__init__(f"{unit} {number}: {problem}")
+        self.number = number
+        self.problem = problem
+        self.unit = unit
 
 
 class FileReader(io.RawIOBase):
@@ -76,10 +81,16 @@ class Source:
     """What the user calls it."""
     rows: Iterator[tuple[int, Row]]
     """1-based line (of Parquet: row) number and the row."""
-    reader: "ObjectReader | FileReader"
+    lines: BinaryIO | None
+    """The JSON lines that `rows` reads, for whoever reads them in blocks instead; None of
+    Parquet."""
+    reader: "ObjectReader | FileReader | None"
+    """What counts the bytes; None of a part of a file."""
 
     def sha256(self) -> str:
         """Digest over the bytes as stored; reads what is left of them."""
+        if self.reader is None:
+            raise ValueError("a part of a file has no digest")
         while self.reader.read(CHUNK):
             pass
         return self.reader.sha256
@@ -93,10 +104,12 @@ def open_source(source: DataSource, buckets: Buckets, scratch: Path) -> Iterator
     with reader:
         # Referred to until the end: a buffer that is collected closes what it reads from.
         stream = io.BufferedReader(reader, CHUNK)
+        lines: BinaryIO | None = stream
         if key.endswith(".parquet"):
-            rows = _parquet_rows(_downloaded(stream, scratch))
+            lines, rows = None, _parquet_rows(_downloaded(stream, scratch))
         elif key.endswith(".gz") and (not is_object or key[:-3].endswith(_JSON_ENDINGS)):
-            rows = json_rows(cast("BinaryIO", gzip.GzipFile(fileobj=stream)))
+            lines = cast("BinaryIO", gzip.GzipFile(fileobj=stream))
+            rows = json_rows(lines)
         elif not is_object or key.endswith(_JSON_ENDINGS):
             rows = json_rows(stream)
         else:
@@ -105,7 +118,7 @@ def open_source(source: DataSource, buckets: Buckets, scratch: Path) -> Iterator
                 f"{name}: unknown kind of file",
                 "Store rows as .jsonl, .jsonl.gz or .parquet.",
             )
-        yield Source(name=name, rows=rows, reader=reader)
+        yield Source(name=name, rows=rows, lines=lines, reader=reader)
 
 
 def _open(source: DataSource, buckets: Buckets) -> tuple[str, str, "ObjectReader | FileReader"]:
@@ -125,12 +138,16 @@ def _not_found(name: str, hint: str) -> TrainerError:
     return TrainerError(Reason.DATASET_NOT_FOUND, f"{name} doesn't exist", hint)
 
 
-def json_rows(stream: BinaryIO) -> Iterator[tuple[int, Row]]:
-    """Rows of JSON lines; blank lines are skipped, a BOM and CRLF are fine. Raises LineError."""
-    number = 0
-    while True:
-        number += 1
-        line = _read_line(stream, number)
+def json_rows(stream: BinaryIO, first: int = 1) -> Iterator[tuple[int, Row]]:
+    """Rows of JSON lines, of which the stream's first one is line number `first`; blank lines are
+    skipped, a BOM and CRLF are fine. Raises LineError."""
+    for number in itertools.count(first):
+        try:
+            line = stream.readline(MAX_LINE + 1)
+        except _BROKEN_GZIP as error:
+            raise _broken(number, error) from error
+        if len(line) > MAX_LINE:
+            raise LineError(number, f"longer than {MAX_LINE >> 20} MiB")
         if not line:
             return
         if number == 1:
@@ -139,14 +156,33 @@ def json_rows(stream: BinaryIO) -> Iterator[tuple[int, Row]]:
             yield number, _parse(line, number)
 
 
-def _read_line(stream: BinaryIO, number: int) -> bytes:
-    try:
-        line = stream.readline(MAX_LINE + 1)
-    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
-        raise LineError(number, f"gzip data is broken here or later: {error}") from error
-    if len(line) > MAX_LINE:
-        raise LineError(number, f"longer than {MAX_LINE >> 20} MiB")
-    return line
+def json_blocks(stream: BinaryIO, size: int) -> Iterator[tuple[int, bytes]]:
+    """JSON lines in blocks of about `size` bytes that end with a line, each with the number of its
+    first one. Raises LineError."""
+    number, rest = 1, b""
+    while True:
+        try:
+            read = stream.read(size)
+        except _BROKEN_GZIP as error:
+            raise _broken(number, error) from error
+        if not read:
+            break
+        end = read.rfind(b"\n") + 1
+        if not end:
+            rest += read
+            if len(rest) > MAX_LINE:
+                raise LineError(number, f"longer than {MAX_LINE >> 20} MiB")
+            continue
+        block = rest + read[:end]
+        yield number, block
+        number += block.count(b"\n")
+        rest = read[end:]
+    if rest:
+        yield number, rest
+
+
+def _broken(number: int, error: Exception) -> LineError:
+    return LineError(number, f"gzip data is broken here or later: {error}")
 
 
 def _parse(line: bytes, number: int) -> Row:

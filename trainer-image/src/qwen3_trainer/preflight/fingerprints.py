@@ -26,10 +26,10 @@ class Fingerprints:
     def __len__(self) -> int:
         return len(self._hashes)
 
-    def add(self, number: int, row: Row) -> None:
-        """Notes a uniform row and its line number."""
-        self._hashes.append(fingerprint(row))
-        self._numbers.append(number)
+    def extend(self, hashes: "array[int]", numbers: "array[int]") -> None:
+        """Notes the hashes of rows and their line numbers."""
+        self._hashes.extend(hashes)
+        self._numbers.extend(numbers)
 
     def sealed(self) -> "SealedFingerprints":
         """The same to be searched; this object is empty afterwards, which saves a copy."""

@@ -1,11 +1,19 @@
 """Rows to token lengths, and the first one as the model will see it."""
 
-from collections.abc import Iterable
+import functools
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+import msgspec
 
 from qwen3_api.job.preflight import PreflightJob, RenderedSample
 from qwen3_trainer.data.formats import Row
 from qwen3_trainer.failures import cut
+from qwen3_trainer.preflight.cores import Cores
 from qwen3_trainer.preflight.lengths import Lengths
+from qwen3_trainer.preflight.sample import RowSample
 from qwen3_trainer.preflight.tokenizer import ChatTokenizer
 from qwen3_trainer.worker.rendering import (
     IGNORED,
@@ -14,44 +22,77 @@ from qwen3_trainer.worker.rendering import (
     render_preference,
 )
 
+PART = 256
+"""Rows that one process gets at once."""
+ALONE_BYTES = 4 << 20
+"""Rows of so many bytes, about 2 s of work, are measured without help."""
 SAMPLE_LIMIT = 4096
 """Longest text of a RenderedSample, in characters."""
 
 
-def measure(
-    rows: Iterable[Row], tokenizer: ChatTokenizer, template: TrainingTemplate, job: PreflightJob
-) -> Lengths:
+@dataclass(frozen=True)
+class Ruler:
+    """What rows are measured with; cheap to send to another process."""
+
+    folder: Path
+    """Of the base model's tokenizer."""
+    template: TrainingTemplate
+    job: PreflightJob
+
+
+def measure(sample: RowSample, ruler: Ruler, cores: Cores) -> Lengths:
     """Lengths of the rows as the trainer renders, cuts and drops them (`worker.tokens`)."""
-    limit = job.dataset.max_sequence_length
+    lengths = Lengths(ruler.job.dataset.max_sequence_length)
+    parts = ((ruler, part) for part in _parts(sample.rows()))
+    found = (
+        cores.map(measure_part, parts)
+        if sample.size > ALONE_BYTES
+        else (measure_part(*part) for part in parts)
+    )
+    for part in found:
+        lengths.counts += part.counts
+        lengths.dropped += part.dropped
+    return lengths
+
+
+def _parts(rows: Iterator[bytes]) -> Iterator[list[bytes]]:
+    while part := list(islice(rows, PART)):
+        yield part
+
+
+def measure_part(ruler: Ruler, rows: list[bytes]) -> Lengths:
+    """Lengths of some rows."""
+    job, tokenizer, template = ruler.job, open_tokenizer(ruler.folder), ruler.template
+    limit, thinking = job.dataset.max_sequence_length, job.dataset.thinking
     lengths = Lengths(limit)
-    for row in rows:
+    for encoded in rows:
+        row = msgspec.json.decode(encoded)
         if job.method == "DPO":
-            prompt, chosen, rejected = render_preference(
-                row, tokenizer, template, job.dataset.thinking
-            )
+            prompt, chosen, rejected = render_preference(row, tokenizer, template, thinking)
             length = len(prompt) + max(len(chosen), len(rejected))
             lengths.add(length, learnable=len(prompt) < limit)
         else:
-            ids, labels = render(
-                row, tokenizer, template, job.assistant_only_loss, job.dataset.thinking
-            )
+            ids, labels = render(row, tokenizer, template, job.assistant_only_loss, thinking)
             learnable = any(label != IGNORED for label in labels[:limit])
             lengths.add(len(ids), learnable=learnable)
     return lengths
 
 
-def render_sample(
-    row: Row, tokenizer: ChatTokenizer, template: TrainingTemplate, job: PreflightJob
-) -> RenderedSample:
+@functools.cache
+def open_tokenizer(folder: Path) -> ChatTokenizer:
+    """The tokenizer of a folder, opened once in a process. Raises ValueError."""
+    return ChatTokenizer(folder)
+
+
+def render_sample(row: Row, ruler: Ruler) -> RenderedSample:
     """A row's text within max_sequence_length and its part with loss."""
-    limit = job.dataset.max_sequence_length
+    job, tokenizer, template = ruler.job, open_tokenizer(ruler.folder), ruler.template
+    limit, thinking = job.dataset.max_sequence_length, job.dataset.thinking
     if job.method == "DPO":
-        prompt, chosen, _ = render_preference(row, tokenizer, template, job.dataset.thinking)
+        prompt, chosen, _ = render_preference(row, tokenizer, template, thinking)
         ids, learned = [*prompt, *chosen][:limit], chosen[: max(0, limit - len(prompt))]
     else:
-        ids, labels = render(
-            row, tokenizer, template, job.assistant_only_loss, job.dataset.thinking
-        )
+        ids, labels = render(row, tokenizer, template, job.assistant_only_loss, thinking)
         ids, learned = ids[:limit], [label for label in labels[:limit] if label != IGNORED]
     return RenderedSample(
         text=cut(tokenizer.decode(ids), SAMPLE_LIMIT),

@@ -26,9 +26,10 @@ from qwen3_trainer.failures import Interrupted, TrainerError, disk_full, is_disk
 from qwen3_trainer.logs import configure
 from qwen3_trainer.order import read_order
 from qwen3_trainer.preflight.checks import check_leakage, check_lengths
+from qwen3_trainer.preflight.cores import Cores
 from qwen3_trainer.preflight.findings import Findings
 from qwen3_trainer.preflight.sample import RowSample
-from qwen3_trainer.preflight.scan import scan
+from qwen3_trainer.preflight.scan import Scanner
 from qwen3_trainer.preflight.start_adapter import check_start
 from qwen3_trainer.report import write_termination
 from qwen3_trainer.shutdown import Shutdown
@@ -147,9 +148,9 @@ def _look(run: Run) -> None:
     found.base = base_model.describe(job.base_model, run.buckets, folder / "base", _from_hub)
     if job.start is not None:
         check_start(job.start, run.buckets)
-    with RowSample(folder / "sample") as sample:
-        _look_at_rows(run, folder, sample)
-        _count_tokens(run, sample)
+    with RowSample(folder / "sample") as sample, Cores() as cores:
+        _look_at_rows(run, Scanner(job, run.buckets, cores, folder), sample)
+        _count_tokens(run, sample, cores)
     check_leakage(job, found.validation.rows, found.leaked_lines)
     if found.lengths is not None:
         check_lengths(job, found.lengths)
@@ -167,37 +168,40 @@ def _from_hub(source: HuggingFaceModel, files: tuple[str, ...]) -> tuple[Path, f
     return describe(source, files)
 
 
-def _look_at_rows(run: Run, folder: Path, sample: RowSample) -> None:
-    job, found = run.job, run.found
-    scan(found.train, job.dataset.train, "train", job, run.buckets, folder / "train", sample)
+def _look_at_rows(run: Run, scanner: Scanner, sample: RowSample) -> None:
+    dataset, found = run.job.dataset, run.found
+    scanner.scan(found.train, dataset.train, "train", sample)
     log.info("%d training rows are valid", found.train.rows)
     train = found.train.fingerprints.sealed()
     found.duplicate_rows = train.duplicates()
-    if job.dataset.validation is not None:
-        scan(
-            *(found.validation, job.dataset.validation, "validation", job, run.buckets),
-            folder / "validation",
-        )
+    if dataset.validation is not None:
+        scanner.scan(found.validation, dataset.validation, "validation")
         found.leaked_lines = found.validation.fingerprints.contained_in(train)
 
 
-def _count_tokens(run: Run, sample: RowSample) -> None:
-    from qwen3_trainer.preflight.measure import measure, render_sample  # noqa: PLC0415
-    from qwen3_trainer.preflight.tokenizer import ChatTokenizer  # noqa: PLC0415
+def _count_tokens(run: Run, sample: RowSample, cores: Cores) -> None:
+    # Imported here: 1 s that broken data need not wait for.
+    from qwen3_trainer.preflight.measure import (  # noqa: PLC0415
+        Ruler,
+        measure,
+        open_tokenizer,
+        render_sample,
+    )
     from qwen3_trainer.worker.rendering import training_template  # noqa: PLC0415
 
     job, found = run.job, run.found
     if found.base is None or found.train.first is None:
         raise RuntimeError("tokens are counted after base model and rows were looked at")
     try:
-        tokenizer = ChatTokenizer(found.base.path)
+        tokenizer = open_tokenizer(found.base.path)
     except ValueError as error:
         raise TrainerError(
             Reason.BASE_MODEL_NOT_FOUND,
             f"{job.base_model.name}: {error}",
             "The folder needs the tokenizer.json of a Qwen3 model.",
         ) from error
-    template = found.template = training_template(tokenizer)
-    found.sample = render_sample(found.train.first, tokenizer, template, job)
-    found.lengths = measure(sample.rows(), tokenizer, template, job)
+    found.template = training_template(tokenizer)
+    ruler = Ruler(found.base.path, found.template, job)
+    found.sample = render_sample(found.train.first, ruler)
+    found.lengths = measure(sample, ruler, cores)
     log.info("counted the tokens of %d rows", len(sample))

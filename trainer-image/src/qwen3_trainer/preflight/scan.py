@@ -1,16 +1,27 @@
 """One pass over a data file: every row is checked, hashed, and perhaps kept for tokenising."""
 
+import io
+from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 
 from qwen3_api.job.preflight import PreflightJob
-from qwen3_api.job.train import DataSource
-from qwen3_trainer.data.dataset import no_rows, open_checked, uniform_rows
-from qwen3_trainer.data.formats import Row
-from qwen3_trainer.data.thinking import last_answer_reasons
+from qwen3_api.job.train import DataSource, JobDataset
+from qwen3_trainer.data.dataset import no_rows, open_checked
+from qwen3_trainer.data.formats import Row, detect_format
+from qwen3_trainer.data.read import Source, json_blocks, json_rows
+from qwen3_trainer.preflight.blocks import Block, BlockFacts, check_block, check_rows
+from qwen3_trainer.preflight.cores import Cores
 from qwen3_trainer.preflight.fingerprints import Fingerprints
 from qwen3_trainer.preflight.sample import RowSample
 from qwen3_trainer.store import Buckets
+
+BLOCK = 4 << 20
+"""Bytes that one process gets at once."""
+ALONE = 4
+"""Blocks that are read before another process is asked for help."""
+_PARQUET_ROWS = 4096
 
 
 @dataclass
@@ -26,37 +37,67 @@ class Scan:
     fingerprints: Fingerprints = field(default_factory=Fingerprints)
 
 
-def scan(
-    found: Scan,
-    source: DataSource,
-    role: str,
-    job: PreflightJob,
-    buckets: Buckets,
-    scratch: Path,
-    sample: RowSample | None = None,
-) -> None:
-    """Reads a source to its end into `found`, which has what came before an error too.
+@dataclass(frozen=True)
+class Scanner:
+    """What every pass needs."""
 
-    Raises TrainerError: DatasetNotFound, DatasetEmpty, DatasetInvalid, or the store's.
-    """
-    with open_checked(source, role, buckets, scratch, job.method) as opened:
-        for number, row in uniform_rows(opened, job.dataset, job.method):
+    job: PreflightJob
+    buckets: Buckets
+    cores: Cores
+    scratch: Path
+
+    def scan(
+        self, found: Scan, source: DataSource, role: str, sample: RowSample | None = None
+    ) -> None:
+        """Reads a source to its end into `found`, which has what came before an error too.
+
+        Raises TrainerError: DatasetNotFound, DatasetEmpty, DatasetInvalid, or the store's.
+        """
+        job = self.job
+        with open_checked(source, role, self.buckets, self.scratch / role, job.method) as opened:
+            for facts in self._facts(opened, sample):
+                _add(found, facts, sample)
+                if facts.bad is not None:
+                    raise facts.bad.to_error()
             if found.first is None:
-                found.first = row
-            found.rows += 1
-            found.reasoning_rows += last_answer_reasons(last_answers(row))
-            found.fingerprints.add(number, row)
-            if sample is not None:
-                sample.offer(row)
-        if found.first is None:
-            raise no_rows(role, opened.name, job.method)
-        found.sha256 = opened.sha256()
+                raise no_rows(role, opened.name, job.method)
+            found.sha256 = opened.sha256()
+
+    def _facts(self, opened: Source, sample: RowSample | None) -> Iterator[BlockFacts]:
+        job = self.job
+
+        def bar() -> int:
+            return 0 if sample is None else sample.bar
+
+        if opened.lines is None:
+            while rows := list(islice(opened.rows, _PARQUET_ROWS)):
+                yield check_rows(iter(rows), opened.name, job.dataset, job.method, bar())
+            return
+        blocks = (Block(*each) for each in json_blocks(opened.lines, BLOCK))
+        dataset = job.dataset
+        for alone, block in enumerate(blocks, 1):
+            yield check_block(block, opened.name, dataset, job.method, bar())
+            dataset = self._with_format(dataset, block)
+            if alone >= ALONE and dataset.format != "Auto":
+                break
+        yield from self.cores.map(
+            check_block, ((b, opened.name, dataset, job.method, bar()) for b in blocks)
+        )
+
+    def _with_format(self, dataset: JobDataset, block: Block) -> JobDataset:
+        """The format of the first row is that of all: no block may find one of its own."""
+        if dataset.format != "Auto":
+            return dataset
+        for _, row in json_rows(io.BytesIO(block.lines), block.first):
+            return dataset.model_copy(update={"format": detect_format(row, self.job.method)})
+        return dataset
 
 
-def last_answers(row: Row) -> list[Row]:
-    """The messages that end in the answer to learn: of a preference row the chosen one's."""
-    for key in ("messages", "completion", "chosen"):
-        if key in row:
-            messages: list[Row] = row[key]
-            return messages
-    raise ValueError("not a uniform row")
+def _add(found: Scan, facts: BlockFacts, sample: RowSample | None) -> None:
+    found.rows += facts.rows
+    found.reasoning_rows += facts.reasoning_rows
+    found.first = found.first or facts.first
+    found.fingerprints.extend(facts.hashes, facts.numbers)
+    if sample is not None:
+        for candidate in facts.candidates:
+            sample.offer(candidate)

@@ -1,0 +1,358 @@
+"""The pure parts of the preflight: hashes, the sample, lengths, thresholds, the model's shape."""
+
+import hashlib
+import json
+import os
+from array import array
+from collections.abc import Iterator
+from concurrent.futures.process import BrokenProcessPool
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from qwen3_api.job.exit_codes import ACTIONS, PodFailureAction
+from qwen3_api.job.preflight import PreflightJob
+from qwen3_api.v1alpha1.conditions import Reason
+from qwen3_trainer import base_model
+from qwen3_trainer.failures import TrainerError
+from qwen3_trainer.preflight.checks import check_leakage, check_lengths
+from qwen3_trainer.preflight.cores import Cores
+from qwen3_trainer.preflight.findings import Findings
+from qwen3_trainer.preflight.fingerprints import Fingerprints, fingerprint
+from qwen3_trainer.preflight.lengths import MAX_BUCKETS, Lengths, bucket_bounds
+from qwen3_trainer.preflight.sample import Candidate, RowSample, sample_key
+from qwen3_trainer.preflight.scan import Scan, Scanner
+from qwen3_trainer.store import Buckets
+from support.preflights import preflight_job
+
+ASK = {"role": "user", "content": "hi"}
+SAY = {"role": "assistant", "content": "hello"}
+QWEN3_8B = {
+    "model_type": "qwen3",
+    "hidden_size": 4096,
+    "intermediate_size": 12288,
+    "num_hidden_layers": 36,
+    "num_attention_heads": 32,
+    "num_key_value_heads": 8,
+    "head_dim": 128,
+    "vocab_size": 151936,
+    "tie_word_embeddings": False,
+}
+
+
+def _fingerprints(rows: list[dict[str, Any]]) -> Fingerprints:
+    found = Fingerprints()
+    found.extend(array("Q", map(fingerprint, rows)), array("Q", range(1, len(rows) + 1)))
+    return found
+
+
+def _row(text: str) -> dict[str, Any]:
+    return {"messages": [ASK, {"role": "assistant", "content": text}]}
+
+
+# --- fingerprints ---------------------------------------------------------------------------------
+
+
+def test_every_repetition_of_a_row_is_a_duplicate() -> None:
+    assert _fingerprints([_row(t) for t in "abacaab"]).sealed().duplicates() == 4
+    assert _fingerprints([_row(t) for t in "abc"]).sealed().duplicates() == 0
+    assert _fingerprints([]).sealed().duplicates() == 0
+
+
+def test_leaked_rows_are_told_with_their_lines() -> None:
+    train = _fingerprints([_row(t) for t in "dabc"]).sealed()
+    validation = _fingerprints([_row(t) for t in "xayzdc~"])
+    assert validation.contained_in(train) == [2, 5, 6]
+    assert validation.contained_in(_fingerprints([]).sealed()) == []
+
+
+def test_the_same_dialogue_has_one_hash_in_any_form() -> None:
+    messages = {"messages": [ASK, SAY]}
+    assert fingerprint({"prompt": [ASK], "completion": [SAY]}) == fingerprint(messages)
+    assert fingerprint({"messages": [dict(reversed(ASK.items())), SAY]}) == fingerprint(messages)
+    others = [
+        {"messages": [ASK, SAY, ASK, SAY]},
+        {"messages": [{**ASK, "role": "system"}, SAY]},
+        {"messages": [ASK, SAY], "tools": [{"name": "f"}]},
+        {"prompt": [ASK], "chosen": [SAY], "rejected": [ASK]},
+        {"prompt": [ASK], "chosen": [ASK], "rejected": [SAY]},
+    ]
+    assert len({fingerprint(row) for row in [messages, *others]}) == 6
+
+
+# --- sample ---------------------------------------------------------------------------------------
+
+
+def _sampled(path: Path, rows: int, size: int = 1, **limits: int) -> list[int]:
+    """The numbers of the rows that a sample keeps of `rows` rows of `size` bytes."""
+    with RowSample(path / "sample", **limits) as sample:
+        for i in range(1, rows + 1):
+            sample.offer(Candidate(sample_key(i), str(i).zfill(size).encode()))
+        kept = [int(row) for row in sample.rows()]
+        assert len(sample) == len(kept)
+        return kept
+
+
+def test_what_fits_is_kept_whole(tmp_path: Path) -> None:
+    assert _sampled(tmp_path, 100, max_rows=100) == list(range(1, 101))
+
+
+def test_a_larger_stream_is_thinned_evenly(tmp_path: Path) -> None:
+    kept = _sampled(tmp_path, 20_000, max_rows=1_000)
+    assert 400 < len(kept) <= 1_000
+    assert kept == sorted(kept)
+    quarters = [sum(q * 5_000 < i <= (q + 1) * 5_000 for i in kept) for q in range(4)]
+    odd = sum(i % 2 for i in kept)
+    assert min(quarters) > len(kept) * 0.2, "each part of the stream"
+    assert 0.4 < odd / len(kept) < 0.6, "data that alternates between two kinds"
+
+
+def test_large_rows_are_limited_by_their_bytes_but_one_is_kept(tmp_path: Path) -> None:
+    assert 1 <= len(_sampled(tmp_path, 50, size=100, max_bytes=1_000)) <= 10
+    assert len(_sampled(tmp_path, 50, size=100, max_bytes=10)) == 1
+
+
+# --- blocks ---------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def two() -> Iterator[Cores]:
+    """Two processes beside this one."""
+    with Cores(2) as cores:
+        yield cores
+
+
+def _data(tmp_path: Path, lines: list[str]) -> PreflightJob:
+    path = tmp_path / "rows.jsonl"
+    path.write_text("\n".join(lines), encoding="utf-8")
+    return preflight_job(**{"dataset.train": {"type": "File", "path": str(path), "source": "d"}})
+
+
+def _scan(job: PreflightJob, tmp_path: Path, cores: Cores) -> tuple[Scan, list[bytes]]:
+    found = Scan()
+    with RowSample(tmp_path / "sample", max_rows=40) as sample:
+        Scanner(job, Buckets(), cores, tmp_path).scan(found, job.dataset.train, "train", sample)
+        return found, list(sample.rows())
+
+
+def _lines(count: int) -> list[str]:
+    """Rows of either format of a prompt and a completion, blank lines among them."""
+    rows = [
+        json.dumps({"prompt": f"é{i % 90}", "completion": "x" * (i % 7 + 1)}) for i in range(count)
+    ]
+    return [line for row in rows for line in (row, "")]
+
+
+def test_blocks_and_processes_find_what_one_reading_finds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, two: Cores
+) -> None:
+    job = _data(tmp_path, _lines(400))
+    with Cores(1) as cores:
+        whole, whole_sample = _scan(job, tmp_path, cores)
+    monkeypatch.setattr("qwen3_trainer.preflight.scan.BLOCK", 500)
+    found, sample = _scan(job, tmp_path, two)
+    assert (found.rows, found.first, found.sha256) == (400, whole.first, whole.sha256)
+    assert sample == whole_sample
+    assert found.sha256 == hashlib.sha256((tmp_path / "rows.jsonl").read_bytes()).hexdigest()
+    numbers = found.fingerprints.contained_in(whole.fingerprints.sealed())
+    assert numbers == list(range(1, 800, 2)), "the lines, blank ones counted"
+    assert found.fingerprints.sealed().duplicates() == 0
+
+
+@pytest.mark.parametrize("broken", [1, 7, 350, 400])
+def test_the_first_broken_line_is_told_whatever_reads_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, two: Cores, broken: int
+) -> None:
+    lines = [line for line in _lines(400) if line]
+    lines[broken - 1] = json.dumps({"prompt": "p"})
+    lines[-1:] = ["{"] if broken < 400 else [lines[-1]]
+    monkeypatch.setattr("qwen3_trainer.preflight.scan.BLOCK", 500)
+    job = _data(tmp_path, lines)
+    job = job.model_copy(
+        update={"dataset": job.dataset.model_copy(update={"format": "PromptCompletion"})}
+    )
+    with pytest.raises(TrainerError) as failed:
+        _scan(job, tmp_path, two)
+    assert failed.value.reason == Reason.DATASET_INVALID
+    assert failed.value.message.startswith(f"line {broken}: completion: missing")
+
+
+def test_the_first_rows_format_is_that_of_every_block(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, two: Cores
+) -> None:
+    monkeypatch.setattr("qwen3_trainer.preflight.scan.BLOCK", 200)
+    lines = [json.dumps({"prompt": "p", "completion": "c"})] * 100
+    lines[60] = json.dumps({"instruction": "p", "output": "c"})
+    with pytest.raises(TrainerError, match="line 61: prompt: missing"):
+        _scan(_data(tmp_path, lines), tmp_path, two)
+
+
+def test_thinking_enabled_names_the_first_row_without_reasoning(tmp_path: Path) -> None:
+    lines = [json.dumps({"prompt": "p", "completion": f"<think>{t}</think>a"}) for t in ("r", "")]
+    job = _data(tmp_path, lines)
+    with Cores(1) as cores:
+        assert _scan(job, tmp_path, cores)[0].reasoning_rows == 1
+    strict = job.model_copy(
+        update={"dataset": job.dataset.model_copy(update={"thinking": "Enabled"})}
+    )
+    with Cores(1) as cores, pytest.raises(TrainerError, match=r"line 2: .*no reasoning") as failed:
+        _scan(strict, tmp_path, cores)
+    assert "dataset.chatTemplate.thinking" in failed.value.hint
+
+
+def test_a_killed_process_is_an_error_and_no_hanging() -> None:
+    with Cores(2) as cores, pytest.raises(BrokenProcessPool):
+        list(cores.map(os._exit, [(9,)] * 3))
+
+
+# --- lengths --------------------------------------------------------------------------------------
+
+
+def _lengths(counts: list[int], limit: int, dropped: int = 0) -> Lengths:
+    lengths = Lengths(limit)
+    for i, count in enumerate(counts):
+        lengths.add(count, learnable=i >= dropped)
+    return lengths
+
+
+def test_the_numbers_of_a_hundred_rows() -> None:
+    lengths = _lengths(list(range(1, 101)), 90, dropped=3)
+    told = lengths.histogram()
+    assert (told.p50, told.p95, told.p99, told.maximum) == (50, 95, 99, 100)
+    assert told.buckets == [(32, 32), (48, 16), (64, 16), (96, 32), (128, 4)]
+    assert told.mean == pytest.approx((sum(range(1, 91)) + 10 * 90) / 100)
+    assert lengths.truncated_percent == 10
+    assert lengths.dropped_percent == 3
+    assert lengths.epoch_tokens(100) == sum(range(1, 91)) + 10 * 90
+    assert lengths.epoch_tokens(1_000) == 10 * (sum(range(1, 91)) + 10 * 90), "of a sample"
+
+
+@pytest.mark.parametrize("maximum", [1, 32, 33, 48, 49, 64, 100, 2_048, 131_072, 10_000_000])
+def test_buckets_reach_the_maximum_and_stay_few(maximum: int) -> None:
+    bounds = bucket_bounds(maximum)
+    assert bounds == sorted(set(bounds))
+    assert bounds[0] == 32
+    assert bounds[-1] >= maximum
+    assert len(bounds) == 1 or bounds[-2] < maximum
+    assert len(bounds) <= MAX_BUCKETS
+
+
+# --- thresholds -----------------------------------------------------------------------------------
+
+
+def test_truncation_over_the_limit_fails_with_its_numbers() -> None:
+    job = preflight_job(**{"dataset.max_sequence_length": 100, "checks.max_truncated_percent": 20})
+    check_lengths(job, _lengths([100] * 8 + [101] * 2, 100))
+    with pytest.raises(TrainerError) as failed:
+        check_lengths(job, _lengths([100] * 7 + [150] * 2 + [400], 100))
+    error = failed.value
+    assert error.reason == Reason.DATASET_CHECK_FAILED
+    assert "30.00 % of 10 rows" in error.message
+    assert "longer than 100 tokens" in error.message
+    assert "(20 % are allowed)" in error.message
+    assert "dataset.maxSequenceLength" in error.hint
+    assert "at most 400 tokens" in error.hint
+    assert "dataset.checks.maxTruncatedPercent" in error.hint
+
+
+@pytest.mark.parametrize(("dropped", "allowed"), [(1, 5), (10, 100)])
+def test_dropped_rows_over_the_limit_fail_first_and_all_always(dropped: int, allowed: int) -> None:
+    job = preflight_job(**{"checks.max_dropped_percent": allowed})
+    with pytest.raises(TrainerError) as failed:
+        check_lengths(job, _lengths([900] * 10, 160, dropped))
+    assert failed.value.reason == Reason.DATASET_CHECK_FAILED
+    assert f"{dropped * 10}.00 % of 10 rows" in failed.value.message
+    assert "nothing to learn" in failed.value.message
+    assert "dataset.checks.maxDroppedPercent" in failed.value.hint
+
+
+def test_leakage_fails_unless_it_may() -> None:
+    check_leakage(preflight_job(), 9, [])
+    check_leakage(preflight_job(**{"checks.fail_on_leakage": False}), 9, [1, 2])
+    with pytest.raises(TrainerError) as failed:
+        check_leakage(preflight_job(), 9, list(range(3, 10)))
+    assert failed.value.reason == Reason.DATASET_LEAKAGE
+    assert "7 of 9 validation rows" in failed.value.message
+    assert "line 3, 4, 5, 6, 7, …" in failed.value.message
+    assert "dataset.checks.failOnLeakage" in failed.value.hint
+
+
+# --- the document ---------------------------------------------------------------------------------
+
+
+def test_a_preflight_that_found_nothing_yet_still_makes_a_document() -> None:
+    failure = TrainerError(Reason.STORAGE_DENIED, "m", "h")
+    document = Findings().to_document("abc", failure.to_failure())
+    assert document.failure == failure.to_failure()
+    assert (document.rows, document.lengths, document.shape) == (0, None, None)
+
+
+@pytest.mark.parametrize(
+    "reason",
+    [Reason.DATASET_LEAKAGE, Reason.DATASET_CHECK_FAILED, Reason.START_ADAPTER_NOT_FOUND],
+)
+def test_what_a_user_must_mend_is_not_tried_again(reason: Reason) -> None:
+    assert ACTIONS[TrainerError(reason, "m").exit_code] is PodFailureAction.FAIL_JOB
+
+
+# --- the base model -------------------------------------------------------------------------------
+
+
+def _hub(folder: Path, config: object, names: set[str]) -> base_model.Description:
+    (folder / "config.json").write_text(json.dumps(config))
+    source = {"type": "HuggingFace", "repo": "Qwen/Qwen3-8B"}
+    job = preflight_job(**{"base_model.source": source})
+    return base_model.describe(
+        job.base_model, Buckets(), folder, lambda *_: (folder, frozenset(names))
+    )
+
+
+COMPLETE = {"config.json", "tokenizer.json", "model.safetensors"}
+
+
+def test_the_shape_is_read_from_the_config(tmp_path: Path) -> None:
+    found = _hub(tmp_path, QWEN3_8B, COMPLETE)
+    assert found.commit == tmp_path.name
+    assert found.shape.model_dump() == {k: v for k, v in QWEN3_8B.items() if k != "model_type"}
+    short = {k: v for k, v in QWEN3_8B.items() if k not in ("head_dim", "tie_word_embeddings")}
+    assert base_model.read_shape("m", short) == found.shape, "defaults of transformers' Qwen3Config"
+
+
+@pytest.mark.parametrize(
+    ("config", "words"),
+    [
+        ({**QWEN3_8B, "model_type": "llama"}, "is no Qwen3 model: model_type is llama"),
+        ([], "is no Qwen3 model"),
+        ({"model_type": "qwen3", "hidden_size": 1}, "lacks intermediate_size, num_attention"),
+        ({**QWEN3_8B, "hidden_size": "wide"}, "hidden_size is no number"),
+    ],
+)
+def test_what_is_no_qwen3_is_refused(tmp_path: Path, config: object, words: str) -> None:
+    with pytest.raises(TrainerError) as failed:
+        _hub(tmp_path, config, COMPLETE)
+    assert failed.value.reason == Reason.BASE_MODEL_NOT_FOUND
+    assert words in failed.value.message
+    assert failed.value.hint
+
+
+@pytest.mark.parametrize(
+    ("missing", "words"),
+    [
+        ("model.safetensors", "has no *.safetensors"),
+        ("tokenizer.json", "has no tokenizer.json"),
+    ],
+)
+def test_missing_files_of_the_base_are_named(tmp_path: Path, missing: str, words: str) -> None:
+    with pytest.raises(TrainerError, match=words.replace("*", r"\*")) as failed:
+        _hub(tmp_path, QWEN3_8B, COMPLETE - {missing})
+    assert failed.value.reason == Reason.BASE_MODEL_NOT_FOUND
+
+
+def test_every_file_of_the_index_must_be_there(tmp_path: Path) -> None:
+    index = {"weight_map": {"a": "model-1-of-2.safetensors", "b": "model-2-of-2.safetensors"}}
+    (tmp_path / "model.safetensors.index.json").write_text(json.dumps(index))
+    names = {"config.json", "tokenizer.json", "model-1-of-2.safetensors"}
+    with pytest.raises(TrainerError, match=r"lacks 1 of 2 files .* model-2-of-2.safetensors"):
+        _hub(tmp_path, QWEN3_8B, names)
+    assert _hub(tmp_path, QWEN3_8B, names | {"model-2-of-2.safetensors"}).shape.head_dim == 128
