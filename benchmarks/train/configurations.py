@@ -1,0 +1,199 @@
+"""What is measured, in the order of its worth, and the order that the trainer gets for it. Pure."""
+
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from gpu_check.base_model import SHAPES, VOCABULARY
+
+from qwen3_api.job.base import S3Location
+from qwen3_api.job.preflight import ModelShape
+from qwen3_api.job.train import (
+    FileData,
+    HuggingFaceModel,
+    JobAdapter,
+    JobBaseModel,
+    JobCheckpoint,
+    JobDataset,
+    JobDPO,
+    JobHyperparameters,
+    TrainJob,
+)
+from qwen3_api.v1alpha1.finetune import ALL_LINEAR
+from qwen3_operator.plan.memory import Method, Step, TrainingSetup
+from qwen3_operator.plan.sizing import Card, DoesNotFit, SizingRequest, plan_sizing
+
+WARM_UP = 2
+"""Steps at the start that no figure counts: compilation, the optimiser's state."""
+SEED = 3407
+
+
+@dataclass(frozen=True)
+class Configuration:
+    """One training."""
+
+    base: str
+    """Key of `gpu_check.base_model.SHAPES`."""
+    micro_batch_size: int
+    tokens: int
+    """Of every row: there is no padding."""
+    checkpointing: bool
+    quantized: bool = False
+    rank: int = 16
+    method: Method = "SFT"
+    accumulation: int = 1
+    steps: int = WARM_UP + 3
+
+    @property
+    def name(self) -> str:
+        """For people."""
+        kind = f"{'QLoRA' if self.quantized else 'LoRA'} r{self.rank}"
+        method = "" if self.method == "SFT" else f" {self.method}"
+        checkpointing = "checkpointing" if self.checkpointing else "no checkpointing"
+        size = f"{self.micro_batch_size} x {self.tokens:,}"
+        return f"{self.base} {kind}{method}, {checkpointing}, {size} x {self.accumulation}"
+
+    @property
+    def rows(self) -> int:
+        """That all steps together take: one epoch."""
+        return self.steps * self.micro_batch_size * self.accumulation
+
+    def to_json(self) -> dict[str, Any]:
+        """As `Configuration(**…)` takes it back."""
+        return asdict(self)
+
+    def setup(self) -> TrainingSetup:
+        """For the memory model."""
+        return TrainingSetup(
+            model_shape(self.base), self.rank, ALL_LINEAR, self.quantized, self.method
+        )
+
+    def step(self) -> Step:
+        """For the memory model."""
+        return Step(self.micro_batch_size, self.tokens, self.checkpointing)
+
+
+COMPARED = Configuration("8B", 8, 2048, checkpointing=True, accumulation=2, steps=WARM_UP + 4)
+"""What TRL + PEFT gets: the faster of its usual settings (docs/reference/performance.md)."""
+
+MEASURED = (
+    Configuration("0.6B", 8, 2048, checkpointing=False),
+    Configuration("1.7B", 8, 1024, checkpointing=True, quantized=True),
+    Configuration("4B", 4, 2048, checkpointing=True),
+    Configuration("4B", 4, 1024, checkpointing=False, quantized=True),
+    Configuration("0.6B", 16, 1024, checkpointing=True),
+    Configuration("1.7B", 4, 2048, checkpointing=False),
+    Configuration("8B", 4, 1024, checkpointing=False, quantized=True),
+    Configuration("0.6B", 8, 1024, checkpointing=False, quantized=True),
+    Configuration("8B", 8, 1024, checkpointing=True),
+    Configuration("4B", 4, 2048, checkpointing=False, rank=64),
+    Configuration("1.7B", 4, 1024, checkpointing=False, method="DPO"),
+    Configuration("8B", 2, 2048, checkpointing=False),
+    Configuration("8B", 6, 2048, checkpointing=False),
+    Configuration("8B", 8, 2048, checkpointing=True, quantized=True),
+    Configuration("4B", 2, 1024, checkpointing=True, method="DPO"),
+)
+BASES = ("8B", "0.6B", "1.7B", "4B")
+"""In the order in which they are needed."""
+
+TINY = (
+    Configuration("tiny", 2, 64, checkpointing=False),
+    Configuration("tiny", 2, 64, checkpointing=True, quantized=True),
+    Configuration("tiny", 1, 64, checkpointing=False, method="DPO"),
+)
+TINY_COMPARED = Configuration("tiny", 4, 64, checkpointing=True, accumulation=4, steps=WARM_UP + 4)
+
+
+def model_shape(base: str) -> ModelShape:
+    """The shape as the preflight reads it from config.json."""
+    shape = SHAPES[base]
+    return ModelShape(
+        hidden_size=shape.hidden,
+        intermediate_size=shape.feed_forward,
+        num_hidden_layers=shape.layers,
+        num_attention_heads=shape.heads,
+        num_key_value_heads=shape.kv_heads,
+        head_dim=shape.head_dim,
+        vocab_size=VOCABULARY,
+        tie_word_embeddings=shape.tied,
+    )
+
+
+def planned(compared: Configuration, card: Card | None) -> Configuration:
+    """The same training as the operator's planner sizes it for a card; None is the CPU.
+
+    Raises ValueError when it doesn't fit.
+    """
+    request = SizingRequest(
+        shape=model_shape(compared.base),
+        rank=compared.rank,
+        target_modules=ALL_LINEAR,
+        quantized=compared.quantized,
+        method=compared.method,
+        max_sequence_length=compared.tokens,
+        lengths=None,
+        rows=compared.rows,
+        tokens=compared.rows * compared.tokens,
+        effective_batch_size=compared.micro_batch_size * compared.accumulation,
+        gpus=0 if card is None else 1,
+        micro_batch_size=None,
+        gradient_checkpointing=None,
+        epochs=1,
+        max_steps=None,
+    )
+    plan = plan_sizing(request, card)
+    if isinstance(plan, DoesNotFit):
+        raise ValueError(f"{plan.message}. {plan.hint}")
+    return replace(
+        compared,
+        micro_batch_size=plan.micro_batch_size,
+        accumulation=plan.gradient_accumulation_steps,
+        checkpointing=plan.gradient_checkpointing,
+    )
+
+
+def train_job(configuration: Configuration, rows: Path, *, gpus: int) -> TrainJob:
+    """The order of the trainer's pod."""
+    nowhere = S3Location(endpoint="http://localhost:1", region="us-east-1", bucket="b", prefix="p")
+    return TrainJob(
+        namespace="benchmark",
+        name="train",
+        uid="benchmark",
+        revision="benchmark",
+        spec_hash="benchmark",
+        method=configuration.method,
+        dpo=JobDPO(beta=0.1, loss_type="sigmoid") if configuration.method == "DPO" else None,
+        base_model=JobBaseModel(
+            name=f"Qwen/Qwen3-{configuration.base}", source=HuggingFaceModel(repo="local")
+        ),
+        dataset=JobDataset(
+            train=FileData(path=str(rows), source="rows of the benchmark"),
+            validation=None,
+            format="Auto",
+            max_sequence_length=configuration.tokens,
+        ),
+        adapter=JobAdapter(
+            quantized=configuration.quantized,
+            rank=configuration.rank,
+            alpha=configuration.rank,
+            dropout=0.0,
+            target_modules=sorted(ALL_LINEAR),
+            use_rslora=False,
+        ),
+        hyperparameters=JobHyperparameters(
+            epochs=1,
+            max_steps=None,
+            learning_rate=2e-4,
+            scheduler="linear",
+            warmup_ratio=0.03,
+            weight_decay=0.01,
+            micro_batch_size=configuration.micro_batch_size,
+            gradient_accumulation_steps=configuration.accumulation,
+            gradient_checkpointing=configuration.checkpointing,
+            seed=SEED,
+            assistant_only_loss=False,
+        ),
+        checkpoint=JobCheckpoint(every_steps=1000, keep_last=1, resume=False),
+        gpus=gpus,
+        output=nowhere,
+    )

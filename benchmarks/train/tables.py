@@ -1,0 +1,207 @@
+"""Tables of a result file for docs/reference/performance.md, and constants fitted to it. Pure.
+
+The model's figures are computed here, when the table is made: after a change of a constant the same
+file tells the new errors.
+"""
+
+from statistics import mean, median
+
+from benchmarks.train.configurations import WARM_UP, Configuration, model_shape
+from benchmarks.train.results import Machine, Results, Run
+from qwen3_operator.plan import memory, throughput
+from qwen3_operator.plan.memory import GIB, MIB, MemoryEstimate, estimate_memory
+from qwen3_operator.plan.sizing import CARDS
+
+GOAL = 0.10
+"""Of the memory model's error."""
+
+
+def render(results: Results) -> str:
+    """Everything, as Markdown."""
+    parts = [_machine(results.machine)] if results.machine else []
+    parts.append(compared_table(results))
+    on_gpu = [r for r in results.runs if r.system == "product" and r.reserved > 0]
+    if on_gpu:
+        parts += [memory_table(on_gpu), fit_of_memory(on_gpu)]
+    parts.append(speed_table(results))
+    parts += [f"- failed: {f.system}, {f.configuration.name}: {f.error}" for f in results.failures]
+    return "\n\n".join(parts)
+
+
+def _machine(machine: Machine) -> str:
+    versions = ", ".join(f"{name} {version}" for name, version in machine.versions.items())
+    commit = f", commit {machine.commit}" if machine.commit else ""
+    return (
+        f"{machine.date}, {machine.card} ({machine.memory_mib:,} MiB, driver {machine.driver}), "
+        f"Python {machine.python}, {versions}{commit}."
+    )
+
+
+def _table(head: list[str], rows: list[list[str]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+
+
+def compared_table(results: Results) -> str:
+    """The planned setting beside TRL + PEFT: speed, memory, loss after equal samples."""
+    usual = next((r for r in results.runs if r.system == "TRL + PEFT"), None)
+    own = next((r for r in results.runs if r.system == "product"), None)
+    if usual is None or own is None:
+        return "The comparison with TRL + PEFT was not completed."
+    head = ["", "setting", "tokens/s", "peak GiB", "mean loss", "last loss"]
+    rows = [
+        [
+            run.system,
+            run.configuration.name,
+            f"{run.tokens_per_second:,.0f}",
+            f"{run.reserved / GIB:.1f}",
+            f"{mean(run.losses):.4f}",
+            f"{run.losses[-1]:.4f}",
+        ]
+        for run in (usual, own)
+    ]
+    ratio = own.tokens_per_second / usual.tokens_per_second
+    mean_off, last_off = (
+        abs(a / b - 1)
+        for a, b in ((mean(own.losses), mean(usual.losses)), (own.losses[-1], usual.losses[-1]))
+    )
+    samples = own.configuration.rows
+    return (
+        f"{_table(head, rows)}\n\nThe product's planned setting is {ratio:.2f} times as fast; "
+        f"after the same {samples} rows the mean loss differs by {mean_off:.2%}, the last by "
+        f"{last_off:.2%}. Medians of the steps after the first {WARM_UP}; every row is full, there "
+        "is no padding."
+    )
+
+
+def _predicted(configuration: Configuration) -> MemoryEstimate:
+    return estimate_memory(configuration.setup(), configuration.step())
+
+
+def memory_table(runs: list[Run]) -> str:
+    """Measured peaks beside the model's."""
+    head = [
+        *("base", "adapter", "checkpointing", "rows x tokens", "allocated GiB", "model", "error"),
+        *("reserved GiB", "model", "error", "context GiB", "loading GiB"),
+    ]
+    rows = []
+    errors = []
+    for run in runs:
+        c, estimate = run.configuration, _predicted(run.configuration)
+        error = estimate.reserved / run.reserved - 1
+        errors.append(abs(error))
+        rows.append(
+            [
+                c.base,
+                f"{'QLoRA' if c.quantized else 'LoRA'} r{c.rank}"
+                + ("" if c.method == "SFT" else f" {c.method}"),
+                "on" if c.checkpointing else "off",
+                f"{c.micro_batch_size} x {c.tokens:,}",
+                f"{run.allocated / GIB:.2f}",
+                f"{estimate.allocated / GIB:.2f}",
+                f"{estimate.allocated / run.allocated - 1:+.1%}",
+                f"{run.reserved / GIB:.2f}",
+                f"{estimate.reserved / GIB:.2f}",
+                f"{error:+.1%}",
+                f"{run.context / GIB:.2f}",
+                f"{run.load_reserved / GIB:.2f}",
+            ]
+        )
+    within = sum(error <= GOAL for error in errors)
+    return (
+        f"{_table(head, rows)}\n\n{within} of {len(runs)} reserved peaks within {GOAL:.0%}; the "
+        f"largest error is {max(errors):.1%}, the mean {mean(errors):.1%}."
+    )
+
+
+def fit_of_memory(runs: list[Run]) -> str:
+    """SLACK and RESERVE by least squares of relative errors; CONTEXT as the largest seen."""
+    # reserved / r = (1 + SLACK) * allocated / r + RESERVE / r: two unknowns, normal equations.
+    points = [(_predicted(r.configuration).allocated / r.reserved, GIB / r.reserved) for r in runs]
+    aa = sum(a * a for a, _ in points)
+    ab = sum(a * b for a, b in points)
+    bb = sum(b * b for _, b in points)
+    sa, sb = sum(a for a, _ in points), sum(b for _, b in points)
+    determinant = aa * bb - ab * ab
+    if len(runs) < 2 or determinant == 0:
+        return "Too few configurations to fit the memory model's constants."
+    slack = (sa * bb - sb * ab) / determinant - 1
+    reserve = (aa * sb - ab * sa) / determinant * GIB
+    largest = max(
+        abs(((1 + slack) * _predicted(r.configuration).allocated + reserve) / r.reserved - 1)
+        for r in runs
+    )
+    return (
+        f"Fitted to these: SLACK {slack:.4f} (in use {memory.SLACK}), RESERVE {reserve / MIB:.0f} "
+        f"MiB (in use {memory.RESERVE / MIB:.0f}), largest error then {largest:.1%}; CONTEXT "
+        f"{max(r.context for r in runs) / MIB:.0f} MiB (in use {memory.CONTEXT / MIB:.0f})."
+    )
+
+
+def speed_table(results: Results) -> str:
+    """Tokens per second of all runs, and of the product beside the speed model's."""
+    label = results.machine.card.replace(" ", "-") if results.machine else ""
+    card = CARDS.get(label)
+    head = ["", "setting", "tokens/s", "model", "error", "s a micro-batch", "MFU", "first steps s"]
+    rows = []
+    for run in results.runs:
+        c = run.configuration
+        seconds = run.steady_step_seconds / c.accumulation
+        model, error, used = "", "", ""
+        if card is not None and run.system == "product":
+            expected = throughput.micro_batch_seconds(
+                model_shape(c.base),
+                c.method,
+                card,
+                rows=c.micro_batch_size,
+                length=c.tokens,
+                checkpointing=c.checkpointing,
+            )
+            model = f"{run.tokens_per_step / c.accumulation / expected:,.0f}"
+            error = f"{seconds / expected - 1:+.1%}"
+        if card is not None:
+            used = f"{_utilisation(run, seconds, card.tflops):.2f}"
+        first = " ".join(f"{s:.1f}" for s in run.step_seconds[: WARM_UP - 1])
+        rows.append(
+            [
+                *(run.system, c.name, f"{run.tokens_per_second:,.0f}", model, error),
+                *(f"{seconds:.3f}", used, first),
+            ]
+        )
+    text = _table(head, rows)
+    if card is not None:
+        text += f"\n\n{_fit_of_speed(results, card.tflops)}"
+    return text
+
+
+def _utilisation(run: Run, seconds: float, tflops: float) -> float:
+    c = run.configuration
+    flops = throughput.flops_per_token(
+        model_shape(c.base), c.method, length=c.tokens, checkpointing=c.checkpointing
+    )
+    return run.tokens_per_step / c.accumulation * flops / seconds / (tflops * 1e12)
+
+
+def _fit_of_speed(results: Results, tflops: float) -> str:
+    """MFU from the runs that the model takes for busy, LAYER_SECONDS from those of the host."""
+    busy, host = [], []
+    for run in results.runs:
+        if run.system != "product":
+            continue
+        c = run.configuration
+        layers = model_shape(c.base).num_hidden_layers
+        seconds = run.steady_step_seconds / c.accumulation
+        used = _utilisation(run, seconds, tflops)
+        if used >= 0.85 * throughput.MFU:
+            busy.append(used)
+        else:
+            host.append(seconds / layers)
+    texts = []
+    if busy:
+        texts.append(f"MFU {median(busy):.3f} from {len(busy)} (in use {throughput.MFU})")
+    if host:
+        texts.append(
+            f"LAYER_SECONDS {median(host):.4f} from {len(host)}, {min(host):.4f} to "
+            f"{max(host):.4f} (in use {throughput.LAYER_SECONDS})"
+        )
+    return f"Medians of these: {'; '.join(texts)}." if texts else ""

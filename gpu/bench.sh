@@ -1,0 +1,15 @@
+#!/usr/bin/env bash
+# Measures training on this machine's GPU: memory against the operator's model, speed against TRL + PEFT
+# (`python -m benchmarks.train`, docs/reference/performance.md). No Kubernetes, no network.
+#
+#   gpu/bench.sh --seconds 380 --results OUT/results.jsonl
+#   gpu/bench.sh --cpu                        # the same logic on a tiny model, no GPU needed
+#
+# $PYTHON (default python3) needs trainer-image/requirements.txt and gpu/requirements.txt without the S3
+# server; libraries.tar.xz of gpu/bundle.sh has what a machine without network lacks.
+set -euo pipefail
+root=$(cd "$(dirname "$0")/.." && pwd)
+sources=$root:$root/gpu
+for part in crds operator trainer-image; do sources=$sources:$root/$part/src; done
+export PYTHONPATH=$sources${PYTHONPATH:+:$PYTHONPATH} PYTHONUNBUFFERED=1
+exec "${PYTHON:-python3}" -m benchmarks.train "$@"

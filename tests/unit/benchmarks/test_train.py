@@ -1,0 +1,157 @@
+"""The GPU benchmark's pure parts: what it orders, what it keeps, what it prints."""
+
+import re
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parents[3] / "gpu"))
+
+from benchmarks.train.configurations import (
+    COMPARED,
+    MEASURED,
+    Configuration,
+    model_shape,
+    planned,
+    train_job,
+)
+from benchmarks.train.results import Failure, Machine, Phase, Results, Run, append, read
+from benchmarks.train.rows import write_rows
+from benchmarks.train.tables import fit_of_memory, memory_table, render
+from qwen3_operator.plan.memory import GIB, MIB, estimate_memory
+from qwen3_operator.plan.sizing import CARDS
+from support.qwen3_shapes import SHAPES
+
+H100 = CARDS["NVIDIA-H100-80GB-HBM3"]
+MACHINE = Machine("2026-11-24", "NVIDIA H100 80GB HBM3", 81559, "580", "3.12", "abc", {"trl": "1"})
+
+
+def run(
+    configuration: Configuration, *, reserved: float = 0.0, step: float = 1.0, loss: float = 2.0
+) -> Run:
+    """A run whose first step takes ten times as long."""
+    moments = [(0.0, loss), (10 * step, loss)]
+    moments += [(10 * step + n * step, loss) for n in range(1, configuration.steps - 1)]
+    return Run.of(
+        "product",
+        configuration,
+        loading=Phase(1.0, 1, 2, 0),
+        training=Phase(2.0, int(reserved * 0.99), int(reserved), 600 * MIB),
+        steps=moments,
+        before=0,
+    )
+
+
+def test_the_measured_shapes_are_those_of_the_memory_model_s_tests() -> None:
+    assert {size: model_shape(size) for size in ("0.6B", "1.7B", "4B", "8B")} == {
+        size: SHAPES[size] for size in ("0.6B", "1.7B", "4B", "8B")
+    }
+
+
+def test_the_first_eight_configurations_cover_what_the_table_is_to_show() -> None:
+    first = [planned(COMPARED, H100), *MEASURED[:7]]
+
+    assert {c.base for c in first} == {"0.6B", "1.7B", "4B", "8B"}
+    assert {c.quantized for c in first} == {False, True}
+    assert {c.checkpointing for c in first} == {False, True}
+    assert {c.tokens for c in first} == {1024, 2048}
+
+
+@pytest.mark.parametrize("configuration", MEASURED, ids=lambda c: c.name)
+def test_every_configuration_fits_an_h100(configuration: Configuration) -> None:
+    needed = estimate_memory(configuration.setup(), configuration.step()).on_card
+
+    assert needed < H100.memory_mib * MIB * 0.95
+
+
+def test_the_product_is_compared_at_the_same_rows() -> None:
+    own = planned(COMPARED, H100)
+
+    assert not own.checkpointing
+    assert own.rows == COMPARED.rows
+    assert own.micro_batch_size * own.accumulation == 16
+    assert train_job(own, Path("rows"), gpus=1).hyperparameters.gradient_accumulation_steps == (
+        own.accumulation
+    )
+
+
+@pytest.mark.parametrize("method", ["SFT", "DPO"])
+def test_rows_are_longer_than_the_configuration_takes(tmp_path: Path, method: str) -> None:
+    configuration = Configuration("tiny", 2, 64, False, method=method)  # type: ignore[arg-type]
+
+    lines = write_rows(configuration, tmp_path).read_text().splitlines()
+
+    assert len(lines) == configuration.rows == 10
+    assert all(len(line.split()) > configuration.tokens for line in lines)
+
+
+def test_equal_rows_for_settings_that_differ_in_the_micro_batch(tmp_path: Path) -> None:
+    contents = set()
+    for name, configuration in (("a", COMPARED), ("b", planned(COMPARED, H100))):
+        folder = tmp_path / name
+        folder.mkdir()
+        contents.add(write_rows(replace(configuration, tokens=64), folder).read_bytes())
+
+    assert len(contents) == 1
+
+
+def test_lines_are_read_back_as_they_were_written(tmp_path: Path) -> None:
+    path = tmp_path / "results.jsonl"
+    one, failed = run(MEASURED[0], reserved=GIB), Failure("product", MEASURED[1], "no memory")
+    for line in (MACHINE, one, failed):
+        append(path, line)
+
+    assert read(path) == Results(MACHINE, [one], [failed])
+
+
+def test_speed_is_that_of_the_steps_after_the_warm_up() -> None:
+    configuration = Configuration("0.6B", 8, 1024, checkpointing=False, accumulation=2)
+
+    assert run(configuration, step=0.5).tokens_per_second == 2 * 8 * 1024 / 0.5
+    assert run(replace(configuration, method="DPO"), step=0.5).tokens_per_second == (
+        2 * 2 * 8 * 1024 / 0.5
+    )
+
+
+def test_the_memory_table_tells_the_error_of_each() -> None:
+    c = MEASURED[0]
+    measured = estimate_memory(c.setup(), c.step()).reserved / 1.2
+
+    table = memory_table([run(c, reserved=measured)])
+
+    assert "+20.0%" in table
+    assert "0 of 1 reserved peaks within 10%" in table
+
+
+def test_constants_are_found_again_in_peaks_made_of_them() -> None:
+    runs = [
+        run(c, reserved=1.03 * estimate_memory(c.setup(), c.step()).allocated + 700 * MIB)
+        for c in MEASURED
+    ]
+
+    text = fit_of_memory(runs)
+
+    found = re.search(r"SLACK ([\d.]+) .*RESERVE (\d+) MiB .*error then ([\d.]+)%", text)
+    assert found is not None
+    assert float(found[1]) == pytest.approx(0.03, abs=1e-3)
+    assert float(found[2]) == pytest.approx(700, abs=2)
+    assert found[3] == "0.0"
+
+
+def test_everything_is_printed() -> None:
+    own = run(planned(COMPARED, H100), reserved=50 * GIB, step=2.0, loss=2.01)
+    usual = replace(run(COMPARED, reserved=25 * GIB, step=6.0), system="TRL + PEFT")
+    failed = Failure("product", MEASURED[1], "no memory")
+
+    text = render(Results(MACHINE, [usual, own], [failed]))
+
+    assert "3.00 times as fast; after the same 96 rows the mean loss differs by 0.50%" in text
+    assert "| product | 8B LoRA r16, no checkpointing, 4 x 2,048 x 4 | 16,384 |" in text
+    assert "no memory" in text
+    assert "MFU" in text
+
+
+def test_an_incomplete_comparison_is_told() -> None:
+    assert "was not completed" in render(Results(MACHINE, [run(COMPARED, reserved=GIB)], []))
