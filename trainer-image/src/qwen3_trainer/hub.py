@@ -6,11 +6,11 @@ from pathlib import Path
 
 import httpx
 import huggingface_hub
-from huggingface_hub import errors
+from huggingface_hub import constants, errors
 
 from qwen3_api.job.train import HuggingFaceModel
 from qwen3_api.v1alpha1.conditions import Reason
-from qwen3_trainer.failures import TrainerError
+from qwen3_trainer.failures import TrainerError, is_disk_full
 
 SECONDS = 30.0
 """How long the hub may take for an answer."""
@@ -27,6 +27,8 @@ def translated(source: HuggingFaceModel) -> Iterator[None]:
     except errors.HfHubHTTPError as error:
         raise _from_answer(source, error) from error
     except (httpx.HTTPError, OSError) as error:
+        if is_disk_full(error):
+            raise
         raise _silent(source, error) from error
 
 
@@ -37,7 +39,7 @@ def describe(source: HuggingFaceModel, files: tuple[str, ...]) -> tuple[Path, fr
     Raises TrainerError as `translated`.
     """
     with translated(source):
-        if huggingface_hub.constants.HF_HUB_OFFLINE:
+        if constants.HF_HUB_OFFLINE:
             folder = Path(huggingface_hub.snapshot_download(source.repo, revision=source.revision))
             return folder, frozenset(p.name for p in folder.iterdir())
         info = huggingface_hub.HfApi().model_info(
@@ -82,7 +84,7 @@ def _from_answer(source: HuggingFaceModel, error: errors.HfHubHTTPError) -> Trai
 
 
 def _not_cached(source: HuggingFaceModel, error: Exception) -> TrainerError:
-    if not huggingface_hub.constants.HF_HUB_OFFLINE:
+    if not constants.HF_HUB_OFFLINE:
         return _silent(source, error)
     return TrainerError(
         Reason.BASE_MODEL_NOT_FOUND,
