@@ -107,7 +107,7 @@ def test_lines_are_read_back_as_they_were_written(tmp_path: Path) -> None:
 
 
 def test_speed_is_that_of_the_steps_after_the_warm_up() -> None:
-    configuration = Configuration("0.6B", 8, 1024, checkpointing=False, accumulation=2)
+    configuration = Configuration("0.6B", 8, 1024, checkpointing=False, accumulation=2, steps=3)
 
     assert run(configuration, step=0.5).tokens_per_second == 2 * 8 * 1024 / 0.5
     assert run(replace(configuration, method="DPO"), step=0.5).tokens_per_second == (
