@@ -12,7 +12,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import wandb
 from transformers import TrainerCallback
 from transformers.integrations import WandbCallback
 
@@ -52,6 +51,8 @@ def _start(job: TrainJob) -> Any:
     # Of several processes (torchrun) the first one reports.
     if job.wandb is None or os.environ.get("RANK", "0") != "0":
         return None
+    import wandb  # noqa: PLC0415  (half a second that others need not pay)
+
     Path(os.environ["WANDB_DIR"]).mkdir(parents=True, exist_ok=True)
     try:
         run = wandb.init(config=run_config(job), settings=wandb.Settings(init_timeout=INIT_SECONDS))

@@ -1,0 +1,226 @@
+"""Early stopping, best checkpoint, W&B, thinking and going on from an adapter, on the CPU."""
+
+import json
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from qwen3_api.job import layout
+from qwen3_api.job.exit_codes import ExitCode
+from qwen3_api.job.report import Commit
+from qwen3_api.job.train import TrainJob
+from qwen3_api.v1alpha1.conditions import Reason
+from support.train_jobs import train_job
+from support.trainer_runs import (
+    Attempt,
+    Store,
+    ml_python,
+    rows,
+    start_attempt,
+)
+from support.training_store import (
+    checkpoint_file,
+    checkpoint_steps,
+    data_source,
+    loss_curve,
+    training_store,
+)
+
+pytestmark = pytest.mark.integration
+STEPS = 60
+PATIENCE = 3
+WEIGHTS = "adapter_model.safetensors"
+WANDB = {"project": "bots", "entity": None, "offline": True, "base_url": None}
+
+
+def _other_answers(count: int) -> bytes:
+    """Rows of the same shape with answers that learning the training rows makes less likely."""
+    return rows(count).replace(b"it is", b"never")
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
+    """A bucket with the tiny base model and data."""
+    data = {"data/train.jsonl": rows(40), "data/validation.jsonl": _other_answers(6)}
+    with training_store(tmp_path_factory.mktemp("store"), data) as running:
+        yield running
+
+
+def _job(store: Store, revision: str, **changes: Any) -> TrainJob:
+    return train_job(store.location, **{"output.prefix": f"runs/{revision}", **changes})
+
+
+def _start(
+    job: TrainJob, uid: str, folder: Path, store: Store, environ: dict[str, str] | None = None
+) -> Attempt:
+    return start_attempt(job, uid, folder / uid, store, python=ml_python(), environ=environ)
+
+
+def _worsening(store: Store) -> dict[str, Any]:
+    """An order that is evaluated every other step, gets worse at last and is stopped for that."""
+    return {
+        "wandb": WANDB,
+        "dataset.validation": data_source(store, "data/validation.jsonl"),
+        "dataset.thinking": "Disabled",
+        "hyperparameters.max_steps": STEPS,
+        "hyperparameters.early_stopping": {"patience": PATIENCE, "min_delta": 0.0},
+        "checkpoint.every_steps": 2,
+    }
+
+
+@pytest.fixture(scope="module")
+def stopped(store: Store, tmp_path_factory: pytest.TempPathFactory) -> Attempt:
+    """A run that gets worse on its validation rows, with an offline run of W&B."""
+    job = _job(store, "stopped", **_worsening(store))
+    attempt = _start(job, "pod-1", tmp_path_factory.mktemp("stopped"), store)
+    assert attempt.wait() == ExitCode.SUCCEEDED, attempt.log
+    return attempt
+
+
+def _evaluations(store: Store, revision: str) -> dict[int, float]:
+    """Validation loss by step."""
+    curve = loss_curve(store, revision)
+    return {entry["step"]: entry["eval_loss"] for entry in curve if "eval_loss" in entry}
+
+
+def test_training_stops_early_and_commits_the_best(store: Store, stopped: Attempt) -> None:
+    evaluations = _evaluations(store, "runs/stopped")
+    best = min(evaluations, key=lambda step: evaluations[step])
+    metrics, progress = stopped.commit().metrics, stopped.progress()
+
+    assert metrics.steps == best + PATIENCE * 2 == max(evaluations) < STEPS
+    assert (metrics.best_step, metrics.eval_loss) == (best, evaluations[best])
+    assert (progress.best_step, progress.best_eval_loss) == (best, evaluations[best])
+    assert (progress.step, progress.total_steps) == (metrics.steps, STEPS)
+    # The newest two, and the best.
+    assert checkpoint_steps(store, "runs/stopped") == [best, metrics.steps - 2, metrics.steps]
+    committed = store.get(f"{stopped.commit().prefix}/{WEIGHTS}")
+    assert committed == checkpoint_file(store, "runs/stopped", best, WEIGHTS)
+    assert committed != checkpoint_file(store, "runs/stopped", metrics.steps, WEIGHTS)
+
+
+def test_the_policy_about_thinking_is_on_record(stopped: Attempt) -> None:
+    assert stopped.commit().provenance.thinking == "Disabled"
+    assert stopped.commit().provenance.started_from is None
+
+
+def _offline_run(store: Store, prefix: str, folder: Path) -> dict[str, Any]:
+    """What support/wandb_probe.py reads in the offline run below a prefix."""
+    (key,) = (key for key in store.keys(prefix) if key.endswith(".wandb"))
+    (folder / "run.wandb").write_bytes(store.get(key) or b"")
+    script = Path(__file__).parents[1] / "support" / "wandb_probe.py"
+    done = subprocess.run(
+        [ml_python(), str(script), str(folder / "run.wandb")], capture_output=True, check=True
+    )
+    printed: dict[str, Any] = json.loads(done.stdout)
+    return printed
+
+
+def test_the_offline_run_of_wandb_has_the_losses(
+    store: Store, stopped: Attempt, tmp_path: Path
+) -> None:
+    read = _offline_run(store, "runs/stopped/wandb/pod-1/", tmp_path)
+
+    run = {"id": "uid-1-r1", "project": "bots", "name": "team-a/bot r1", "has_git": False}
+    assert (read["run"], read["exit_code"]) == (run, 0)
+    for ours, theirs in (("loss", "train/loss"), ("eval_loss", "eval/loss")):
+        expected = [
+            (entry["step"], entry[ours])
+            for entry in loss_curve(store, "runs/stopped")
+            if ours in entry
+        ]
+        assert expected
+        history = [h for h in read["history"] if theirs in h]
+        assert [(h["train/global_step"], h[theirs]) for h in history] == expected
+
+
+def test_an_interrupted_run_knows_its_best_and_when_to_stop(
+    store: Store, stopped: Attempt, tmp_path: Path
+) -> None:
+    whole = stopped.commit()
+    best = whole.metrics.best_step
+    assert best is not None
+    job = _job(store, "again", **_worsening(store))
+    first = _start(job, "pod-1", tmp_path, store)
+    first.wait_until(lambda a: (a.folder / f"work/output/checkpoint-{best + 2}").exists())
+    first.terminate()
+    assert first.wait() == ExitCode.INTERRUPTED, first.log
+    assert store.get(f"runs/again/{layout.COMMIT}") is None
+    assert any(key.endswith(".wandb") for key in store.keys("runs/again/wandb/pod-1/"))
+
+    second = _start(job, "pod-2", tmp_path, store)
+    assert second.wait() == ExitCode.SUCCEEDED, second.log
+    resumed = second.commit()
+    assert resumed.provenance.resumed_from_step == first.report().step >= best + 2
+    assert loss_curve(store, "runs/again") == loss_curve(store, "runs/stopped")
+    assert resumed.metrics.model_dump(exclude={"train_seconds"}) == whole.metrics.model_dump(
+        exclude={"train_seconds"}
+    )
+    assert resumed.digest == whole.digest
+
+
+def _start_of(commit: Commit, store: Store) -> dict[str, Any]:
+    """adapter.start of the order."""
+    return {
+        "location": store.location.join(commit.prefix).model_dump(),
+        "files": [file.model_dump() for file in commit.files],
+        "digest": commit.digest,
+    }
+
+
+def test_a_run_goes_on_from_an_adapter_and_without_wandb(
+    store: Store, stopped: Attempt, tmp_path: Path
+) -> None:
+    commit = stopped.commit()
+    job = _job(
+        store,
+        "further",
+        wandb={**WANDB, "offline": False, "base_url": "http://127.0.0.1:9"},
+        **{
+            "adapter.start": _start_of(commit, store),
+            "dataset.thinking": "Disabled",
+            "hyperparameters.max_steps": 2,
+        },
+    )
+    attempt = _start(job, "pod-1", tmp_path, store, {"WANDB_API_KEY": "0" * 40})
+    assert attempt.wait() == ExitCode.SUCCEEDED, attempt.log
+
+    assert "training goes on without W&B" in attempt.log
+    assert attempt.progress().tracking_url is None
+    assert attempt.commit().provenance.started_from == commit.digest
+    begun, fresh = (loss_curve(store, f"runs/{name}")[0] for name in ("further", "stopped"))
+    assert begun["loss"] < fresh["loss"] / 2
+    assert attempt.commit().digest != commit.digest
+
+
+@pytest.mark.parametrize(
+    ("changes", "replaced", "problem"),
+    [
+        ({"adapter.rank": 16}, None, "its rank is 8, the order's 16"),
+        ({}, b"{}", "adapter_config.json has other bytes than were committed"),
+        ({"adapter.start.location.prefix": "nowhere"}, None, "it has no adapter_config.json"),
+    ],
+)
+def test_an_adapter_that_does_not_fit_is_refused_at_once(
+    store: Store,
+    stopped: Attempt,
+    tmp_path: Path,
+    changes: dict[str, Any],
+    replaced: bytes | None,
+    problem: str,
+) -> None:
+    commit = stopped.commit()
+    start = _start_of(commit, store)
+    if replaced is not None:
+        store.put("copies/adapter_config.json", replaced)
+        start["location"] = store.location.join("copies").model_dump()
+    job = _job(store, "refused", **{"adapter.start": start, **changes})
+    attempt = start_attempt(job, "pod-1", tmp_path / "pod-1", store)
+    assert attempt.wait() == ExitCode.USER_ERROR, attempt.log
+    failure = attempt.failure()
+    assert failure.reason == Reason.START_ADAPTER_NOT_FOUND
+    assert problem in failure.message
+    assert "adapter" in failure.hint
