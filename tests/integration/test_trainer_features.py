@@ -107,16 +107,33 @@ def test_the_policy_about_thinking_is_on_record(stopped: Attempt) -> None:
     assert stopped.commit().provenance.started_from is None
 
 
+def test_the_hubs_library_reads_the_card(store: Store, stopped: Attempt, tmp_path: Path) -> None:
+    commit = stopped.commit()
+    (tmp_path / "README.md").write_bytes(store.get(f"{commit.prefix}/README.md") or b"")
+    read = _probe("card_probe.py", tmp_path / "README.md")
+
+    assert read["data"]["base_model"] == "local/tiny-qwen3"
+    assert read["data"]["library_name"] == "peft"
+    assert read["data"]["license"] == "other"
+    assert read["results"] == [["loss", "Validation loss", commit.metrics.eval_loss]]
+    assert commit.provenance.dataset_sha256 in read["text"]
+    assert f"{commit.metrics.best_step} of {commit.metrics.steps}, the best" in read["text"]
+
+
+def _probe(script: str, path: Path) -> dict[str, Any]:
+    """What a script of tests/support prints about a file."""
+    program = Path(__file__).parents[1] / "support" / script
+    done = subprocess.run([ml_python(), str(program), str(path)], capture_output=True, check=False)
+    assert done.returncode == 0, done.stderr.decode()[-4000:]
+    printed: dict[str, Any] = json.loads(done.stdout)
+    return printed
+
+
 def _offline_run(store: Store, prefix: str, folder: Path) -> dict[str, Any]:
     """What support/wandb_probe.py reads in the offline run below a prefix."""
     (key,) = (key for key in store.keys(prefix) if key.endswith(".wandb"))
     (folder / "run.wandb").write_bytes(store.get(key) or b"")
-    script = Path(__file__).parents[1] / "support" / "wandb_probe.py"
-    done = subprocess.run(
-        [ml_python(), str(script), str(folder / "run.wandb")], capture_output=True, check=True
-    )
-    printed: dict[str, Any] = json.loads(done.stdout)
-    return printed
+    return _probe("wandb_probe.py", folder / "run.wandb")
 
 
 def test_the_offline_run_of_wandb_has_the_losses(

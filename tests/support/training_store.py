@@ -41,7 +41,7 @@ def checkpoint_steps(store: Store, revision: str) -> list[int]:
 def checkpoint_file(store: Store, revision: str, step: int, name: str) -> bytes:
     """A file of the checkpoint of a step."""
     folder = _states(store, revision)[step].rpartition("/")[0]
-    body = store.get(f"{folder}/{name}")
+    body: bytes | None = store.get(f"{folder}/{name}")
     assert body is not None, f"{folder}/{name}"
     return body
 

@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 import yaml
 
-from qwen3_api.job.report import Metrics, Provenance
+from qwen3_api.job.report import Metrics, Provenance, Sizing
 from qwen3_api.v1alpha1.conditions import Reason
-from qwen3_trainer.card import read_license, render_card
+from qwen3_trainer.card import read_license, render_card, resolved_configuration
 from qwen3_trainer.failures import TrainerError
 from qwen3_trainer.publish import ADAPTER_FILES, finish_adapter, served_config
-from support.train_jobs import train_job
+from support.train_jobs import LOCATION, train_job
 
 PEFT_CONFIG = {
     "base_model_name_or_path": "/work/base",
@@ -79,18 +79,84 @@ def test_an_adapter_without_safetensors_is_unusable(tmp_path: Path) -> None:
     assert caught.value.reason == Reason.ADAPTER_UNUSABLE
 
 
-def test_the_card_has_front_matter_and_the_numbers() -> None:
-    card = render_card(train_job(), METRICS, PROVENANCE, "apache-2.0")
+def _parts(card: str) -> tuple[dict[str, Any], str]:
     _, front, body = card.split("---\n", 2)
-    assert yaml.safe_load(front) == {
+    return yaml.safe_load(front), body
+
+
+def test_the_card_has_front_matter_and_the_numbers() -> None:
+    front, body = _parts(render_card(train_job(), METRICS, PROVENANCE, "apache-2.0"))
+    index = front.pop("model-index")
+    assert front == {
         "base_model": "local/tiny-qwen3",
+        "base_model_relation": "adapter",
         "library_name": "peft",
         "license": "apache-2.0",
         "pipeline_tag": "text-generation",
-        "tags": ["qwen3", "lora", "sft"],
+        "tags": ["qwen3", "lora", "sft", "trl", "unsloth"],
     }
-    for text in ("0" * 64, "1.2500 (mean), 0.5000 (last)", "0.7500", "| Seed | 7 |", "30 rows"):
+    assert index[0]["results"][0]["metrics"][0]["value"] == 0.75
+    for text in (
+        *("0" * 64, "1" * 64, "1.2500 (mean), 0.5000 (last)", "0.7500", "| Seed | 7 |", "30 rows"),
+        *("| Thinking | AsInData |", "| peft | 0.21.0 |", "| Start | a new adapter |", "at `abc`"),
+    ):
         assert text in body
+
+
+def test_the_card_tells_what_was_in_force_and_where_it_began() -> None:
+    job = train_job(
+        method="DPO",
+        dpo={"beta": 0.1, "loss_type": "ipo"},
+        image="registry/trainer@sha256:beef",
+        **{
+            "adapter.start": {
+                "location": LOCATION.join("secret-place").model_dump(),
+                "files": [],
+                "digest": "d" * 64,
+            }
+        },
+    )
+    sizing = Sizing(
+        micro_batch_size=1,
+        gradient_accumulation_steps=4,
+        gradient_checkpointing=True,
+        quantized=True,
+    )
+    provenance = PROVENANCE.model_copy(
+        update={
+            "sizing": sizing,
+            "started_from": "d" * 64,
+            "image": job.image,
+            "validation_sha256": "e" * 64,
+            "thinking": "Disabled",
+        }
+    )
+    metrics = METRICS.model_copy(update={"best_step": 8, "eval_loss": None})
+    front, body = _parts(render_card(job, metrics, provenance, None))
+    assert (front["license"], front["license_name"]) == ("other", "that-of-the-base-model")
+    assert "dpo" in front["tags"]
+    assert "model-index" not in front
+    for text in (
+        *("DPO (beta 0.1, ipo loss), QLoRA (nf4)", "d" * 64, "e" * 64, "| Thinking | Disabled |"),
+        *("| Batch | 1 x 4 rows x 1 |", "`registry/trainer@sha256:beef`", "8 of 12, the best"),
+    ):
+        assert text in body
+
+
+def test_the_configuration_holds_values_and_no_places() -> None:
+    configuration = resolved_configuration(train_job(), PROVENANCE)
+    assert configuration["hyperparameters"]["learning_rate"] == 1e-2
+    assert configuration["checkpoint"]["load_best"] is True
+    assert configuration["dataset"] == {
+        "format": "Auto",
+        "max_sequence_length": 160,
+        "thinking": "AsInData",
+    }
+    assert "start" not in configuration["adapter"]
+    card = render_card(train_job(), METRICS, PROVENANCE, None)
+    assert yaml.safe_load(card.split("```yaml\n")[1].split("```")[0]) == configuration
+    assert LOCATION.endpoint is not None
+    assert LOCATION.endpoint not in card
 
 
 @pytest.mark.parametrize(
