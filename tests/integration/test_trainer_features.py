@@ -28,6 +28,7 @@ from support.training_store import (
     loss_curve,
     training_store,
 )
+from support.wandb_server import running_wandb
 
 pytestmark = pytest.mark.integration
 STEPS = 60
@@ -188,25 +189,29 @@ def _start_of(commit: Commit, store: Store) -> dict[str, Any]:
     }
 
 
-def test_a_run_goes_on_from_an_adapter_and_without_wandb(
+def test_a_run_goes_on_from_an_adapter_and_is_followed_online(
     store: Store, stopped: Attempt, tmp_path: Path
 ) -> None:
     commit = stopped.commit()
-    job = _job(
-        store,
-        "further",
-        wandb={**WANDB, "offline": False, "base_url": "http://127.0.0.1:9"},
-        **{
-            "adapter.start": _start_of(commit, store),
-            "dataset.thinking": "Disabled",
-            "hyperparameters.max_steps": 2,
-        },
-    )
-    attempt = _start(job, "pod-1", tmp_path, store, {"WANDB_API_KEY": "0" * 40})
-    assert attempt.wait() == ExitCode.SUCCEEDED, attempt.log
+    with running_wandb() as server:
+        job = _job(
+            store,
+            "further",
+            wandb={**WANDB, "offline": False, "base_url": server.url},
+            **{
+                "adapter.start": _start_of(commit, store),
+                "dataset.thinking": "Disabled",
+                "hyperparameters.max_steps": 2,
+            },
+        )
+        attempt = _start(job, "pod-1", tmp_path, store, {"WANDB_API_KEY": "0" * 40})
+        assert attempt.wait() == ExitCode.SUCCEEDED, attempt.log
+        url = f"{server.url}/team-a/bots/runs/uid-1-r1"
 
-    assert "training goes on without W&B" in attempt.log
-    assert attempt.progress().tracking_url is None
+    assert attempt.progress().tracking_url == url
+    losses = [row["train/loss"] for row in server.history if "train/loss" in row]
+    assert losses == [entry["loss"] for entry in loss_curve(store, "runs/further")]
+    assert not store.keys("runs/further/wandb/")
     assert attempt.commit().provenance.started_from == commit.digest
     begun, fresh = (loss_curve(store, f"runs/{name}")[0] for name in ("further", "stopped"))
     assert begun["loss"] < fresh["loss"] / 2

@@ -11,7 +11,10 @@ from qwen3_api.job import layout
 from support.trainer_runs import Store, build_tiny_base, running_store
 
 BASE = "models/tiny"
-_CURVE = ("step", "epoch", "loss", "grad_norm", "learning_rate", "eval_loss")
+_CURVE = (
+    *("step", "epoch", "loss", "grad_norm", "learning_rate", "eval_loss"),
+    *("mean_token_accuracy", "rewards/accuracies"),  # of DPO
+)
 _STEP = re.compile(r"/step-(\d+)/trainer_state\.json$")
 
 

@@ -41,10 +41,39 @@ def tracked(job: TrainJob, channel: Channel, stop: StopFlag) -> Iterator[Trainer
         channel.send(Tracked(url=run.url))
     exit_code = 1
     try:
-        yield WandbCallback()
+        yield Forgiving(WandbCallback())
         exit_code = 0
     finally:
         _finish(run, exit_code, INTERRUPTED_FINISH_SECONDS if stop.requested else FINISH_SECONDS)
+
+
+class Forgiving(TrainerCallback):  # type: ignore[misc]  # transformers is Any here
+    """Passes on what WandbCallback logs, until that fails: wandb's service process may die."""
+
+    def __init__(self, callback: TrainerCallback) -> None:
+        self._callback = callback
+        self._lost = False
+
+    def on_train_begin(self, *args: Any, **kwargs: Any) -> None:
+        """Names the run's configuration."""
+        self._pass_on("on_train_begin", *args, **kwargs)
+
+    def on_log(self, *args: Any, **kwargs: Any) -> None:
+        """Losses, learning rate, gradient norm."""
+        self._pass_on("on_log", *args, **kwargs)
+
+    def on_train_end(self, *args: Any, **kwargs: Any) -> None:
+        """Nothing more is logged."""
+        self._pass_on("on_train_end", *args, **kwargs)
+
+    def _pass_on(self, event: str, *args: Any, **kwargs: Any) -> None:
+        if self._lost:
+            return
+        try:
+            getattr(self._callback, event)(*args, **kwargs)
+        except Exception:
+            self._lost = True
+            log.warning("W&B is lost, training goes on without it", exc_info=True)
 
 
 def _start(job: TrainJob) -> Any:

@@ -1,0 +1,90 @@
+"""As much of a W&B server as one run needs: GraphQL for the run, file_stream for its history."""
+
+import base64
+import gzip
+import json
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+ENTITY = "team-a"
+
+
+class WandbServer:
+    """What clients did."""
+
+    def __init__(self) -> None:
+        self.history: list[dict[str, Any]] = []
+        """Rows of all runs, in the order in which they came."""
+        self.keys: set[str] = set()
+        """API keys that were shown."""
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
+
+    @property
+    def url(self) -> str:
+        """WANDB_BASE_URL."""
+        return f"http://127.0.0.1:{self.server.server_address[1]}"
+
+    def _handler(self) -> type[BaseHTTPRequestHandler]:
+        state = self
+
+        class Handler(BaseHTTPRequestHandler):  # of HTTP/1.0: no connection outlives its answer
+            def do_POST(self) -> None:
+                body = self.rfile.read(int(self.headers["Content-Length"]))
+                if self.headers.get("Content-Encoding") == "gzip":
+                    body = gzip.decompress(body)
+                scheme, _, credentials = self.headers.get("Authorization", "").partition(" ")
+                if scheme == "Basic":
+                    state.keys.add(base64.b64decode(credentials).decode().partition(":")[2])
+                answer = json.dumps(state.answer(self.path, json.loads(body))).encode()
+                self.send_response(200)
+                self.send_header("Content-Type", "application/json")
+                self.send_header("Content-Length", str(len(answer)))
+                self.end_headers()
+                self.wfile.write(answer)
+
+            def log_message(self, *_: Any) -> None:
+                """Nothing on stderr."""
+
+        return Handler
+
+    def answer(self, path: str, request: dict[str, Any]) -> dict[str, Any]:
+        """The answer to one request."""
+        if path == "/graphql":
+            return {"data": _data(request)}
+        lines = request.get("files", {}).get("wandb-history.jsonl", {}).get("content", [])
+        self.history += [json.loads(line) for line in lines]
+        return {}
+
+
+def _data(request: dict[str, Any]) -> dict[str, Any]:
+    name, variables = request["operationName"], request["variables"]
+    if name == "UpsertBucket":
+        project = {"id": "p", "name": variables["project"], "entity": {"id": "e", "name": ENTITY}}
+        bucket = {
+            "id": "b",
+            "name": variables["name"],
+            "displayName": variables["displayName"],
+            "project": project,
+            "historyLineCount": 0,
+        }
+        return {"upsertBucket": {"bucket": bucket, "inserted": True}}
+    if name == "CreateRunFiles":
+        return {"createRunFiles": {"runID": "b", "uploadHeaders": [], "files": []}}
+    return {"model": None, "entity": {"organization": None}, "viewer": None, "serverInfo": None}
+
+
+@contextmanager
+def running_wandb() -> Iterator[WandbServer]:
+    """A server on a free port, ended with the block, or before by `server.shutdown`."""
+    state = WandbServer()
+    thread = threading.Thread(target=state.server.serve_forever, daemon=True)
+    thread.start()
+    try:
+        yield state
+    finally:
+        state.server.shutdown()
+        state.server.server_close()
+        thread.join()
