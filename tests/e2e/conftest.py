@@ -13,7 +13,7 @@ from qwen3_local.platform import ensure_platform
 from qwen3_local.tenants import Platform
 from support.finetunes import Body, Tenant
 from support.operator_process import OperatorProcess
-from support.quickstart import LOCAL_EXAMPLE, NAMESPACE, QUICKSTART
+from support.quickstart import DATA_MAP, EXAMPLE, LOCAL_EXAMPLE, NAMESPACE, QUICKSTART
 from support.waiting import wait_for
 
 
@@ -65,6 +65,15 @@ def quickstart(platform: Platform, tenant: Tenant) -> Body:
         "apply", f"--namespace={NAMESPACE}", "--server-side", "-k", str(LOCAL_EXAMPLE)
     )
     return tenant.wait_ready(QUICKSTART, seconds=420)
+
+
+@pytest.fixture(scope="session")
+def rows(tenant: Tenant) -> None:
+    """The training rows that `small_spec` names, in their ConfigMap."""
+    text = (EXAMPLE / "data" / "train.jsonl").read_text()
+    tenant.core.create_namespaced_config_map(
+        NAMESPACE, {"metadata": {"name": DATA_MAP}, "data": {"train.jsonl": text}}
+    )
 
 
 @pytest.fixture

@@ -8,8 +8,6 @@ from qwen3_api.job import layout
 from support.finetunes import Body, Tenant, is_true
 from support.operator_process import OperatorProcess
 from support.quickstart import (
-    DATA_MAP,
-    EXAMPLE,
     NAMESPACE,
     QUICKSTART,
     ask,
@@ -21,13 +19,7 @@ from support.waiting import wait_for
 KILLED = -9
 
 
-@pytest.fixture(scope="module", autouse=True)
-def data(tenant: Tenant, quickstart: Body) -> None:
-    """Training rows in a ConfigMap. `quickstart` keeps the pool warm."""
-    text = (EXAMPLE / "data" / "train.jsonl").read_text()
-    tenant.core.create_namespaced_config_map(
-        NAMESPACE, {"metadata": {"name": DATA_MAP}, "data": {"train.jsonl": text}}
-    )
+pytestmark = pytest.mark.usefixtures("rows", "quickstart")  # which keeps the pool warm
 
 
 def commits(bucket: Any, body: Body) -> list[str]:
