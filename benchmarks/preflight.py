@@ -9,6 +9,7 @@ import argparse
 import json
 import os
 import random
+import resource
 import shutil
 import subprocess
 import sys
@@ -45,6 +46,8 @@ class Figures:
     """Bytes."""
     seconds: float
     """Of the process, from its start to its end."""
+    cpu_seconds: float
+    """Of all processes of the command. Beside other work `seconds` grows and this does not."""
     peak_mib: float
     """Sum of the peaks of all processes of the command."""
     report: Preflight
@@ -82,13 +85,13 @@ def run(store: Store, work: Path, row_bytes: int, size: int) -> Figures:
     )
     data.unlink()
     job = build_job(store, key, f"runs/{row_bytes}")
-    seconds, peak = run_command(store, work / f"run-{row_bytes}", job)
+    seconds, cpu_seconds, peak = run_command(store, work / f"run-{row_bytes}", job)
     store.client.delete_object(Bucket=BUCKET, Key=key)
     body = store.get(job.output.join(layout.PREFLIGHT).prefix)
     assert body is not None  # noqa: S101  (the command ended well)
     report = Preflight.model_validate_json(body)
     assert report.rows == rows  # noqa: S101  (a benchmark of something else otherwise)
-    return Figures(row_bytes, rows, written, seconds, peak, report)
+    return Figures(row_bytes, rows, written, seconds, cpu_seconds, peak, report)
 
 
 def write_rows(path: Path, row_bytes: int, size: int) -> tuple[int, int]:
@@ -136,8 +139,8 @@ def build_job(store: Store, key: str, prefix: str) -> PreflightJob:
     )
 
 
-def run_command(store: Store, folder: Path, job: PreflightJob) -> tuple[float, float]:
-    """Seconds and peak MiB of the command. Raises CalledProcessError."""
+def run_command(store: Store, folder: Path, job: PreflightJob) -> tuple[float, float, float]:
+    """Seconds, CPU seconds and peak MiB of the command. Raises CalledProcessError."""
     folder.mkdir()
     (folder / "job.json").write_bytes(job.to_json())
     environ = {
@@ -149,7 +152,7 @@ def run_command(store: Store, folder: Path, job: PreflightJob) -> tuple[float, f
         "AWS_SECRET_ACCESS_KEY": store.server.credentials.secret_key,
     }
     command = [ml_python(), "-m", "qwen3_trainer", "preflight", str(folder / "job.json")]
-    begun = time.monotonic()
+    begun, before = time.monotonic(), _children_cpu()
     peaks: dict[int, int] = {}
     with subprocess.Popen(command, env=environ, cwd=folder, stdout=subprocess.DEVNULL) as process:
         while process.poll() is None:
@@ -158,7 +161,12 @@ def run_command(store: Store, folder: Path, job: PreflightJob) -> tuple[float, f
             time.sleep(POLL_SECONDS)
     seconds = time.monotonic() - begun
     subprocess.CompletedProcess(command, process.returncode).check_returncode()
-    return seconds, sum(peaks.values()) / 1024
+    return seconds, _children_cpu() - before, sum(peaks.values()) / 1024
+
+
+def _children_cpu() -> float:
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def _tree(pid: int) -> list[int]:
@@ -181,15 +189,16 @@ def _peak_kib(pid: int) -> int:
 def table(figures: list[Figures]) -> str:
     """The figures as Markdown."""
     lines = [
-        "| Bytes per row | Rows | Size, GB | Seconds | MB/s | Peak, MiB | Rows tokenised |",
-        "|---|---|---|---|---|---|---|",
+        "| Bytes per row | Rows | Size, GB | Seconds | MB/s | CPU seconds | Peak, MiB "
+        "| Rows tokenised |",
+        "|---|---|---|---|---|---|---|---|",
     ]
     for run_ in figures:
         counted = run_.report.lengths.counted_rows if run_.report.lengths else 0
         lines.append(
             f"| {run_.size / run_.rows:,.0f} | {run_.rows:,} | {run_.size / 1e9:.2f} "
             f"| {run_.seconds:.1f} | {run_.size / 1e6 / run_.seconds:.0f} "
-            f"| {run_.peak_mib:.0f} | {counted:,} |"
+            f"| {run_.cpu_seconds:.1f} | {run_.peak_mib:.0f} | {counted:,} |"
         )
     return "\n".join(lines)
 
