@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from qwen3_api.job import layout
-from support.finetunes import Body, Tenant, is_true
+from support.finetunes import Body, Tenant, is_true, stage
 from support.operator_process import OperatorProcess
 from support.quickstart import (
     NAMESPACE,
@@ -40,11 +40,11 @@ def test_a_crash_at_every_point_converges_to_one_job_and_one_commit(
     assert operator.wait_dead() == KILLED
     jobs = [j.metadata.uid for j in tenant.jobs(name)]
     assert len(jobs) == 1
-    assert not tenant.get(name).get("status", {}).get("conditions")
+    assert stage(tenant.get(name)) == "Preflight", "no status tells of the Job yet"
 
     operator.start(failpoint="before-status")
     assert operator.wait_dead() == KILLED
-    assert not tenant.get(name).get("status", {}).get("conditions")
+    assert stage(tenant.get(name)) == "Preflight"
 
     operator.start(failpoint="after-commit")
     assert operator.wait_dead() == KILLED

@@ -35,6 +35,7 @@ from support.operator_world import (
     sha256,
     storage_of,
 )
+from support.preflights import passing_preflights
 from support.trainer_runs import BUCKET, Store, running_store
 from support.waiting import hold_for, wait_for
 
@@ -89,7 +90,10 @@ def world(control_plane: ControlPlane, tmp_path_factory: pytest.TempPathFactory)
         labels = {"pod-security.kubernetes.io/enforce": "restricted"}
         for name in (*settings["watchNamespaces"], *CRASHES.values(), UNWATCHED):
             core.create_namespace({"metadata": {"name": name, "labels": labels}})
-        with running_operator(control_plane.kubeconfig, settings, folder) as operator:
+        with (
+            passing_preflights(control_plane.api, store.client),
+            running_operator(control_plane.kubeconfig, settings, folder) as operator,
+        ):
             yield World(settings, control_plane, store, operator)
 
 
@@ -120,7 +124,8 @@ def job_of(tenant: Tenant, name: str) -> Any:
 def pods_of(tenant: Tenant, name: str) -> list[Any]:
     """All training pods, oldest first, those that are going too."""
     found = tenant.core.list_namespaced_pod(
-        tenant.namespace, label_selector=f"qwen3.dev/fine-tune={name}"
+        tenant.namespace,
+        label_selector=f"qwen3.dev/fine-tune={name},app.kubernetes.io/component=trainer",
     ).items
     return sorted(found, key=lambda p: (p.metadata.creation_timestamp, p.metadata.name))
 
@@ -529,7 +534,7 @@ def test_deletion_policy_delete_empties_the_folder(world: World, tenant: Tenant)
     order = order_of(tenant, job)
     commit(world, order)
     folder = order.output.prefix.rsplit("/revisions/", 1)[0]
-    assert len(world.store.keys(f"{folder}/")) == 2
+    assert len(world.store.keys(f"{folder}/")) == 3, "preflight, adapter, commit"
     body = tenant.wait_ready("bot", 60)
     assert body["metadata"]["finalizers"] == ["qwen3.dev/artifacts"]
     tenant.custom.delete_namespaced_custom_object(
@@ -602,14 +607,18 @@ def test_a_crash_costs_nothing(world: World, tmp_path: Path, failpoint: str) -> 
     operator.start(failpoint)
     try:
         tenant.create("bot", UNSERVED)
-        job = job_of(tenant, "bot")
         if failpoint == "after-commit":
+            job = job_of(tenant, "bot")
             pod = running_pod(tenant, "bot")
             commit(world, order_of(tenant, job))
             end(tenant, pod, 0)
         assert operator.wait_dead(60) == -signal.SIGKILL
+        # The first status is written after the preflight's Job.
+        (preflight,) = tenant.preflights("bot")
         operator.start()
         operator.wait_leading()
+        job = job_of(tenant, "bot")
+        assert [j.metadata.uid for j in tenant.preflights("bot")] == [preflight.metadata.uid]
         if failpoint != "after-commit":
             pod = running_pod(tenant, "bot")
             commit(world, order_of(tenant, job))

@@ -73,7 +73,7 @@ def install_crds(plane: ControlPlane) -> None:
 def stop(cluster: Cluster) -> None:
     """Stops clients before servers and removes the folder."""
     run = cluster.folder / "run"
-    for name in ("scheduler", "controllers", "apiserver", "etcd"):
+    for name in ("kwok", "scheduler", "controllers", "apiserver", "etcd"):
         stop_recorded(run / f"{name}.json")
     shutil.rmtree(cluster.folder)
 

@@ -132,10 +132,16 @@ class Tenant:
         return self.wait(name, lambda b: is_true(b, "Stalled"), "Stalled", seconds, plural)
 
     def jobs(self, name: str) -> list[Any]:
-        """Jobs of a fine-tune."""
-        return self.batch.list_namespaced_job(
-            self.namespace, label_selector=f"qwen3.dev/fine-tune={name}"
-        ).items
+        """Training Jobs of a fine-tune."""
+        return self._jobs(name, "trainer")
+
+    def preflights(self, name: str) -> list[Any]:
+        """Preflight Jobs of a fine-tune."""
+        return self._jobs(name, "preflight")
+
+    def _jobs(self, name: str, component: str) -> list[Any]:
+        selector = f"qwen3.dev/fine-tune={name},app.kubernetes.io/component={component}"
+        return self.batch.list_namespaced_job(self.namespace, label_selector=selector).items
 
     def pods(self, selector: str) -> list[Any]:
         """Pods that aren't being deleted."""

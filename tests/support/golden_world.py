@@ -135,9 +135,7 @@ def check_possible(ft: FineTune, world: World) -> None:
         raise ImpossibleError("; ".join(broken))
 
 
-def _job(
-    ft: FineTune, job: Mapping[str, Any], *, preflight: bool = False
-) -> dict[str, Any]:
+def _job(ft: FineTune, job: Mapping[str, Any], *, preflight: bool = False) -> dict[str, Any]:
     """A batch/v1 Job. condition: "Complete" or "Failed/<reason>"."""
     name = (preflight_name if preflight else job_name)(ft.meta.name, job["revision"])
     conditions = []

@@ -1,5 +1,6 @@
 """The training Job of one revision."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from qwen3_api.job import layout
@@ -16,6 +17,8 @@ from qwen3_operator.desired.job import (
 )
 from qwen3_operator.desired.names import (
     ANNOTATION_RESOURCES,
+    COMPONENT_TRAINER,
+    LABEL_COMPONENT,
     LABEL_FINE_TUNE,
     LABEL_GPU_PRODUCT,
     LABEL_QUEUE,
@@ -45,7 +48,7 @@ def build_train_objects(
 ) -> tuple[Manifest, Manifest]:
     """ConfigMap and Job of a revision, in the order they must be applied."""
     name = job_name(meta.name, order.revision)
-    tags = labels("trainer", **{LABEL_FINE_TUNE: meta.name, LABEL_REVISION: order.revision})
+    tags = labels(COMPONENT_TRAINER, **{LABEL_FINE_TUNE: meta.name, LABEL_REVISION: order.revision})
     owner = build_owner(KIND, meta.name, meta.uid, API_VERSION)
     config_map = build_order_config_map(name, meta.namespace, order.to_json(), tags, owner)
     queue = {LABEL_QUEUE: spec.resources.queue_name} if spec.resources.queue_name else {}
@@ -73,6 +76,12 @@ def build_train_objects(
         },
     }
     return config_map, job
+
+
+def is_training_job(manifest: Mapping[str, Any]) -> bool:
+    """A manifest of `build_train_objects`, not of a preflight."""
+    labels = manifest["metadata"].get("labels", {})
+    return manifest["kind"] == "Job" and labels.get(LABEL_COMPONENT) == COMPONENT_TRAINER
 
 
 def _build_pod(

@@ -13,6 +13,7 @@ from qwen3_operator.desired.names import (
     revision_id,
     spec_hash,
 )
+from qwen3_operator.desired.train_job import is_training_job
 from qwen3_operator.errors import Conflict, Stalled, Transient
 from qwen3_operator.failpoints import failpoint
 from qwen3_operator.logs import get_logger, log_fields
@@ -89,7 +90,7 @@ async def _carry_out(
     try:
         for manifest in plan.apply:
             await ctx.client.apply(dict(manifest))
-        if plan.apply:
+        if any(is_training_job(m) for m in plan.apply):
             failpoint("after-job-created")
         for manifest in plan.lifecycle:
             await ctx.client.apply(dict(manifest), field_manager=LIFECYCLE_MANAGER)
