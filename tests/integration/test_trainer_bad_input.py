@@ -83,7 +83,6 @@ CASES: dict[str, tuple[dict[str, Any], Reason, str]] = {
         Reason.BUCKET_NOT_FOUND,
         "bucket no-such-bucket doesn't exist",
     ),
-    "two GPUs": ({"gpus": 2}, Reason.INVALID_SPEC, "this release trains on one"),
 }
 
 

@@ -16,15 +16,8 @@ D = TypeVar("D", bound=Document)
 
 
 def read_job(path: Path, environ: Mapping[str, str]) -> tuple[TrainJob, str]:
-    """The order and the attempt's id. Raises TrainerError: BadConfig, InvalidSpec."""
-    job, pod_uid = read_order(path, TrainJob, environ)
-    if job.gpus > 1:
-        raise TrainerError(
-            Reason.INVALID_SPEC,
-            f"{job.gpus} GPUs asked for; this release trains on one",
-            "Set resources.gpus to 1.",
-        )
-    return job, pod_uid
+    """The order of a training pod and the attempt's id. Raises TrainerError: BadConfig."""
+    return read_order(path, TrainJob, environ)
 
 
 def read_order(path: Path, kind: type[D], environ: Mapping[str, str]) -> tuple[D, str]:

@@ -123,10 +123,7 @@ def _start(
     environment: Mapping[str, str],
     processes: int,
 ) -> "subprocess.Popen[str]":
-    launcher = ["-m"]
-    if processes > 1:
-        launcher = ["-m", "torch.distributed.run", "--standalone"]
-        launcher += [f"--nproc-per-node={processes}", "-m"]
+    launcher = _torchrun(processes, folder) if processes > 1 else ["-m"]
     return subprocess.Popen(
         [
             *(sys.executable, *launcher, "qwen3_trainer.worker"),
@@ -142,6 +139,16 @@ def _start(
         pass_fds=[descriptor],
         start_new_session=True,
     )
+
+
+def _torchrun(processes: int, folder: Path) -> list[str]:
+    """torchrun on this machine alone. As its --standalone, but by address: a container need not
+    resolve the name localhost, and one that can't waits for a minute and fails."""
+    return [
+        *("-m", "torch.distributed.run", "--nnodes=1", f"--nproc-per-node={processes}"),
+        *("--rdzv-backend=c10d", "--rdzv-endpoint=127.0.0.1:0", "--rdzv-conf=is_host=true"),
+        *("--local-addr=127.0.0.1", f"--log-dir={folder / 'torchrun'}", "-m"),
+    ]
 
 
 def _lines(descriptor: int, look: Callable[[], float | None]) -> Iterator[bytes]:

@@ -62,6 +62,9 @@ def _run(plan: Plan, channel: Channel, stop: StopFlag) -> None:
         from qwen3_trainer.worker.training import train  # noqa: PLC0415
 
         train(plan, loaded, channel, stop)
+        from qwen3_trainer.worker.ranks import leave  # noqa: PLC0415
+
+        leave()
     elif isinstance(plan, VerifyPlan):
         from qwen3_trainer.worker.verification import verify  # noqa: PLC0415
 

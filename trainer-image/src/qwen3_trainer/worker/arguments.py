@@ -8,6 +8,7 @@ from trl import DPOConfig, SFTConfig
 
 from qwen3_api.job.train import JobHyperparameters
 from qwen3_trainer.worker.messages import TrainPlan
+from qwen3_trainer.worker.ranks import world_size
 
 LOG_RATIO = 0.001
 """Part of all steps between two log entries: every step of up to 1,000."""
@@ -69,6 +70,8 @@ def _common(plan: TrainPlan, *, evaluates: bool) -> dict[str, Any]:
         "save_total_limit": None,
         "report_to": "none",  # `tracking` adds W&B by itself
         "disable_tqdm": True,
+        # Every weight of the adapter takes part in every step.
+        "ddp_find_unused_parameters": False if world_size() > 1 else None,
     }
 
 

@@ -2,6 +2,7 @@
 
 import logging
 import math
+import os
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from qwen3_trainer.worker.channel import Channel
 from qwen3_trainer.worker.history import stopped_improving
 from qwen3_trainer.worker.memory import gpu_peak_mib
 from qwen3_trainer.worker.messages import Saved, Started, Step
+from qwen3_trainer.worker.ranks import Ranks
 from qwen3_trainer.worker.stop import StopFlag
 
 log = logging.getLogger(__name__)
@@ -23,24 +25,29 @@ class Reporting(TrainerCallback):  # type: ignore[misc]  # transformers is Any h
     """Sends what happens to the parent, stops the loop on SIGTERM and on a loss that is no number.
 
     SIGTERM: at the next optimiser step the trainer saves and stops. transformers has a switch for
-    that (enable_jit_checkpoint), but its train() returns as if it had finished.
+    that (enable_jit_checkpoint), but its train() returns as if it had finished. Of several
+    processes one gets the signal; all of them stop at the same step.
     """
 
-    def __init__(self, channel: Channel, stop: StopFlag) -> None:
+    def __init__(self, channel: Channel, stop: StopFlag, ranks: Ranks) -> None:
         self._channel = channel
         self._stop = stop
+        self._ranks = ranks
 
     def on_train_begin(
         self, args: Any, state: TrainerState, control: TrainerControl, **_: Any
     ) -> None:
         """The parent passes SIGTERM on from here."""
-        self._channel.send(Started(step=state.global_step, total_steps=state.max_steps))
+        self._channel.send(
+            Started(step=state.global_step, total_steps=state.max_steps, pid=os.getpid())
+        )
 
     def on_step_end(
         self, args: Any, state: TrainerState, control: TrainerControl, **_: Any
     ) -> None:
         """A checkpoint and the end, if told to stop."""
-        if self._stop.requested:
+        if self._ranks.any(self._stop.requested):
+            self._stop.requested = True
             control.should_save = True
             control.should_training_stop = True
 
@@ -60,6 +67,7 @@ class Reporting(TrainerCallback):  # type: ignore[misc]  # transformers is Any h
             return
         eval_loss = values.get("eval_loss")
         best_step, best_loss = best_so_far(state, eval_loss)
+        gpu_memory = self._ranks.highest(gpu_peak_mib() or 0)
         self._channel.send(
             Step(
                 step=state.global_step,
@@ -70,7 +78,7 @@ class Reporting(TrainerCallback):  # type: ignore[misc]  # transformers is Any h
                 best_eval_loss=best_loss,
                 learning_rate=values.get("learning_rate"),
                 tokens=int(state.num_input_tokens_seen),
-                gpu_memory_mib=gpu_peak_mib(),
+                gpu_memory_mib=gpu_memory or None,
             )
         )
         if "eval_rewards/accuracies" in values:
@@ -81,6 +89,7 @@ class Reporting(TrainerCallback):  # type: ignore[misc]  # transformers is Any h
 
     def on_save(self, args: Any, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         """A checkpoint is complete in the output folder."""
+        self._ranks.wait()  # each of them writes the state of its random generators
         folder = Path(args.output_dir) / f"checkpoint-{state.global_step}"
         self._channel.send(Saved(step=state.global_step, folder=str(folder)))
 

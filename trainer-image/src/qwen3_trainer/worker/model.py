@@ -29,11 +29,14 @@ class LoadedModel:
 
 def check_device(job: TrainJob, allow_cpu: bool) -> None:
     """Raises TrainerError: GPUUnavailable, when the job needs a GPU that torch can't use."""
-    if job.gpus == 0 or allow_cpu or torch.cuda.is_available():
+    if job.gpus == 0 or allow_cpu:
+        return
+    found = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if found >= job.gpus:
         return
     raise TrainerError(
         Reason.GPU_UNAVAILABLE,
-        f"{job.gpus} GPU asked for, but torch {torch.__version__} finds none",
+        f"{job.gpus} GPU asked for, but torch {torch.__version__} finds {found or 'none'}",
         "Check the node's driver (580 or newer for CUDA 13) and its device plugin.",
     )
 

@@ -22,6 +22,7 @@ from qwen3_trainer.worker.dpo import PreferenceTrainer, save_adapter
 from qwen3_trainer.worker.history import eval_loss_at, losses, stopped_improving
 from qwen3_trainer.worker.messages import Started, Stopped, Trained, TrainPlan
 from qwen3_trainer.worker.model import LoadedModel
+from qwen3_trainer.worker.ranks import Ranks, rank
 from qwen3_trainer.worker.sign_of_life import SignOfLife
 from qwen3_trainer.worker.stop import StopFlag
 from qwen3_trainer.worker.tokens import (
@@ -54,7 +55,7 @@ def train(plan: TrainPlan, loaded: LoadedModel, channel: Channel, stop: StopFlag
     )
     assert train_rows is not None  # noqa: S101  (its path is not optional)
     trainer = _trainer(plan, loaded, train_rows, validation_rows)
-    trainer.add_callback(Reporting(channel, stop))
+    trainer.add_callback(Reporting(channel, stop, Ranks()))
     trainer.add_callback(SignOfLife(channel))
     if plan.job.hyperparameters.early_stopping is not None:
         trainer.add_callback(EarlyStopping(plan.job.hyperparameters.early_stopping))
@@ -72,7 +73,8 @@ def train(plan: TrainPlan, loaded: LoadedModel, channel: Channel, stop: StopFlag
         return
     best_step, eval_loss = _take_best(trainer, plan)
     adapter = Path(plan.output) / "adapter"
-    save_adapter(trainer.model, adapter)
+    if rank() == 0:
+        save_adapter(trainer.model, adapter)
     final_loss, train_loss = losses(state.log_history)
     channel.send(
         Trained(
@@ -96,7 +98,8 @@ def _tokenized(
 ) -> TokenizedRows | None:
     if path is None:
         return None
-    dataset, cache = plan.job.dataset, Path(plan.output) / "datasets"
+    # Each process writes a table of its own: they start at the same time.
+    dataset, cache = plan.job.dataset, Path(plan.output) / "datasets" / str(rank())
     if plan.job.method == "DPO":
         return tokenize_preferences(
             Path(path),
