@@ -1,0 +1,100 @@
+"""A block of a data file to its facts: what a process of its own computes. Pure.
+
+Everything that crosses to a process and back is plain and small: bytes of hashes, not rows.
+"""
+
+import io
+from array import array
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import msgspec
+
+from qwen3_api.job.train import JobDataset
+from qwen3_trainer.data.dataset import uniform_rows
+from qwen3_trainer.data.formats import Method, Row, RowError
+from qwen3_trainer.data.read import LineError, Source, json_rows
+from qwen3_trainer.data.thinking import last_answer_reasons
+from qwen3_trainer.preflight.fingerprints import fingerprint
+from qwen3_trainer.preflight.sample import Candidate, sample_key
+
+_ENCODE = msgspec.json.encode
+
+
+@dataclass(frozen=True)
+class Block:
+    """Whole JSON lines."""
+
+    first: int
+    """Number of the first line."""
+    lines: bytes
+
+
+@dataclass(frozen=True)
+class BadRow:
+    """The parts of a LineError and the hint that goes with it."""
+
+    number: int
+    problem: str
+    unit: str
+    hint: str
+
+    def to_error(self) -> LineError:
+        """The error, with its hint where `data.dataset` looks for it."""
+        error = LineError(self.number, self.problem, self.unit)
+        error.__cause__ = RowError("", self.problem, self.hint)
+        return error
+
+
+@dataclass
+class BlockFacts:
+    """What a block holds, up to its first bad row."""
+
+    rows: int = 0
+    reasoning_rows: int = 0
+    hashes: "array[int]" = field(default_factory=lambda: array("Q"))
+    numbers: "array[int]" = field(default_factory=lambda: array("Q"))
+    candidates: list[Candidate] = field(default_factory=list)
+    first: Row | None = None
+    bad: BadRow | None = None
+
+
+def check_block(
+    block: Block, name: str, dataset: JobDataset, method: Method, bar: int
+) -> BlockFacts:
+    """Checks and hashes the rows of a block; those whose key is below `bar` are candidates for the
+    sample."""
+    rows = json_rows(io.BytesIO(block.lines), block.first)
+    return check_rows(rows, name, dataset, method, bar)
+
+
+def check_rows(
+    rows: Iterator[tuple[int, Row]], name: str, dataset: JobDataset, method: Method, bar: int
+) -> BlockFacts:
+    """The same for rows that were read already."""
+    facts = BlockFacts()
+    try:
+        for number, row in uniform_rows(Source(name, rows, None, None), dataset, method):
+            if facts.first is None:
+                facts.first = row
+            facts.rows += 1
+            facts.reasoning_rows += last_answer_reasons(last_answers(row))
+            facts.hashes.append(fingerprint(row))
+            facts.numbers.append(number)
+            key = sample_key(number)
+            if key < bar:
+                facts.candidates.append(Candidate(key, _ENCODE(row)))
+    except LineError as error:
+        cause = error.__cause__
+        hint = cause.hint if isinstance(cause, RowError) else ""
+        facts.bad = BadRow(error.number, error.problem, error.unit, hint)
+    return facts
+
+
+def last_answers(row: Row) -> list[Row]:
+    """The messages that end in the answer to learn: of a preference row the chosen one's."""
+    for key in ("messages", "completion", "chosen"):
+        if key in row:
+            messages: list[Row] = row[key]
+            return messages
+    raise ValueError("not a uniform row")
