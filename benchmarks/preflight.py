@@ -24,7 +24,7 @@ from qwen3_api.job import layout
 from qwen3_api.job.preflight import Preflight, PreflightJob
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
-from support.preflights import preflight_job
+from support.preflight_runs import preflight_job
 from support.trainer_runs import BUCKET, Store, build_tiny_base, ml_python, running_store
 
 BASE = "models/tiny"

@@ -15,7 +15,7 @@ import pytest
 
 from qwen3_api.job.exit_codes import ExitCode
 from qwen3_api.v1alpha1.conditions import Reason
-from support.preflights import PreflightRun, preflight_job, start_preflight
+from support.preflight_runs import PreflightRun, preflight_job, start_preflight
 from support.trainer_runs import Store, build_tiny_base, ml_python, running_store
 
 pytestmark = pytest.mark.integration

@@ -24,7 +24,7 @@ from qwen3_trainer.preflight.lengths import MAX_BUCKETS, Lengths, bucket_bounds
 from qwen3_trainer.preflight.sample import Candidate, RowSample, sample_key
 from qwen3_trainer.preflight.scan import Scan, Scanner
 from qwen3_trainer.store import Buckets
-from support.preflights import preflight_job
+from support.preflight_runs import preflight_job
 
 ASK = {"role": "user", "content": "hi"}
 SAY = {"role": "assistant", "content": "hello"}
