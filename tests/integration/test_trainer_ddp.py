@@ -25,10 +25,8 @@ STEPS = 28
 """Ends within the third epoch of ten."""
 LOSS_TOLERANCE = 2e-3
 """Relative. Sums in another order differ in the last bits, and Adam makes whole steps of the sign
-of gradients that are nearly zero. A step over other rows, or a mean of the processes' means instead of
-one over all tokens, is off by several percent at once: the answers are of very different lengths."""
-
-
+of gradients that are nearly zero. A step over other rows, or a mean of the processes' means instead
+of one over all tokens, is off by far more: the answers are of very different lengths."""
 WEIGHT_TOLERANCE = 0.02
 """Relative, in the Euclidean norm of each matrix."""
 
