@@ -35,10 +35,14 @@ def _probe(
             stderr=log,
             text=True,
         )
-        assert process.stdout is not None
-        first = process.stdout.readline()
-        between()
-        rest, _ = process.communicate("\n", 60)
+        try:
+            assert process.stdout is not None
+            first = process.stdout.readline()
+            between()
+            rest, _ = process.communicate("\n", 60)
+        finally:
+            process.kill()
+            process.wait()
     assert process.returncode == 0, (folder / "log").read_text()
     return (first + rest).split(), (folder / "log").read_text()
 

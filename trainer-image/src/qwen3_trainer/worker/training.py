@@ -1,6 +1,5 @@
 """The training loop: TRL's trainer for the method, and what came out."""
 
-import json
 import logging
 import time
 from pathlib import Path
@@ -16,6 +15,7 @@ from trl import SFTTrainer
 from qwen3_api.v1alpha1.conditions import Reason
 from qwen3_trainer.failures import TrainerError, classify
 from qwen3_trainer.worker.arguments import dpo_arguments, sft_arguments
+from qwen3_trainer.worker.best import STATE, WEIGHTS, checkpoint_folder, forget_lost_best
 from qwen3_trainer.worker.callbacks import EarlyStopping, Reporting, require_finite
 from qwen3_trainer.worker.channel import Channel
 from qwen3_trainer.worker.dpo import PreferenceTrainer, save_adapter
@@ -38,8 +38,6 @@ log = logging.getLogger(__name__)
 
 MAX_EVALUATION_ROWS = 1000
 """Validation rows used during training: an evaluation holds up a checkpoint on SIGTERM."""
-STATE = "trainer_state.json"
-WEIGHTS = "adapter_model.safetensors"
 
 
 def train(plan: TrainPlan, loaded: LoadedModel, channel: Channel, stop: StopFlag) -> None:
@@ -158,7 +156,7 @@ def _take_over_finished(trainer: Any, plan: TrainPlan, channel: Channel) -> bool
     if plan.resume_from is None:
         return False
     checkpoint = Path(plan.resume_from)
-    _forget_lost_best(plan, checkpoint)
+    forget_lost_best(plan, checkpoint)
     state = TrainerState.load_from_json(str(checkpoint / STATE))
     if not _is_finished(state, plan):
         return False
@@ -193,7 +191,7 @@ def _take_best(trainer: Any, plan: TrainPlan) -> tuple[int | None, float | None]
     if plan.validation_rows is None:
         return None, None
     if plan.job.checkpoint.load_best and best is not None and best != state.global_step:
-        folder = _checkpoint(plan, best)
+        folder = checkpoint_folder(plan, best)
         if folder is None:
             raise TrainerError(
                 Reason.TRAINER_FAILED, f"the best checkpoint, of step {best}, is gone", step=best
@@ -203,25 +201,3 @@ def _take_best(trainer: Any, plan: TrainPlan) -> tuple[int | None, float | None]
         return best, float(state.best_metric)
     at_end = eval_loss_at(state.log_history, state.global_step)
     return None, float(trainer.evaluate()["eval_loss"]) if at_end is None else at_end
-
-
-def _checkpoint(plan: TrainPlan, step: int) -> Path | None:
-    """The folder of a checkpoint of this attempt or of those before it."""
-    name = f"checkpoint-{step}"
-    earlier = (Path(f) for f in (plan.resume_from, plan.best_checkpoint) if f is not None)
-    for folder in (Path(plan.output) / name, *earlier):
-        if folder.name == name and (folder / WEIGHTS).is_file():
-            return folder
-    return None
-
-
-def _forget_lost_best(plan: TrainPlan, checkpoint: Path) -> None:
-    """Lets a run look for a new best where the old one never reached the bucket."""
-    path = checkpoint / STATE
-    state = json.loads(path.read_text(encoding="utf-8"))
-    best = state.get("best_global_step")
-    if best is None or _checkpoint(plan, best) is not None:
-        return
-    log.warning("the weights of step %d, the best so far, are lost: looking for a new best", best)
-    state.update(best_global_step=None, best_metric=None, best_model_checkpoint=None)
-    path.write_text(json.dumps(state), encoding="utf-8")
