@@ -89,6 +89,7 @@ def _sampled(path: Path, rows: int, size: int = 1, **limits: int) -> list[int]:
     with RowSample(path / "sample", **limits) as sample:
         for i in range(1, rows + 1):
             sample.offer(Candidate(sample_key(i), str(i).zfill(size).encode()))
+            assert len(sample) >= 1
         kept = [int(row) for row in sample.rows()]
         assert len(sample) == len(kept)
         return kept
@@ -181,8 +182,9 @@ def test_the_first_broken_line_is_told_whatever_reads_it(
 def test_the_first_rows_format_is_that_of_every_block(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, two: Cores
 ) -> None:
-    monkeypatch.setattr("qwen3_trainer.preflight.scan.BLOCK", 200)
     lines = [json.dumps({"prompt": "p", "completion": "c"})] * 100
+    # A line is a block: the odd one begins its own.
+    monkeypatch.setattr("qwen3_trainer.preflight.scan.BLOCK", len(lines[0]) + 1)
     lines[60] = json.dumps({"instruction": "p", "output": "c"})
     with pytest.raises(TrainerError, match="line 61: prompt: missing"):
         _scan(_data(tmp_path, lines), tmp_path, two)
