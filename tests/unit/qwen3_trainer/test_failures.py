@@ -111,6 +111,8 @@ def _after(cause: Exception) -> Exception:
             ),
             True,
         ),
+        (RuntimeError("[enforce fail at inline_container.cc:672] . unexpected pos 64 vs 0"), True),
+        (RuntimeError("basic_ios::clear: iostream error"), True),
         (_after(OSError(errno.ENOSPC, "No space left on device")), True),
         (ValueError("shape mismatch"), False),
     ],

@@ -56,8 +56,11 @@ _OUT_OF_MEMORY_TEXTS = (
 _DISK_FULL_TEXTS = (
     "No space left on device",
     "Disk quota exceeded",
-    # torch.save writes through C++, which keeps the errno to itself.
+    # torch.save writes through C++, which keeps the errno to itself: what it says at its first
+    # write, at a later one, and while it closes the file after that.
+    "basic_ios::clear: iostream error",
     "PytorchStreamWriter failed writing file",
+    ". unexpected pos ",
 )
 CONTAINER_MEMORY_HINT = (
     "This is the memory of the container, not of the GPU: raise resources.memory."

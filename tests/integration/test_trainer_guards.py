@@ -1,0 +1,142 @@
+"""Guards provoked for real: a full disk, a gated model, a budget that is used up.
+
+Stalls, the end of a budget in the middle of training and divergence are provoked by a stand-in
+worker in tests/unit/qwen3_trainer/test_training_run.py: the first two need minutes, and the loss of
+the tiny model stays below the limit even with a learning rate that climbs to 100.
+"""
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from qwen3_api.job import layout
+from qwen3_api.job.exit_codes import ExitCode
+from qwen3_api.job.report import Progress
+from qwen3_api.job.train import TrainJob
+from qwen3_api.v1alpha1.conditions import Reason
+from support.train_jobs import train_job
+from support.trainer_runs import (
+    Attempt,
+    Store,
+    build_tiny_base,
+    ml_python,
+    rows,
+    running_store,
+    start_attempt,
+)
+
+pytestmark = pytest.mark.integration
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
+    """SeaweedFS with the tiny base model and data."""
+    base = tmp_path_factory.mktemp("base")
+    build_tiny_base(base)
+    with running_store(tmp_path_factory.mktemp("s3")) as running:
+        running.upload_folder(base, "models/tiny")
+        running.put("data/train.jsonl", rows(40))
+        yield running
+
+
+def _job(store: Store, revision: str, **changes: Any) -> TrainJob:
+    return train_job(store.location, **{"output.prefix": f"runs/{revision}", **changes})
+
+
+def _full(path: Path) -> None:
+    """Puts a device without room in the place of a file that the trainer will write."""
+    path.parent.mkdir(parents=True)
+    path.symlink_to("/dev/full")
+
+
+def _start(
+    job: TrainJob, folder: Path, store: Store, environ: dict[str, str] | None = None
+) -> Attempt:
+    return start_attempt(job, "pod-1", folder / "run", store, python=ml_python(), environ=environ)
+
+
+@pytest.mark.parametrize(
+    "file",
+    ["data/train.jsonl", "output/checkpoint-5/optimizer.pt"],
+    ids=["of the parent", "of the worker, by torch"],
+)
+def test_a_full_disk_has_a_name(store: Store, tmp_path: Path, file: str) -> None:
+    _full(tmp_path / "work" / file)
+    job = _job(store, f"full-{len(file)}")
+    attempt = _start(job, tmp_path, store, {"QWEN3_WORK_DIR": str(tmp_path / "work")})
+    assert attempt.wait() == ExitCode.DISK_FULL, attempt.log
+    failure = attempt.failure()
+    assert failure.reason == Reason.DISK_FULL
+    assert "scratch volume" in failure.message
+    assert attempt.report().outcome == "Failed"
+
+
+class GatedHub(BaseHTTPRequestHandler):
+    """Answers as the hub does about a model whose licence was not accepted."""
+
+    def do_GET(self) -> None:
+        """403, whatever is asked for."""
+        self.send_response(403)
+        self.send_header("X-Error-Code", "GatedRepo")
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    do_HEAD = do_GET  # noqa: N815  (the base class's name)
+
+    def log_message(self, *_: Any) -> None:
+        """Nothing on stderr."""
+
+
+@contextmanager
+def _gated_hub() -> Iterator[str]:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), GatedHub)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+def test_a_gated_model_is_told_from_a_missing_one(store: Store, tmp_path: Path) -> None:
+    source = {"type": "HuggingFace", "repo": "Qwen/Qwen3-8B", "revision": None}
+    job = _job(store, "gated", **{"base_model.source": source})
+    with _gated_hub() as endpoint:
+        attempt = _start(job, tmp_path, store, {"HF_ENDPOINT": endpoint})
+        assert attempt.wait() == ExitCode.USER_ERROR, attempt.log
+    failure = attempt.failure()
+    assert failure.reason == Reason.GATED_MODEL
+    assert "tokenSecretRef" in failure.hint
+
+
+def test_earlier_attempts_may_have_used_up_the_budget(store: Store, tmp_path: Path) -> None:
+    """And a document that is none, or of none, doesn't count."""
+    job = _job(store, "budget", gpus=2, guards={"max_gpu_seconds": 1000})
+    earlier = Progress(
+        attempt="pod-0",
+        phase="Training",
+        step=7,
+        total_steps=12,
+        gpu_seconds=600.0,
+        started="t",
+        updated="t",
+    )
+    broken = earlier.model_copy(update={"gpu_seconds": -1e9})
+    for uid, body in {
+        "pod-a": earlier.to_json(),
+        "pod-b": earlier.to_json(),
+        "pod-c": broken.to_json(),
+        "pod-d": b"{",
+    }.items():
+        store.put(f"runs/budget/{layout.ATTEMPTS}/{uid}/{layout.PROGRESS}", body)
+    attempt = _start(job, tmp_path, store, {"QWEN3_ALLOW_CPU": "1"})
+    assert attempt.wait() == ExitCode.BUDGET_EXHAUSTED, attempt.log
+    assert "of 1000 GPU seconds" in attempt.failure().message
+    progress = attempt.progress()
+    assert progress.gpu_seconds > 0
+    assert progress.revision_gpu_seconds == pytest.approx(1200 + progress.gpu_seconds, abs=0.2)
