@@ -179,12 +179,13 @@ def test_a_stream_survives_broken_connections(bucket: Bucket, store: Store) -> N
 # --- checkpoints ----------------------------------------------------------------------------------
 
 
-def _local(folder: Path, step: int) -> Path:
+def _local(folder: Path, step: int, best: int | None = None) -> Path:
     """What transformers leaves, and more that must not be uploaded."""
     target = folder / f"checkpoint-{step}"
     target.mkdir(parents=True, exist_ok=True)
     for name in STATE_FILES - {"scaler.pt"}:
         (target / name).write_text(f"{name} of step {step}")
+    (target / "trainer_state.json").write_text(json.dumps({"best_global_step": best}))
     (target / "training_args.bin").write_text("a pickle")
     (target / "tokenizer.json").write_text("large")
     return target
@@ -233,6 +234,28 @@ def test_pruning_keeps_the_newest_and_never_a_newer_one(
     second.save(_local(tmp_path, 20), 20)
     assert _steps(store, revision) == ["b/checkpoints/step-12", "b/checkpoints/step-20"]
     assert store.keys(f"{revision}/attempts/a/") == []
+
+
+def test_the_best_is_kept_and_comes_back_with_the_newest(
+    bucket: Bucket, store: Store, revision: str, tmp_path: Path
+) -> None:
+    """Over attempts too: an adapter of a lower validation loss is what a run commits."""
+    first, second = (_checkpoints(bucket, revision, a) for a in ("a", "b"))
+    for step in (5, 10, 15, 20):
+        first.save(_local(tmp_path, step, best=5), step)
+    kept = ["a/checkpoints/step-15", "a/checkpoints/step-20", "a/checkpoints/step-5"]
+    assert _steps(store, revision) == kept
+
+    restored = second.restore(tmp_path / "in")
+    assert restored is not None
+    assert restored.step == 20
+    assert restored.best == tmp_path / "in" / "checkpoint-5"
+    assert (restored.best / "optimizer.pt").read_text() == "optimizer.pt of step 5"
+
+    second.save(_local(tmp_path, 25, best=5), 25)
+    assert _steps(store, revision) == ["a/checkpoints/step-5", "b/checkpoints/step-25"]
+    second.save(_local(tmp_path, 30, best=30), 30)
+    assert _steps(store, revision) == ["b/checkpoints/step-25", "b/checkpoints/step-30"]
 
 
 def _damage(store: Store, revision: str, how: str) -> None:
@@ -341,7 +364,8 @@ def test_a_slow_bucket_costs_checkpoints_and_no_time(tmp_path: Path) -> None:
 
     assert save.saved == [1, 3]
     assert [c.step for c in seen] == [1, 3]
-    assert not any(folder.exists() for folder in folders.values())
+    # The next worker may have to go on from the newest.
+    assert [step for step, folder in folders.items() if folder.exists()] == [3]
 
 
 @pytest.mark.parametrize(("failures", "saved"), [(1, [1]), (99, [])])
