@@ -186,9 +186,10 @@ class StoppingWatch:
     def look(self, stop: Callable[[], None], warn: Callable[[str], None]) -> float:
         """Stops at the second look."""
         self.looks += 1
+        assert self.looks < 10, "it has not stopped"
         if self.looks == 2:
             stop()
-        return 20.0
+        return 3.0
 
 
 @pytest.mark.parametrize("who", ["itself", "its child"])
