@@ -81,7 +81,7 @@ def build_train_objects(
 def is_training_job(manifest: Mapping[str, Any]) -> bool:
     """A manifest of `build_train_objects`, not of a preflight."""
     labels = manifest["metadata"].get("labels", {})
-    return manifest["kind"] == "Job" and labels.get(LABEL_COMPONENT) == COMPONENT_TRAINER
+    return bool(manifest["kind"] == "Job" and labels.get(LABEL_COMPONENT) == COMPONENT_TRAINER)
 
 
 def _build_pod(
