@@ -213,7 +213,7 @@ def _burst(
     created = time.perf_counter() - started
     _wait_jobs(tenant, "app.kubernetes.io/component=preflight", count)
     jobs = time.perf_counter() - started
-    write_preflights(tenant.core, bucket, set())
+    write_preflights(tenant.batch, bucket, set())
     passed = time.perf_counter()
     _wait_jobs(tenant, TRAINING, count)
     training_jobs = time.perf_counter() - passed

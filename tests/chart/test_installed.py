@@ -25,7 +25,7 @@ from qwen3_operator.desired.orders import (
     resolve_train_job,
 )
 from qwen3_operator.desired.pool import PoolSpec, build_pool_objects
-from qwen3_operator.desired.preflight_job import build_preflight_objects
+from qwen3_operator.desired.preflight_job import build_preflight_job
 from qwen3_operator.desired.train_job import build_train_objects
 from qwen3_operator.observed import Meta, parse_finetune, parse_job
 from qwen3_operator.plan.training import build_parking
@@ -166,7 +166,7 @@ def children(installed: Installed, fine_tune: Manifest) -> list[Manifest]:
     preflight = resolve_preflight_job(meta, spec, storage, settings, None)
     training = resolve_train_job(meta, spec, storage, settings, SIZING)
     return [
-        *build_preflight_objects(meta, spec, preflight, storage, settings),
+        build_preflight_job(meta, spec, preflight, storage, settings),
         *build_train_objects(meta, spec, training, storage, settings),
         *evaluation_objects(parsed.meta, settings),
         *build_pool_objects(pool_spec(parsed.spec, settings), settings),

@@ -26,7 +26,12 @@ from qwen3_api.job.train import TrainJob
 from qwen3_api.serving.config import ServerConfig
 from qwen3_api.serving.pool import AgentAdapter, AgentStatus, CurrentAlias, PoolIndex
 from qwen3_api.v1alpha1.conditions import Reason
-from qwen3_operator.desired.names import COMPONENT_PREFLIGHT, LABEL_COMPONENT, LABEL_POOL
+from qwen3_operator.desired.names import (
+    ANNOTATION_ORDER,
+    COMPONENT_PREFLIGHT,
+    LABEL_COMPONENT,
+    LABEL_POOL,
+)
 from qwen3_operator.plan.conditions import format_time
 from qwen3_server.plan import assess_readiness, plan_routes, plan_unloads
 from qwen3_server.routes import Routes
@@ -232,10 +237,16 @@ class World:
                     "ownerReferences": [{"uid": job["metadata"]["uid"], "controller": True}],
                 },
                 "job": name,
-                "order": self.api.objects["ConfigMap", name]["data"]["job.json"],
+                "order": self._order(job),
                 "status": {"phase": "Pending"},
             }
         )
+
+    def _order(self, job: Body) -> str:
+        template = job["spec"]["template"]["metadata"]
+        if ANNOTATION_ORDER in template.get("annotations", {}):
+            return str(template["annotations"][ANNOTATION_ORDER])
+        return str(self.api.objects["ConfigMap", job["metadata"]["name"]]["data"]["job.json"])
 
     def expire_jobs(self) -> None:
         """The TTL controller."""

@@ -12,18 +12,20 @@ from kubernetes import client
 
 from qwen3_api.job import layout
 from qwen3_api.job.preflight import PreflightJob
+from qwen3_operator.desired.names import ANNOTATION_ORDER
 from support.operator_world import build_preflight_document
 
 SELECTOR = "app.kubernetes.io/component=preflight"
 PAUSE = 0.1
 
 
-def write_preflights(core: client.CoreV1Api, bucket: Any, done: set[str]) -> None:
+def write_preflights(batch: client.BatchV1Api, bucket: Any, done: set[str]) -> None:
     """preflight.json for each order in the cluster; `done` holds the uids of those answered."""
-    for item in core.list_config_map_for_all_namespaces(label_selector=SELECTOR).items:
+    for item in batch.list_job_for_all_namespaces(label_selector=SELECTOR).items:
         if item.metadata.uid in done:
             continue
-        order = PreflightJob.model_validate_json(item.data["job.json"])
+        text = item.spec.template.metadata.annotations[ANNOTATION_ORDER]
+        order = PreflightJob.model_validate_json(text)
         bucket.put_object(
             Bucket=order.output.bucket,
             Key=f"{order.output.prefix}/{layout.PREFLIGHT}",
@@ -35,13 +37,13 @@ def write_preflights(core: client.CoreV1Api, bucket: Any, done: set[str]) -> Non
 @contextmanager
 def passing_preflights(api: client.ApiClient, bucket: Any) -> Iterator[None]:
     """Answers every preflight order while the block runs. An error in it fails the block's end."""
-    core, stop, errors = client.CoreV1Api(api), threading.Event(), list[Exception]()
+    batch, stop, errors = client.BatchV1Api(api), threading.Event(), list[Exception]()
 
     def play() -> None:
         done: set[str] = set()
         try:
             while not stop.wait(PAUSE):
-                write_preflights(core, bucket, done)
+                write_preflights(batch, bucket, done)
         except Exception as error:  # noqa: BLE001  told to the test by the assertion below
             errors.append(error)
 

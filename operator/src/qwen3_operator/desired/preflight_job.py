@@ -9,11 +9,10 @@ from qwen3_api.v1alpha1.meta import API_VERSION
 from qwen3_operator.desired.job import (
     ORDER_MOUNT,
     build_failure_policy,
-    build_order_config_map,
-    build_order_volume,
 )
 from qwen3_operator.desired.names import (
     ANNOTATION_CHECKS,
+    ANNOTATION_ORDER,
     COMPONENT_PREFLIGHT,
     LABEL_FINE_TUNE,
     LABEL_REVISION,
@@ -38,26 +37,37 @@ Manifest = dict[str, Any]
 CONTAINER = "preflight"
 RETRIES = 2
 """Failures of the system, like a bucket that is away."""
+ORDER_VOLUME: Manifest = {
+    "name": "order",
+    "downwardAPI": {
+        "items": [
+            {
+                "path": "job.json",
+                "fieldRef": {"fieldPath": f"metadata.annotations['{ANNOTATION_ORDER}']"},
+            }
+        ]
+    },
+}
 TTL_SECONDS = 86_400
 """A refused preflight is repeated when its Job has gone: once a day, the data may be mended."""
 
 
-def build_preflight_objects(
+def build_preflight_job(
     meta: Meta, spec: FineTuneSpec, order: PreflightJob, storage: StorageTarget, settings: Settings
-) -> tuple[Manifest, Manifest]:
-    """ConfigMap and Job, in the order they must be applied."""
+) -> Manifest:
+    """The Job. Its order is an annotation of its own pod: one write less for each fine-tune than a
+    ConfigMap, and never another order than the Job was made for."""
     name = preflight_name(meta.name, order.revision)
     tags = labels(
         COMPONENT_PREFLIGHT, **{LABEL_FINE_TUNE: meta.name, LABEL_REVISION: order.revision}
     )
     owner = build_owner(KIND, meta.name, meta.uid, API_VERSION)
-    config_map = build_order_config_map(name, meta.namespace, order.to_json(), tags, owner)
     mounts = data_mounts(spec)
     pod = build_pod_base(settings) | {
         "restartPolicy": "Never",
         "containers": [_build_container(spec, storage, settings)],
         "volumes": [
-            build_order_volume(name),
+            ORDER_VOLUME,
             empty_dir("work", settings.preflight.scratch),
             empty_dir("tmp"),
             *(m.build_volume() for m in mounts),
@@ -80,10 +90,16 @@ def build_preflight_objects(
             "ttlSecondsAfterFinished": TTL_SECONDS,
             "podReplacementPolicy": "Failed",
             "podFailurePolicy": build_failure_policy(CONTAINER),
-            "template": {"metadata": {"labels": tags}, "spec": pod},
+            "template": {
+                "metadata": {
+                    "labels": tags,
+                    "annotations": {ANNOTATION_ORDER: order.to_json().decode()},
+                },
+                "spec": pod,
+            },
         },
     }
-    return config_map, job
+    return job
 
 
 def _build_container(spec: FineTuneSpec, storage: StorageTarget, settings: Settings) -> Manifest:

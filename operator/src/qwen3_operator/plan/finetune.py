@@ -385,6 +385,9 @@ def tell_changes(ft: FineTune, status: FineTuneStatus) -> tuple[Event, ...]:
         events.append(
             Event("Warning" if warning else "Normal", reason, after.message or after.reason)
         )
+    if events and events[-1].reason == "Ready":
+        # Without serving both come at once; one says it all.
+        events = [e for e in events if e.reason != "Trained"]
     known = ft.status.training.adaptations if ft.status.training else []
     told = status.training.adaptations if status.training else []
     events += [Event("Warning", "OOMAdapted", line) for line in told[len(known) :]]

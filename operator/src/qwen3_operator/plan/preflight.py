@@ -6,22 +6,23 @@ from qwen3_api.v1alpha1.finetune import EstimateStatus, FineTuneSpec, PreflightS
 from qwen3_operator.desired.names import (
     StorageTarget,
     checks_digest,
-    preflight_name,
 )
 from qwen3_operator.desired.orders import resolve_preflight_job
-from qwen3_operator.desired.preflight_job import build_preflight_objects
+from qwen3_operator.desired.preflight_job import build_preflight_job
 from qwen3_operator.observed import FineTune, JobView, Observed, Problem
 from qwen3_operator.plan.diagnosis import REASONS, diagnose_failed_job, diagnose_waiting
 from qwen3_operator.plan.fit import FittedRun, fit_run, resolve_price
 from qwen3_operator.plan.numbers import count, count_or_none, decimal
-from qwen3_operator.plan.plan import Deletion, Event, TrainingPlan
+from qwen3_operator.plan.plan import Deletion, TrainingPlan
 from qwen3_operator.plan.training_status import (
     build_sizing_status,
     format_duration,
 )
 from qwen3_operator.settings import Settings
 
-POLL_SECONDS = 2.0
+POLL_SECONDS = 5.0
+"""Only a second look: the end of the pod wakes the fine-tune."""
+RUNNING = "data, base model and storage are being looked at"
 
 
 def plan_preflight(
@@ -70,9 +71,9 @@ def plan_preflight(
             warning.message,
             validated=None,
             warning=warning,
-            requeue_after=POLL_SECONDS * 5,
+            requeue_after=POLL_SECONDS * 2,
         )
-    return _waiting("data, base model and storage are being looked at")
+    return _waiting(RUNNING)
 
 
 def _waiting(message: str, *delete: Deletion) -> TrainingPlan:
@@ -95,13 +96,11 @@ def _start(
 ) -> TrainingPlan:
     start = None if isinstance(observed.start, Problem) else observed.start
     order = resolve_preflight_job(ft.meta, spec, storage, settings, start)
-    name = preflight_name(ft.meta.name, revision)
     return TrainingPlan(
         Reason.PREFLIGHT,
-        f"Job {name} was created",
+        RUNNING,
         validated=None,
-        apply=build_preflight_objects(ft.meta, spec, order, storage, settings),
-        events=(Event("Normal", "PreflightStarted", f"Created Job {name}"),),
+        apply=(build_preflight_job(ft.meta, spec, order, storage, settings),),
         requeue_after=POLL_SECONDS,
     )
 

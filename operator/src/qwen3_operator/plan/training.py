@@ -28,6 +28,7 @@ from qwen3_operator.settings import Settings
 POLL_SECONDS = 10.0
 """How often a running run is looked at in the bucket: as often as the trainer writes."""
 POLL_STARTING = 3.0
+STARTING = "the pod is starting"
 
 
 def build_lifecycle(namespace: str, job: JobView, spec: Mapping[str, Any]) -> Manifest:
@@ -145,7 +146,7 @@ def _plan_start(
     name = job_name(ft.meta.name, revision)
     return TrainingPlan(
         Reason.SCHEDULING,
-        f"Job {name} was created",
+        STARTING,
         admitted=spec.resources.queue_name is None,
         apply=(config_map, manifest),
         events=(Event("Normal", "TrainingStarted", f"Created Job {name}"),),
@@ -247,6 +248,4 @@ def _plan_running(observed: Observed) -> TrainingPlan:
             admitted=True,
             requeue_after=POLL_STARTING,
         )
-    return TrainingPlan(
-        Reason.SCHEDULING, "the pod is starting", admitted=True, requeue_after=POLL_STARTING
-    )
+    return TrainingPlan(Reason.SCHEDULING, STARTING, admitted=True, requeue_after=POLL_STARTING)

@@ -113,8 +113,10 @@ async def _gather_preflight(
     ctx: Context, ft: FineTune, revision: str, observed: Observed, folder: S3Location
 ) -> Observed:
     """What is needed until the training Job exists, and what status hasn't told yet."""
-    told = ft.status.preflight
-    if observed.job is not None and told is not None and told.revision == revision:
+    told = ft.status.preflight is not None and ft.status.preflight.revision == revision
+    # Without its Job nothing is there, unless status knows it; and a pod that finds an earlier
+    # pass ends with that.
+    if told if observed.job is not None else not told and observed.preflight_job is None:
         return observed
     found = await ctx.artifacts.read_document(folder.join(layout.PREFLIGHT), Preflight)
     if found is not None and ft.spec is not None and found.spec_hash != spec_hash(ft.spec):

@@ -17,7 +17,7 @@ from qwen3_operator.desired.orders import (
     resolve_train_job,
 )
 from qwen3_operator.desired.pool import PoolSpec, build_pool_objects
-from qwen3_operator.desired.preflight_job import build_preflight_objects
+from qwen3_operator.desired.preflight_job import build_preflight_job
 from qwen3_operator.desired.train_job import build_train_objects
 from qwen3_operator.observed import parse_evaluation
 from qwen3_operator.settings import Settings
@@ -47,11 +47,11 @@ def train_objects(settings: Settings = SETTINGS, **changes: Any) -> tuple[Manife
     return dict(config_map), dict(job)
 
 
-def preflight_objects(settings: Settings = SETTINGS, **changes: Any) -> tuple[Manifest, Manifest]:
+def preflight_job(settings: Settings = SETTINGS, **changes: Any) -> Manifest:
     ft = build_finetune(build_spec(**changes))
     spec, storage = spec_of(ft), storage_of(ft, settings)
     order = resolve_preflight_job(ft.meta, spec, storage, settings, None)
-    return build_preflight_objects(ft.meta, spec, order, storage, settings)
+    return build_preflight_job(ft.meta, spec, order, storage, settings)
 
 
 def train_pod(settings: Settings = SETTINGS, **changes: Any) -> Manifest:
@@ -98,7 +98,7 @@ def all_pods() -> dict[str, Manifest]:
         "trainer with data": train_pod(
             dataset={"train": {"type": "ConfigMap", "s3": None, "configMap": {"name": "d"}}}
         ),
-        "preflight": preflight_objects()[1]["spec"]["template"]["spec"],
+        "preflight": preflight_job()["spec"]["template"]["spec"],
         "evaluator": eval_objects()[1]["spec"]["template"]["spec"],
         "server": pool_objects()["Deployment"]["spec"]["template"]["spec"],
     }
@@ -165,7 +165,7 @@ def test_placement_is_the_specs() -> None:
 
 @pytest.mark.parametrize(
     "job",
-    [train_objects()[1], preflight_objects()[1], eval_objects()[1]],
+    [train_objects()[1], preflight_job(), eval_objects()[1]],
     ids=["train", "preflight", "eval"],
 )
 def test_never_two_pods_and_codes_that_mean_something(job: Manifest) -> None:

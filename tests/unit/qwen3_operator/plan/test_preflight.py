@@ -54,7 +54,7 @@ def test_it_comes_first() -> None:
     assert jobs_of(found) == [preflight_name("bot", revision_of(FT))]
     assert found.reason is Reason.PREFLIGHT
     assert found.validated is None
-    containers = found.apply[1]["spec"]["template"]["spec"]["containers"]
+    containers = found.apply[0]["spec"]["template"]["spec"]["containers"]
     assert "nvidia.com/gpu" not in containers[0]["resources"]["limits"]
 
 
