@@ -284,7 +284,7 @@ def test_the_same_world_again_changes_nothing(observed: Observed) -> None:
 
 def test_events_tell_changes_once() -> None:
     found = plan(observed=READY)
-    assert [e.reason for e in found.events] == ["Trained", "Ready"]
+    assert [e.reason for e in found.events] == ["Ready"]
     again = plan_finetune(build_finetune(status=status_of(found)), READY, SETTINGS, NOW)
     assert again.events == ()
 
