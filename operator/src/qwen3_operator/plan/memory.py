@@ -51,9 +51,9 @@ GIB = 1 << 30
 
 SLACK = 0.005
 """Fitted: what PyTorch's allocator loses to fragments (expandable segments, set by Unsloth)."""
-RESERVE = 160 * MIB
+RESERVE = 517 * MIB
 """Fitted: cuBLAS workspaces, RoPE tables, rounding of segments."""
-CONTEXT = 640 * MIB
+CONTEXT = 845 * MIB
 """Of the driver and the loaded kernels, outside PyTorch: nvidia-smi's figure minus reserved."""
 
 HALF, SINGLE = 2, 4

@@ -17,7 +17,7 @@ from qwen3_operator.plan.memory import Method, projection_parameters, sequences_
 
 MFU = 0.45
 """Part of the card's dense bfloat16 FLOP/s that training reaches when the card is busy."""
-LAYER_SECONDS = 0.0097
+LAYER_SECONDS = 0.0104
 """Shortest time of a layer in a micro-batch, forward and backward: Python starting kernels."""
 UNKNOWN_TFLOPS = 100.0
 """For comparing settings on a card of unknown speed; no time is told from it."""

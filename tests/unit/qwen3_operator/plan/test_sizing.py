@@ -127,13 +127,13 @@ def test_the_longest_row_of_this_data_set_counts() -> None:
 
 def test_the_message_says_why_in_one_line() -> None:
     assert planned(request(), H100).message == (
-        "Micro-batch 4 x 4 accumulation steps, gradient checkpointing off, 16 bits: needs 50.7 GiB "
+        "Micro-batch 4 x 4 accumulation steps, gradient checkpointing off, 16 bits: needs 51.2 GiB "
         "of NVIDIA-H100-80GB-HBM3's 79.6 GiB at 2,048 tokens a row"
     )
     assert planned(request(), L4).message == (
-        "Micro-batch 1 x 16 accumulation steps, gradient checkpointing on, 16 bits: needs 17.1 GiB "
+        "Micro-batch 1 x 16 accumulation steps, gradient checkpointing on, 16 bits: needs 17.7 GiB "
         "of NVIDIA-L4's 22.5 GiB at 2,048 tokens a row; without checkpointing one of 1 needs "
-        "25.5 GiB"
+        "26.0 GiB"
     )
 
 
@@ -154,28 +154,28 @@ def test_on_a_cpu_two_rows_at_once_and_checkpointing() -> None:
             request("32B"),
             A100_40,
             "Micro-batch 1 of 2,048 tokens a row in 16 bits, gradient checkpointing on, needs "
-            "64.7 GiB; NVIDIA-A100-SXM4-40GB has 40.0 GiB, 36.0 GiB of it for use",
-            "Set adapter.type to QLoRA (21.6 GiB); or use a GPU with 72 GiB or more.",
+            "65.2 GiB; NVIDIA-A100-SXM4-40GB has 40.0 GiB, 36.0 GiB of it for use",
+            "Set adapter.type to QLoRA (22.1 GiB); or use a GPU with 73 GiB or more.",
         ),
         (
             request(micro_batch_size=16, gradient_checkpointing=False),
             H100,
             "Micro-batch 16 of 2,048 tokens a row in 16 bits, gradient checkpointing off, needs "
-            "151.8 GiB; NVIDIA-H100-80GB-HBM3 has 79.6 GiB, 71.7 GiB of it for use",
-            "Leave out hyperparameters.microBatchSize (25.5 GiB); or leave out "
-            "hyperparameters.gradientCheckpointing (22.0 GiB); or lower "
-            "dataset.maxSequenceLength to 512; or use a GPU with 169 GiB or more.",
+            "152.4 GiB; NVIDIA-H100-80GB-HBM3 has 79.6 GiB, 71.7 GiB of it for use",
+            "Leave out hyperparameters.microBatchSize (26.0 GiB); or leave out "
+            "hyperparameters.gradientCheckpointing (22.5 GiB); or lower "
+            "dataset.maxSequenceLength to 512; or use a GPU with 170 GiB or more.",
         ),
         (
             request(micro_batch_size=16, gradient_checkpointing=False),
             L4,
             "Micro-batch 16 of 2,048 tokens a row in 16 bits, gradient checkpointing off, needs "
-            "151.8 GiB; NVIDIA-L4 has 22.5 GiB, 20.2 GiB of it for use",
+            "152.4 GiB; NVIDIA-L4 has 22.5 GiB, 20.2 GiB of it for use",
             "Leave out hyperparameters.microBatchSize and leave out "
-            "hyperparameters.gradientCheckpointing (17.1 GiB); or leave out "
-            "hyperparameters.microBatchSize and set adapter.type to QLoRA (15.9 GiB); or leave out "
-            "hyperparameters.gradientCheckpointing and set adapter.type to QLoRA (12.4 GiB); or "
-            "use a GPU with 169 GiB or more.",
+            "hyperparameters.gradientCheckpointing (17.7 GiB); or leave out "
+            "hyperparameters.microBatchSize and set adapter.type to QLoRA (16.5 GiB); or leave out "
+            "hyperparameters.gradientCheckpointing and set adapter.type to QLoRA (13.0 GiB); or "
+            "use a GPU with 170 GiB or more.",
         ),
         (
             request(effective_batch_size=15, gpus=2),
