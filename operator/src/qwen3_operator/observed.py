@@ -188,6 +188,7 @@ class JobView:
     deleting: bool
     resources: str = ""
     """`resources_digest` of the spec that it was made for; "" if it doesn't say."""
+    created: datetime | None = None
     checks: str = ""
     """`checks_digest` of the spec that a preflight was made for."""
 
@@ -219,6 +220,9 @@ def parse_job(body: Object) -> JobView:
         ttl=body["spec"].get("ttlSecondsAfterFinished"),
         deleting="deletionTimestamp" in body["metadata"],
         resources=body["metadata"].get("annotations", {}).get("qwen3.dev/resources", ""),
+        created=parse_time(body["metadata"]["creationTimestamp"])
+        if "creationTimestamp" in body["metadata"]
+        else None,
         checks=body["metadata"].get("annotations", {}).get("qwen3.dev/checks", ""),
     )
 

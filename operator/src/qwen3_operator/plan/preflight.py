@@ -9,7 +9,14 @@ from qwen3_operator.desired.names import (
 )
 from qwen3_operator.desired.orders import resolve_preflight_job
 from qwen3_operator.desired.preflight_job import build_preflight_job
-from qwen3_operator.observed import FineTune, JobView, Observed, Problem
+from qwen3_operator.observed import (
+    FineTune,
+    JobView,
+    Observed,
+    Problem,
+    parse_time,
+    wire_time,
+)
 from qwen3_operator.plan.diagnosis import REASONS, diagnose_failed_job, diagnose_waiting
 from qwen3_operator.plan.fit import FittedRun, fit_run, resolve_price
 from qwen3_operator.plan.numbers import count, count_or_none, decimal
@@ -49,7 +56,7 @@ def plan_preflight(
         return _waiting("waiting for the old preflight to go")
     if job.checks not in ("", checks_digest(spec)):
         return _waiting("the preflight starts again: dataset.checks changed", _deletion(job))
-    if found is not None and found.failure is not None:
+    if found is not None and found.failure is not None and not _is_older(found, job):
         return _refused(job, found)
     if job.failed:
         problem = diagnose_failed_job(job, observed.preflight_pods, None)
@@ -74,6 +81,12 @@ def plan_preflight(
             requeue_after=POLL_SECONDS * 2,
         )
     return _waiting(RUNNING)
+
+
+def _is_older(found: Preflight, job: JobView) -> bool:
+    """What an earlier Job left; the pod of this one removes it first thing."""
+    finished = wire_time(found.finished)
+    return bool(finished and job.created and parse_time(finished) < job.created)
 
 
 def _waiting(message: str, *delete: Deletion) -> TrainingPlan:

@@ -14,6 +14,7 @@ from qwen3_operator.plan.preflight import build_preflight_status
 from qwen3_operator.plan.training import plan_training
 from qwen3_operator.settings import Settings
 from support.operator_world import (
+    NOW,
     SETTINGS,
     build_commit,
     build_finetune,
@@ -96,6 +97,15 @@ def test_what_it_refuses_stops_there() -> None:
 def test_a_refusal_whose_job_was_deleted_is_looked_at_again() -> None:
     found = plan(preflight=build_preflight(FT, failure=BAD))
     assert jobs_of(found) == [preflight_name("bot", revision_of(FT))]
+
+
+def test_a_refusal_of_an_earlier_job_is_no_verdict() -> None:
+    """The data were mended and the Job deleted; its successor has just begun."""
+    job = build_preflight_job(FT, created=NOW)
+    found = plan(preflight=build_preflight(FT, failure=BAD), preflight_job=job)
+    assert found.reason is Reason.PREFLIGHT
+    later = build_preflight(FT, failure=BAD, finished="2026-03-01T12:00:01Z")
+    assert plan(preflight=later, preflight_job=job).problem is not None
 
 
 def test_other_checks_start_it_again() -> None:
