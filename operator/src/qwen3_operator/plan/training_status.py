@@ -37,7 +37,12 @@ def build_training_status(
     job, progress, commit = observed.job, observed.progress, observed.commit
     status = keep or TrainingStatus(job_name=revision_job)
     update: dict[str, Any] = {}
-    if job is not None and job.start_time:
+    # With the first pod that runs: before that it would be a write of its own.
+    if (
+        job is not None
+        and job.start_time
+        and (commit or any(p.running or p.exit_code is not None for p in observed.pods))
+    ):
         update["start_time"] = job.start_time
     if progress is not None:
         step, total = count(progress.step), count_or_none(progress.total_steps)
