@@ -2,8 +2,7 @@
 
 What is real: etcd, kube-apiserver, controllers, scheduler, the object store, the operator. What is
 not: the nodes, whose pods KWOK runs and completes, and the trainer in them; this program writes the
-results that the preflights would have found and the trainers would have committed. The nodes come
-when all Jobs exist: a cluster's kubelets don't share the operator's cores, and KWOK here would.
+results that the trainers would have committed.
 
 Beside the operator's figure stands the API server's own ceiling, measured in the same run on the
 same cores by the operator's own client without any operator: Jobs by server-side apply.
@@ -177,6 +176,7 @@ def run_burst(count: int, folder: Path) -> Figures:
     store = s3.start(address="127.0.0.1", port=18433, folder=folder / "s3")
     try:
         with running_control_plane(scheduler=True) as plane:
+            kwok.play_nodes(plane.cluster, NODES, gpus=count, completes=False)
             core = client.CoreV1Api(plane.api)
             for name in (NAMESPACE, "ceiling"):
                 core.create_namespace({"metadata": {"name": name}})
