@@ -8,9 +8,9 @@ from qwen3_api.v1alpha1.evaluation import KIND, EvalSpec
 from qwen3_api.v1alpha1.meta import API_VERSION
 from qwen3_operator.desired.job import (
     ORDER_MOUNT,
-    build_failure_policy,
     build_order_config_map,
     build_order_volume,
+    build_single_run,
     mounted_data,
     resolve_data,
 )
@@ -78,18 +78,13 @@ def build_eval_objects(
             "labels": tags,
             "ownerReferences": [owner],
         },
-        "spec": {
-            "completions": 1,
-            "parallelism": 1,
-            "backoffLimit": spec.runner.max_retries,
-            "activeDeadlineSeconds": spec.runner.active_deadline_seconds,
-            "podReplacementPolicy": "Failed",
-            "podFailurePolicy": build_failure_policy(CONTAINER),
-            "template": {
-                "metadata": {"labels": tags},
-                "spec": _build_pod(name, spec, storage, settings),
-            },
-        },
+        "spec": build_single_run(
+            CONTAINER,
+            tags,
+            _build_pod(name, spec, storage, settings),
+            retries=spec.runner.max_retries,
+            activeDeadlineSeconds=spec.runner.active_deadline_seconds,
+        ),
     }
     return build_order_config_map(name, meta.namespace, order.to_json(), tags, owner), job
 

@@ -44,6 +44,35 @@ def build_failure_policy(container: str) -> Manifest:
     }
 
 
+def build_single_run(
+    container: str,
+    tags: dict[str, str],
+    pod: Manifest,
+    *,
+    retries: int,
+    annotations: dict[str, str] | None = None,
+    **limits: int,
+) -> Manifest:
+    """Spec of a Job with one pod that runs to its end.
+
+    `annotations` are the pod's, `limits` further fields of batch/v1 JobSpec. It has no `suspend`,
+    which belongs to the second field manager.
+    """
+    metadata: Manifest = {"labels": tags}
+    if annotations:
+        metadata["annotations"] = annotations
+    return {
+        "completions": 1,
+        "parallelism": 1,
+        "backoffLimit": retries,
+        **limits,
+        # Never two pods at once, not even while the first one still terminates.
+        "podReplacementPolicy": "Failed",
+        "podFailurePolicy": build_failure_policy(container),
+        "template": {"metadata": metadata, "spec": pod},
+    }
+
+
 @dataclass(frozen=True)
 class MountedData:
     """A ConfigMap dataset inside a pod."""

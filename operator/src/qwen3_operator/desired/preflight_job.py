@@ -8,7 +8,8 @@ from qwen3_api.v1alpha1.finetune import KIND, FineTuneSpec
 from qwen3_api.v1alpha1.meta import API_VERSION
 from qwen3_operator.desired.job import (
     ORDER_MOUNT,
-    build_failure_policy,
+    MountedData,
+    build_single_run,
 )
 from qwen3_operator.desired.names import (
     ANNOTATION_CHECKS,
@@ -65,7 +66,7 @@ def build_preflight_job(
     mounts = data_mounts(spec)
     pod = build_pod_base(settings) | {
         "restartPolicy": "Never",
-        "containers": [_build_container(spec, storage, settings)],
+        "containers": [_build_container(spec, storage, settings, mounts)],
         "volumes": [
             ORDER_VOLUME,
             empty_dir("work", settings.preflight.scratch),
@@ -73,7 +74,7 @@ def build_preflight_job(
             *(m.build_volume() for m in mounts),
         ],
     }
-    job: Manifest = {
+    return {
         "apiVersion": "batch/v1",
         "kind": "Job",
         "metadata": {
@@ -83,26 +84,20 @@ def build_preflight_job(
             "annotations": {ANNOTATION_CHECKS: checks_digest(spec)},
             "ownerReferences": [owner],
         },
-        "spec": {
-            "completions": 1,
-            "parallelism": 1,
-            "backoffLimit": RETRIES,
-            "ttlSecondsAfterFinished": TTL_SECONDS,
-            "podReplacementPolicy": "Failed",
-            "podFailurePolicy": build_failure_policy(CONTAINER),
-            "template": {
-                "metadata": {
-                    "labels": tags,
-                    "annotations": {ANNOTATION_ORDER: order.to_json().decode()},
-                },
-                "spec": pod,
-            },
-        },
+        "spec": build_single_run(
+            CONTAINER,
+            tags,
+            pod,
+            retries=RETRIES,
+            annotations={ANNOTATION_ORDER: order.to_json().decode()},
+            ttlSecondsAfterFinished=TTL_SECONDS,
+        ),
     }
-    return job
 
 
-def _build_container(spec: FineTuneSpec, storage: StorageTarget, settings: Settings) -> Manifest:
+def _build_container(
+    spec: FineTuneSpec, storage: StorageTarget, settings: Settings, mounts: list[MountedData]
+) -> Manifest:
     preflight = settings.preflight
     return {
         "name": CONTAINER,
@@ -125,6 +120,6 @@ def _build_container(spec: FineTuneSpec, storage: StorageTarget, settings: Setti
             ORDER_MOUNT,
             {"name": "work", "mountPath": layout.WORK_DIR},
             {"name": "tmp", "mountPath": "/tmp"},  # noqa: S108  the pod's own emptyDir
-            *(m.build_mount() for m in data_mounts(spec)),
+            *(m.build_mount() for m in mounts),
         ],
     }

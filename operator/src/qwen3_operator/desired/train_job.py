@@ -10,9 +10,9 @@ from qwen3_api.v1alpha1.meta import API_VERSION, LocalObjectReference
 from qwen3_operator.desired.job import (
     ORDER_MOUNT,
     MountedData,
-    build_failure_policy,
     build_order_config_map,
     build_order_volume,
+    build_single_run,
     mounted_data,
 )
 from qwen3_operator.desired.names import (
@@ -62,18 +62,12 @@ def build_train_objects(
             "annotations": {ANNOTATION_RESOURCES: resources_digest(spec)},
             "ownerReferences": [owner],
         },
-        "spec": {
-            "completions": 1,
-            "parallelism": 1,
-            "backoffLimit": spec.failure_policy.max_retries,
-            # Never two training pods at once, not even while the first one still terminates.
-            "podReplacementPolicy": "Failed",
-            "podFailurePolicy": build_failure_policy(CONTAINER),
-            "template": {
-                "metadata": {"labels": tags},
-                "spec": _build_pod(name, spec, storage, settings),
-            },
-        },
+        "spec": build_single_run(
+            CONTAINER,
+            tags,
+            _build_pod(name, spec, storage, settings),
+            retries=spec.failure_policy.max_retries,
+        ),
     }
     return config_map, job
 

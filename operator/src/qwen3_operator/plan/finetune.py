@@ -119,7 +119,7 @@ def _pool_must_look(serving: ServingPlan | None, observed: Observed) -> bool:
 
 def _obsolete(jobs: Sequence[JobView]) -> tuple[Deletion, ...]:
     """Unfinished Jobs of other revisions: an edit replaced them. Finished ones stay as evidence."""
-    return tuple(Deletion("Job", j.name, j.uid) for j in jobs if not j.finished and not j.deleting)
+    return tuple(Deletion.of_job(j) for j in jobs if not j.finished and not j.deleting)
 
 
 def _plan_finalizer(ft: FineTune, spec: FineTuneSpec) -> bool | None:
@@ -137,7 +137,7 @@ def plan_deletion(ft: FineTune, observed: Observed) -> FineTunePlan:
     if jobs or observed.pods:
         return FineTunePlan(
             status=None,
-            delete=tuple(Deletion("Job", j.name, j.uid) for j in jobs if not j.deleting),
+            delete=tuple(Deletion.of_job(j) for j in jobs if not j.deleting),
             requeue_after=2.0,
         )
     return FineTunePlan(

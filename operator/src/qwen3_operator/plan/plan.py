@@ -2,13 +2,13 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 from qwen3_api.serving.pool import CurrentAlias, PoolIndex
 from qwen3_api.v1alpha1.conditions import Reason
 from qwen3_api.v1alpha1.evaluation import EvalStatus
 from qwen3_api.v1alpha1.finetune import FineTuneStatus
-from qwen3_operator.observed import Problem
+from qwen3_operator.observed import JobView, Problem
 
 Manifest = Mapping[str, Any]
 
@@ -29,6 +29,11 @@ class Deletion:
     kind: str
     name: str
     uid: str | None = None
+
+    @classmethod
+    def of_job(cls, job: JobView) -> Self:
+        """This Job, and none of the same name that came after it."""
+        return cls("Job", job.name, job.uid)
 
 
 @dataclass(frozen=True)

@@ -49,13 +49,15 @@ def plan_preflight(
     if found is not None and found.failure is None:
         return found
     if job is not None and job.owner_uid != ft.meta.uid:
-        return _waiting("waiting for the preflight of an earlier object to go", _deletion(job))
+        return _waiting(
+            "waiting for the preflight of an earlier object to go", Deletion.of_job(job)
+        )
     if job is None:
         return _start(ft, spec, revision, observed, storage, settings)
     if job.deleting:
         return _waiting("waiting for the old preflight to go")
     if job.checks not in ("", checks_digest(spec)):
-        return _waiting("the preflight starts again: dataset.checks changed", _deletion(job))
+        return _waiting("the preflight starts again: dataset.checks changed", Deletion.of_job(job))
     if found is not None and found.failure is not None and not _is_older(found, job):
         return _refused(job, found)
     if job.failed:
@@ -93,10 +95,6 @@ def _waiting(message: str, *delete: Deletion) -> TrainingPlan:
     return TrainingPlan(
         Reason.PREFLIGHT, message, validated=None, delete=delete, requeue_after=POLL_SECONDS
     )
-
-
-def _deletion(job: JobView) -> Deletion:
-    return Deletion("Job", job.name, job.uid)
 
 
 def _start(

@@ -83,7 +83,7 @@ def plan_training(
         return TrainingPlan(
             Reason.SCHEDULING,
             f"Job {job.name} is made again with what the spec now says about resources and limits",
-            delete=(Deletion("Job", job.name, job.uid),),
+            delete=(Deletion.of_job(job),),
             events=(Event("Normal", "Replaced", f"The spec changed: replaces {job.name}"),),
             requeue_after=POLL_STARTING,
         )
@@ -108,7 +108,7 @@ def _plan_inherited(job: JobView) -> TrainingPlan:
     return TrainingPlan(
         Reason.PENDING,
         f"waiting for Job {job.name} of an earlier object to go",
-        delete=() if job.deleting else (Deletion("Job", job.name, job.uid),),
+        delete=() if job.deleting else (Deletion.of_job(job),),
         requeue_after=POLL_STARTING,
     )
 
@@ -118,7 +118,7 @@ def _plan_stopped(job: JobView) -> TrainingPlan:
     return TrainingPlan(
         Reason.PENDING,
         f"Job {job.name} is removed: spec.mode is Plan",
-        delete=(Deletion("Job", job.name, job.uid),),
+        delete=(Deletion.of_job(job),),
         requeue_after=POLL_STARTING,
     )
 
@@ -188,7 +188,7 @@ def _plan_suspended(ft: FineTune, spec: FineTuneSpec, job: JobView | None) -> Tr
         return parked
     if spec.resources.queue_name:
         return TrainingPlan(
-            Reason.SUSPENDED, message, admitted=False, delete=(Deletion("Job", job.name, job.uid),)
+            Reason.SUSPENDED, message, admitted=False, delete=(Deletion.of_job(job),)
         )
     if job.suspended:
         return parked

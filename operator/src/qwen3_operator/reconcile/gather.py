@@ -114,9 +114,11 @@ async def _gather_preflight(
 ) -> Observed:
     """What is needed until the training Job exists, and what status hasn't told yet."""
     told = ft.status.preflight is not None and ft.status.preflight.revision == revision
+    if observed.job is not None and told:
+        return observed
     # Without its Job nothing is there, unless status knows it; and a pod that finds an earlier
     # pass ends with that.
-    if told if observed.job is not None else not told and observed.preflight_job is None:
+    if observed.job is None and observed.preflight_job is None and not told:
         return observed
     found = await ctx.artifacts.read_document(folder.join(layout.PREFLIGHT), Preflight)
     if found is not None and ft.spec is not None and found.spec_hash != spec_hash(ft.spec):
