@@ -13,11 +13,10 @@ from support.train_jobs import train_job
 from support.trainer_runs import (
     Attempt,
     Store,
-    build_tiny_base,
     ml_python,
-    running_store,
     start_attempt,
 )
+from support.training_store import training_store
 
 pytestmark = pytest.mark.integration
 MICRO = 96
@@ -46,11 +45,8 @@ def _long_rows(count: int) -> bytes:
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
     """SeaweedFS with the tiny base model and long rows."""
-    base = tmp_path_factory.mktemp("base")
-    build_tiny_base(base)
-    with running_store(tmp_path_factory.mktemp("s3")) as running:
-        running.upload_folder(base, "models/tiny")
-        running.put("data/train.jsonl", _long_rows(2 * MICRO))
+    data = {"data/train.jsonl": _long_rows(2 * MICRO)}
+    with training_store(tmp_path_factory.mktemp("store"), data) as running:
         yield running
 
 
