@@ -485,9 +485,7 @@ def test_there_and_back_never_runs_two_pods(world: World, tenant: Tenant, node: 
     assert pod.metadata.name in body["status"]["conditions"][0]["message"]
     names = lambda: [j.metadata.name for j in tenant.jobs("bot")]  # noqa: E731
     hold_for(names, lambda found: first.metadata.name not in found, "no second Job yet", 3)
-    tenant.core.delete_namespaced_pod(
-        pod.metadata.name, tenant.namespace, grace_period_seconds=0
-    )
+    tenant.core.delete_namespaced_pod(pod.metadata.name, tenant.namespace, grace_period_seconds=0)
     tenant.core.patch_namespaced_pod(
         pod.metadata.name, tenant.namespace, {"metadata": {"finalizers": None}}
     )
