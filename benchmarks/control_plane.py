@@ -11,10 +11,10 @@ same cores by the operator's own client without any operator: Jobs by server-sid
 import argparse
 import asyncio
 import hashlib
+import json
 import sys
 import tempfile
 import time
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,7 @@ from qwen3_local import kwok, s3
 from qwen3_local.programs import stop_recorded
 from qwen3_operator.cluster.client import ApiServer, Client
 from qwen3_operator.cluster.connection import from_kubeconfig
+from qwen3_operator.cluster.kinds import FINE_TUNE
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 from support.control_plane import ControlPlane, running_control_plane
@@ -154,6 +155,25 @@ async def _ceiling(kubeconfig: Path, count: int) -> float:
         return count / (time.perf_counter() - started)
 
 
+async def _create(kubeconfig: Path, names: list[str], spec: dict[str, Any]) -> None:
+    """The fine-tunes, THREADS at a time, by the cheapest client at hand: what it takes of the
+    processors is missing to what is measured."""
+    gate = asyncio.Semaphore(THREADS)
+    async with ApiServer(from_kubeconfig([kubeconfig])) as api:
+
+        async def one(name: str) -> None:
+            body = {
+                "apiVersion": FINE_TUNE.api_version,
+                "kind": FINE_TUNE.name,
+                "metadata": {"name": name, "namespace": NAMESPACE},
+                "spec": spec,
+            }
+            async with gate:
+                await api.request("create", FINE_TUNE, NAMESPACE, body=body)
+
+        await asyncio.gather(*(one(name) for name in names))
+
+
 def _plain_job(number: int) -> dict[str, Any]:
     return {
         "apiVersion": "batch/v1",
@@ -208,8 +228,7 @@ def _burst(
     }
     names = [f"burst-{n}" for n in range(count)]
     started = time.perf_counter()
-    with ThreadPoolExecutor(THREADS) as pool:
-        list(pool.map(lambda name: tenant.create(name, spec), names))
+    asyncio.run(_create(plane.kubeconfig, names, spec))
     created = time.perf_counter() - started
     _wait_jobs(tenant, "app.kubernetes.io/component=preflight", count)
     jobs = time.perf_counter() - started
@@ -248,12 +267,27 @@ def _burst(
 
 def _wait_jobs(tenant: Tenant, selector: str, count: int) -> None:
     wait_for(
-        lambda: len(tenant.batch.list_namespaced_job(NAMESPACE, label_selector=selector).items),
+        lambda: _count_jobs(tenant, selector),
         lambda found: found >= count,
         f"all Jobs with {selector}",
         120,
-        pause=0.05,
+        pause=0.1,
     )
+
+
+def _count_jobs(tenant: Tenant, selector: str) -> int:
+    """Names and labels alone, out of the API server's cache: the typed list of 200 Jobs takes the
+    measured machine's processors for a second."""
+    query = {"labelSelector": selector, "resourceVersion": "0"}
+    answer = tenant.api.rest_client.GET(
+        f"{tenant.api.configuration.host}/apis/batch/v1/namespaces/{NAMESPACE}/jobs",
+        query_params=query,
+        headers={
+            "Accept": "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1",
+            **tenant.api.default_headers,
+        },
+    )
+    return len(json.loads(answer.data)["items"] or ())
 
 
 def render(figures: Figures) -> str:

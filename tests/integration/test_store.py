@@ -3,7 +3,7 @@
 import asyncio
 import dataclasses
 import itertools
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -58,14 +58,13 @@ def build_settings(endpoint: str, folder: Path, access: str, secret: str) -> Set
 
 
 @pytest.fixture
-async def store(server: Store, tmp_path: Path) -> AsyncIterator[ObjectStore]:
+async def store(server: Store, tmp_path: Path) -> ObjectStore:
     """The operator's client."""
     keys = server.server.credentials
     settings = build_settings(
         server.server.endpoint, tmp_path / "keys", keys.access_key, keys.secret_key
     )
-    async with ObjectStore(settings) as opened:
-        yield opened
+    return ObjectStore(settings)
 
 
 @pytest.fixture
@@ -123,6 +122,24 @@ async def test_what_is_not_there_is_none(store: ObjectStore, folder: S3Location)
     assert [chunk async for chunk in store.stream(folder.join("nothing"))] == []
 
 
+@pytest.mark.parametrize("name", ["a//b", "a/../b", "./a"])
+async def test_a_name_that_no_store_takes_is_none(
+    store: ObjectStore, folder: S3Location, name: str
+) -> None:
+    """A tenant's commit may hold one."""
+    assert await store.get(folder.join(name)) is None
+    assert [chunk async for chunk in store.stream(folder.join(name))] == []
+
+
+async def test_removes_names_with_odd_characters(
+    server: Store, store: ObjectStore, folder: S3Location
+) -> None:
+    for name in ("a b", "%20", "é#?&+", "x//y", "..z"):
+        server.client.put_object(Bucket=BUCKET, Key=f"{folder.prefix}/{name}", Body=b"x")
+    assert await store.delete_prefix(folder) == 5
+    assert server.keys(f"{folder.prefix}/") == []
+
+
 async def test_a_missing_bucket_has_a_name(store: ObjectStore, folder: S3Location) -> None:
     elsewhere = folder.model_copy(update={"bucket": "not-there"}).join("x")
     for attempt in (store.get(elsewhere), store.delete_prefix(elsewhere)):
@@ -142,12 +159,12 @@ async def test_a_wrong_key_is_denied(
     settings = build_settings(
         server.server.endpoint, tmp_path / "keys", keys.access_key, keys.secret_key
     )
-    async with ObjectStore(settings) as store:
-        with pytest.raises(StorageProblem) as caught:
-            await store.get(folder.join("x"))
-        assert caught.value.problem.reason == Reason.STORAGE_DENIED
-        with pytest.raises(StorageProblem):
-            await store.put_if(folder.join("x"), b"x", None)
+    store = ObjectStore(settings)
+    with pytest.raises(StorageProblem) as caught:
+        await store.get(folder.join("x"))
+    assert caught.value.problem.reason == Reason.STORAGE_DENIED
+    with pytest.raises(StorageProblem):
+        await store.put_if(folder.join("x"), b"x", None)
 
 
 async def test_a_tenants_key_reaches_its_prefix_only(
@@ -158,20 +175,20 @@ async def test_a_tenants_key_reaches_its_prefix_only(
     settings = build_settings(
         server.server.endpoint, tmp_path / "keys", pair.access_key, pair.secret_key
     )
-    async with ObjectStore(settings) as store:
-        own = folder.model_copy(update={"prefix": "qwen3/team-b/x"})
-        assert await store.put_if(own, b"x", None)
-        with pytest.raises(StorageProblem) as caught:
-            await store.get(folder.join("x"))
-        assert caught.value.problem.reason == Reason.STORAGE_DENIED
+    store = ObjectStore(settings)
+    own = folder.model_copy(update={"prefix": "qwen3/team-b/x"})
+    assert await store.put_if(own, b"x", None)
+    with pytest.raises(StorageProblem) as caught:
+        await store.get(folder.join("x"))
+    assert caught.value.problem.reason == Reason.STORAGE_DENIED
 
 
 async def test_nobody_answers(folder: S3Location, tmp_path: Path) -> None:
     settings = build_settings("http://127.0.0.1:9", tmp_path / "keys", "a", "b")
     away = folder.model_copy(update={"endpoint": "http://127.0.0.1:9"})
-    async with ObjectStore(settings) as store:
-        with pytest.raises(Transient):
-            await store.get(away.join("x"))
+    store = ObjectStore(settings)
+    with pytest.raises(Transient):
+        await store.get(away.join("x"))
 
 
 # --- removal
@@ -213,7 +230,8 @@ async def test_a_key_that_stays_is_no_success(folder: S3Location, tmp_path: Path
         else:
             body = (
                 "<ListBucketResult><IsTruncated>false</IsTruncated><KeyCount>1</KeyCount>"
-                "<Contents><Key>k</Key><Size>1</Size></Contents></ListBucketResult>"
+                "<Contents><Key>k</Key><Size>1</Size><ETag>e</ETag>"
+                "<LastModified>2026-01-01T00:00:00Z</LastModified></Contents></ListBucketResult>"
             )
         return web.Response(text=body, content_type="application/xml")
 
@@ -222,9 +240,9 @@ async def test_a_key_that_stays_is_no_success(folder: S3Location, tmp_path: Path
     async with TestServer(app) as remote:
         endpoint = f"http://127.0.0.1:{remote.port}"
         settings = build_settings(endpoint, tmp_path / "keys", "a", "b")
-        async with ObjectStore(settings) as store:
-            with pytest.raises(StorageProblem) as caught:
-                await store.delete_prefix(folder.model_copy(update={"endpoint": endpoint}))
+        store = ObjectStore(settings)
+        with pytest.raises(StorageProblem) as caught:
+            await store.delete_prefix(folder.model_copy(update={"endpoint": endpoint}))
         assert caught.value.problem.reason == Reason.STORAGE_DENIED
 
 

@@ -84,6 +84,8 @@ class Daemon:
     folder: Path
     configuration: str = ""
     """Content of the files it reads: another content means a restart."""
+    environment: tuple[tuple[str, str], ...] = ()
+    """Beside what it inherits."""
 
     @property
     def record_file(self) -> Path:
@@ -95,7 +97,8 @@ class Daemon:
 
     @property
     def fingerprint(self) -> str:
-        return hashlib.sha256(repr((self.command, self.configuration)).encode()).hexdigest()
+        started_with = (self.command, self.configuration, self.environment)
+        return hashlib.sha256(repr(started_with).encode()).hexdigest()
 
     def is_running(self) -> bool:
         """True if the very process is alive, with this command line and configuration."""
@@ -122,6 +125,7 @@ class Daemon:
                 stdout=sink,
                 stderr=sink,
                 start_new_session=True,
+                env={**os.environ, **dict(self.environment)},
             )
         CHILDREN.append(child)
         entry = Record(child.pid, start_ticks(child.pid), self.fingerprint)

@@ -149,7 +149,7 @@ class Settings(_Section):
     operator_namespace: str = "qwen3-system"
     lease_name: str = "qwen3-operator"
     cluster_domain: str = "cluster.local"
-    workers: Annotated[int, Field(ge=1)] = 16
+    workers: Annotated[int, Field(ge=1)] = 32
     resync_seconds: int = 120
     metrics_port: int = 8080
     images: Images

@@ -32,12 +32,12 @@ async def build(
     now: Callable[[], datetime] = _utc_now,
 ) -> AsyncIterator[Reconcilers]:
     """The reconciles with everything they talk to, open for as long as the context is."""
-    async with ObjectStore(settings) as store, Agents(time.monotonic) as agents:
+    async with Agents(time.monotonic) as agents:
         yield Reconcilers(
             Context(
                 client=client,
                 cache=cache,
-                artifacts=Artifacts(store),
+                artifacts=Artifacts(ObjectStore(settings)),
                 agents=agents,
                 settings=settings,
                 now=now,

@@ -1,20 +1,23 @@
-"""One async S3 client per configured store, and the few verbs that the operator needs.
+"""One S3 client per configured bucket, and the few verbs that the operator needs.
 
 The operator reads with its own credentials, from files that the kubelet mounts; it never reads a
-tenant's Secret. Files are read once per client: a rotated Secret restarts the pod by the chart's
+tenant's Secret. Files are read once per process: a rotated Secret restarts the pod by the chart's
 checksum annotation.
+
+The client is obstore, whose requests run outside the interpreter: docs/adr/0032-obstore.md.
 """
 
-from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import AsyncExitStack, aclosing
+import re
+from collections import OrderedDict
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
-import aiohttp
-from aiobotocore.config import AioConfig
-from aiobotocore.session import get_session
-from botocore.exceptions import BotoCoreError, ClientError
+import obstore
+from obstore.exceptions import AlreadyExistsError, BaseError, PreconditionError
+from obstore.store import S3Store
 
 from qwen3_api.job.base import S3Location
 from qwen3_api.v1alpha1.conditions import Reason
@@ -22,15 +25,32 @@ from qwen3_operator.errors import OperatorError, Transient
 from qwen3_operator.observed import Problem
 from qwen3_operator.settings import Settings, Store
 
-CONNECT_SECONDS = 5
-READ_SECONDS = 20
+if TYPE_CHECKING:
+    from obstore import GetResult
+    from obstore.store import S3Config
+
+CONNECT = timedelta(seconds=5)
+READ = timedelta(seconds=20)
+"""Of silence. A large adapter may take much longer as a whole."""
+WHOLE = timedelta(hours=1)
+RETRIES = 2
 CHUNK = 1024 * 1024
+PAGE = 1000
+"""Keys that one DeleteObjects takes."""
+BUCKETS = 64
+"""Clients that are kept open: a user may choose the bucket."""
 MAX_DOCUMENT = 4 * 1024 * 1024
 """Bytes of the largest JSON document that is read. They come from pods of tenants."""
 
-MISSING = {"NoSuchKey", "404", "NotFound"}
 DENIED = {"AccessDenied", "403", "Forbidden", "InvalidAccessKeyId", "SignatureDoesNotMatch"}
-CONDITION_FAILED = {"PreconditionFailed", "412", "ConditionalRequestConflict", "409"}
+MISSING = {"NoSuchKey", "404", "NotFound"}
+CONDITION_FAILED = {"PreconditionFailed", "ConditionalRequestConflict"}
+# As S3 sends it, and as obstore tells of one key among those to be deleted.
+CODE = re.compile(r"(?:<Code>|\(code: )(\w+)")
+STATUS = re.compile(r"status code: (\d{3})")
+
+Refused = (BaseError, FileNotFoundError)
+"""What obstore raises; a missing object or bucket is the built-in FileNotFoundError."""
 
 
 class StorageProblem(OperatorError):  # noqa: N818  carries a Problem of the API's vocabulary
@@ -49,9 +69,19 @@ class Fetched:
     etag: str
 
 
-def classify(error: ClientError, location: S3Location) -> OperatorError:
+def code_of(error: BaseException) -> str:
+    """S3's error code; the HTTP status of an answer without one; empty without an answer.
+
+    obstore has no field for either: they stand in the text, which quotes the answer.
+    """
+    text = str(error)
+    found = CODE.search(text) or STATUS.search(text)
+    return found.group(1) if found else ""
+
+
+def classify(error: BaseException, location: S3Location) -> OperatorError:
     """What a refusal means. A missing key is not an error and is handled before."""
-    code = str(error.response.get("Error", {}).get("Code", ""))
+    code = code_of(error)
     if code == "NoSuchBucket":
         return StorageProblem(
             Problem(
@@ -71,10 +101,12 @@ def classify(error: ClientError, location: S3Location) -> OperatorError:
                 retriable=True,
             )
         )
-    return Transient("StorageUnavailable", f"{location.uri}: {error}")
+    # Behind the first paragraph comes the library's own structure.
+    told = str(error).partition("\n\n")[0]
+    return Transient("StorageUnavailable", f"{location.uri}: {told[:500]}")
 
 
-def read_credentials(folder: str | None) -> dict[str, str]:
+def read_credentials(folder: str | None) -> "S3Config":
     """Key pair from files; an empty result leaves it to the ambient identity.
 
     Raises:
@@ -84,31 +116,33 @@ def read_credentials(folder: str | None) -> dict[str, str]:
         return {}
     path = Path(folder)
     return {
-        "aws_access_key_id": (path / "AWS_ACCESS_KEY_ID").read_text().strip(),
-        "aws_secret_access_key": (path / "AWS_SECRET_ACCESS_KEY").read_text().strip(),
+        "access_key_id": (path / "AWS_ACCESS_KEY_ID").read_text().strip(),
+        "secret_access_key": (path / "AWS_SECRET_ACCESS_KEY").read_text().strip(),
     }
 
 
 class ObjectStore:
-    """All configured stores behind one face. Open it with `async with`."""
+    """All configured stores behind one face.
+
+    Raises:
+        OSError: see read_credentials.
+    """
 
     def __init__(self, settings: Settings) -> None:
-        self._stores = {
-            s.endpoint: s for s in (settings.storage.default, *settings.storage.additional)
-        }
-        self._clients: dict[str | None, Any] = {}
-        self._stack = AsyncExitStack()
+        stores = (settings.storage.default, *settings.storage.additional)
+        self._stores = {s.endpoint: (s, read_credentials(s.credentials_dir)) for s in stores}
+        self._clients: OrderedDict[tuple[str | None, str], S3Store] = OrderedDict()
 
-    async def __aenter__(self) -> "ObjectStore":
-        for endpoint, store in self._stores.items():
-            self._clients[endpoint] = await self._stack.enter_async_context(_open(store))
-        return self
-
-    async def __aexit__(self, *exc: object) -> None:
-        await self._stack.aclose()
-
-    def _client(self, location: S3Location) -> Any:
-        return self._clients[location.endpoint]
+    def _client(self, location: S3Location) -> S3Store:
+        key = (location.endpoint, location.bucket)
+        client = self._clients.pop(key, None)
+        if client is None:
+            store, credentials = self._stores[location.endpoint]
+            client = _open(store, location.bucket, credentials)
+        self._clients[key] = client
+        while len(self._clients) > BUCKETS:
+            self._clients.popitem(last=False)
+        return client
 
     async def get(self, location: S3Location) -> Fetched | None:
         """A small object and its ETag, or None.
@@ -120,40 +154,42 @@ class ObjectStore:
         An object over MAX_DOCUMENT comes back empty: no document of the contract is, so it counts
         as a broken one.
         """
-        body: bytearray = bytearray()
-        etag: str | None = None
-        async with aclosing(self._stream(location)) as chunks:
-            async for chunk, tag, size in chunks:
-                etag = tag
-                if size > MAX_DOCUMENT:
-                    return Fetched(b"", tag)
-                body += chunk
-        return None if etag is None else Fetched(bytes(body), etag)
+        try:
+            found = await self._open(location)
+            if found is None:
+                return None
+            etag = str(found.meta["e_tag"])
+            if found.meta["size"] > MAX_DOCUMENT:
+                return Fetched(b"", etag)
+            return Fetched(bytes(await found.bytes_async()), etag)
+        except Refused as error:
+            raise classify(error, location) from error
 
     async def stream(self, location: S3Location) -> AsyncIterator[bytes]:
-        """The bytes of an object in chunks; none at all if it doesn't exist."""
-        async for chunk, _, _ in self._stream(location):
-            yield chunk
+        """The bytes of an object in chunks; none at all if it doesn't exist.
 
-    async def _stream(self, location: S3Location) -> AsyncGenerator[tuple[bytes, str, int], None]:
+        Raises:
+            StorageProblem, Transient: as `get`.
+        """
         try:
-            response = await self._client(location).get_object(
-                Bucket=location.bucket, Key=location.prefix
-            )
-            async with response["Body"] as body:
-                size, etag = int(response["ContentLength"]), str(response["ETag"])
-                empty = True
-                async for chunk in body.iter_chunks(CHUNK):
-                    empty = False
-                    yield chunk, etag, size
-                if empty:
-                    yield b"", etag, size
-        except ClientError as error:
-            if str(error.response.get("Error", {}).get("Code", "")) in MISSING:
-                return
+            found = await self._open(location)
+            if found is not None:
+                async for chunk in found.stream(min_chunk_size=CHUNK):
+                    yield bytes(chunk)
+        except Refused as error:
             raise classify(error, location) from error
-        except (BotoCoreError, aiohttp.ClientError, TimeoutError, OSError) as error:
-            raise Transient("StorageUnavailable", f"{location.uri}: {error}") from error
+
+    async def _open(self, location: S3Location) -> "GetResult | None":
+        try:
+            return await obstore.get_async(self._client(location), location.prefix)
+        except ValueError:
+            # A name with an empty part or with dots for one, which a tenant's document may hold:
+            # nothing of the contract has such a name.
+            return None
+        except Refused as error:
+            if code_of(error) in MISSING:
+                return None
+            raise
 
     async def put_if(self, location: S3Location, body: bytes, etag: str | None) -> bool:
         """Write only if the object still has this ETag (None: doesn't exist yet).
@@ -163,22 +199,23 @@ class ObjectStore:
         Raises:
             StorageProblem, Transient: as `get`.
         """
-        condition = {"IfMatch": etag} if etag is not None else {"IfNoneMatch": "*"}
         try:
-            await self._client(location).put_object(
-                Bucket=location.bucket,
-                Key=location.prefix,
-                Body=body,
-                ContentType="application/json",
-                **condition,
+            await obstore.put_async(
+                self._client(location),
+                location.prefix,
+                body,
+                attributes={"Content-Type": "application/json"},
+                mode="create" if etag is None else {"e_tag": etag},
+                # A multipart upload knows no condition.
+                use_multipart=False,
             )
-        except ClientError as error:
-            code = str(error.response.get("Error", {}).get("Code", ""))
+        except (AlreadyExistsError, PreconditionError):
+            return False
+        except Refused as error:
+            code = code_of(error)
             if code in CONDITION_FAILED or (etag is not None and code in MISSING):
                 return False
             raise classify(error, location) from error
-        except (BotoCoreError, aiohttp.ClientError, TimeoutError, OSError) as error:
-            raise Transient("StorageUnavailable", f"{location.uri}: {error}") from error
         return True
 
     async def delete_prefix(self, location: S3Location) -> int:
@@ -189,44 +226,27 @@ class ObjectStore:
         """
         client, count = self._client(location), 0
         try:
-            pages = client.get_paginator("list_objects_v2").paginate(
-                Bucket=location.bucket, Prefix=location.prefix.rstrip("/") + "/"
-            )
-            async for page in pages:
-                keys = [{"Key": item["Key"]} for item in page.get("Contents", ())]
-                if keys:
-                    answer = await client.delete_objects(
-                        Bucket=location.bucket, Delete={"Objects": keys}
-                    )
-                    # A 200 may still list keys that were kept.
-                    for error in answer.get("Errors", ()):
-                        raise classify(ClientError({"Error": error}, "DeleteObjects"), location)
-                    count += len(keys)
-        except ClientError as error:
+            async for page in obstore.list(client, prefix=location.prefix, chunk_size=PAGE):
+                await obstore.delete_async(client, [item["path"] for item in page])
+                count += len(page)
+        except Refused as error:
             raise classify(error, location) from error
-        except (BotoCoreError, aiohttp.ClientError, TimeoutError, OSError) as error:
-            raise Transient("StorageUnavailable", f"{location.uri}: {error}") from error
         return count
 
 
-def _open(store: Store) -> Any:
-    config = AioConfig(
-        connect_timeout=CONNECT_SECONDS,
-        read_timeout=READ_SECONDS,
-        max_pool_connections=32,
-        retries={"mode": "standard", "total_max_attempts": 3},
+def _open(store: Store, bucket: str, credentials: "S3Config") -> S3Store:
+    return S3Store(
+        bucket,
+        endpoint=store.endpoint,
+        region=store.region or "us-east-1",
         # Other stores than AWS answer on paths; virtual hosts need DNS of their own.
-        s3={"addressing_style": "path"} if store.endpoint else {},
-        # Checksums in trailers came with botocore 1.36; stores other than AWS may refuse them.
-        request_checksum_calculation="when_required",
-        response_checksum_validation="when_required",
-    )
-    # The stubs overload on every service of AWS; one of them is needed.
-    session: Any = get_session()
-    return session.create_client(
-        "s3",
-        endpoint_url=store.endpoint,
-        region_name=store.region or "us-east-1",
-        config=config,
-        **read_credentials(store.credentials_dir),
+        virtual_hosted_style_request=store.endpoint is None,
+        client_options={
+            "allow_http": (store.endpoint or "").startswith("http://"),
+            "connect_timeout": CONNECT,
+            "read_timeout": READ,
+            "timeout": WHOLE,
+        },
+        retry_config={"max_retries": RETRIES, "retry_timeout": READ},
+        config=credentials,
     )
