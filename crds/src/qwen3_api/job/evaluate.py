@@ -7,7 +7,19 @@ from pydantic import Field, StringConstraints
 from qwen3_api.job.base import CONTRACT, Document, Failure, S3Location, Sha256
 from qwen3_api.job.train import DataSource
 
-MetricName = Literal["ExactMatch", "AssistantLoss"]
+MetricName = Literal[
+    "ExactMatch",
+    "F1",
+    "BLEU",
+    "RougeL",
+    "RegexMatch",
+    "JSONValid",
+    "AssistantLoss",
+    "JudgeScore",
+    "JudgeWin",
+]
+GateVerdict = Literal["Passed", "Failed", "Inconclusive"]
+ReportVerdict = Literal["Passed", "Failed", "Inconclusive", "Completed"]
 
 
 class EvalEndpoint(Document):
@@ -19,6 +31,18 @@ class EvalEndpoint(Document):
     """Ends in /v1."""
     model: str
     """The immutable id, or the base model's name."""
+    api_key_env: str | None = None
+    """Environment variable of the evaluator with the key to send; None: send none."""
+
+
+class EvalJudge(Document):
+    """The jury of a suite."""
+
+    endpoints: list[EvalEndpoint]
+    rubric: str | None
+    """None: the evaluator's own."""
+    swap_positions: bool
+    max_requests: int
 
 
 class EvalSuite(Document):
@@ -32,6 +56,26 @@ class EvalSuite(Document):
     temperature: float
     thinking: bool
     seed: int
+    samples: int = 1
+    """Answers to each question, with the seeds seed, seed + 1, …"""
+    json_schema: str | None = None
+    judge: EvalJudge | None = None
+
+
+class EvalGate(Document):
+    """A gate, as qwen3_api.v1alpha1.suites.Gate means it. Exactly one bound is set."""
+
+    name: str
+    suite: str
+    metric: MetricName
+    baseline: str | None
+    minimum: float | None = None
+    maximum: float | None = None
+    max_regression: float | None = None
+    minimum_effect: float | None = None
+    confidence: float
+    """One-sided, 0.5 to 0.99."""
+    fail_on_insufficient: bool = False
 
 
 class EvalJob(Document):
@@ -44,6 +88,7 @@ class EvalJob(Document):
     target: EvalEndpoint
     baselines: list[EvalEndpoint]
     suites: list[EvalSuite]
+    gates: list[EvalGate] = []
     concurrency: int
     output: S3Location
     """Folder of the evaluation (`layout.eval_prefix`)."""
@@ -62,15 +107,72 @@ class EvalProgressDocument(Document):
 
 
 class EvalResult(Document):
-    """One metric of one model on one suite. Traceable: samples.jsonl has a line per answer."""
+    """One metric of one model on one suite. Traceable: samples.jsonl has a line per answer.
+
+    JudgeWin has a result per baseline, whose `model` is `target` and whose `baseline` is set.
+    """
 
     suite: str
     metric: MetricName
     model: str
     """`target`, or the baseline's name."""
+    baseline: str | None = None
+    """Only for JudgeWin: whom the target was compared with."""
     value: float
-    """ExactMatch: share of right answers, 0 to 1. AssistantLoss: nats per answer token."""
+    """Mean over questions (of the mean over samples), 0 to 1; AssistantLoss: nats per answer token,
+    the sum of losses over the sum of tokens."""
+    low: float | None = None
+    """Lower end of the two-sided 95 % confidence interval of `value`."""
+    high: float | None = None
     samples: int
+    """Questions that were scored."""
+
+
+class EvalComparison(Document):
+    """The target against a baseline, over the same questions in pairs."""
+
+    suite: str
+    metric: MetricName
+    baseline: str
+    delta: float
+    """Target minus baseline: the difference of the two values."""
+    low: float | None = None
+    """Lower end of the two-sided 95 % confidence interval of `delta`."""
+    high: float | None = None
+    p_value: float | None = None
+    """Two-sided, of no difference: McNemar's exact test for scores of 0 and 1, else bootstrap."""
+    better: int
+    """Questions on which the target scored better."""
+    worse: int
+    samples: int
+
+
+class EvalGateResult(Document):
+    """How a gate was decided."""
+
+    name: str
+    verdict: GateVerdict
+    estimate: float | None
+    """The value; with a baseline the improvement (the sign turned for a loss)."""
+    low: float | None = None
+    """One-sided bounds at the gate's confidence, of what `estimate` is."""
+    high: float | None = None
+    samples: int
+    needed_samples: int | None = None
+    """With verdict Inconclusive: how many questions could tell, at this estimate and spread."""
+    message: Annotated[str, StringConstraints(max_length=512)]
+
+
+class JudgeUsage(Document):
+    """What the judges cost."""
+
+    requests: int = 0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    unreadable: int = 0
+    """Answers that were no verdict, asked again."""
+    disagreements: int = 0
+    """Pairs on which the two orders, or two judges, disagreed."""
 
 
 class EvalReport(Document):
@@ -79,7 +181,12 @@ class EvalReport(Document):
     contract: Literal[1] = CONTRACT
     outcome: Literal["Completed", "Failed"]
     failure: Failure | None = None
-    results: list[EvalResult] = Field(default=[], max_length=256)
+    verdict: ReportVerdict = "Completed"
+    """Completed without gates; else Failed if one failed, Inconclusive if one is, Passed."""
+    results: list[EvalResult] = Field(default=[], max_length=512)
+    comparisons: list[EvalComparison] = Field(default=[], max_length=512)
+    gates: list[EvalGateResult] = Field(default=[], max_length=16)
+    judge: JudgeUsage | None = None
     data_sha256: dict[str, Sha256] = {}
     """By suite, over the bytes of the data as read."""
     target_model: str
@@ -88,19 +195,37 @@ class EvalReport(Document):
     versions: dict[str, Annotated[str, StringConstraints(max_length=64)]] = {}
 
 
+class JudgeOpinion(Document):
+    """What one judge said about one answer or pair."""
+
+    judge: str
+    baseline: str | None
+    """None: about the answer by itself."""
+    score: float
+    """JudgeScore's scale; JudgeWin: 1 for the target, 0.5 a tie, 0 for the baseline."""
+    reason: Annotated[str, StringConstraints(max_length=2000)]
+
+
 class EvalSample(Document):
-    """A line of samples.jsonl."""
+    """A line of samples.jsonl: one answer of one model to one question, with its scores."""
 
     suite: str
     model: str
     line: int
     """1-based line of the data file."""
+    sample: int = 0
+    """Which of suite.samples answers, from 0."""
     category: str | None
     question: str
     expected: str
     answer: str | None
-    """None when ExactMatch was not asked for."""
-    exact_match: bool | None
+    """None when no metric needed one. Without the thinking."""
+    reasoning: str | None = None
+    """What was thought before; None when nothing was (an empty think block is nothing)."""
+    scores: dict[MetricName, float] = {}
+    """All but AssistantLoss and JudgeWin."""
     loss: float | None
-    """Sum of negative log-likelihoods over the answer's tokens, in nats."""
+    """Sum of negative log-likelihoods over the expected answer's tokens, in nats; sample 0 only."""
     answer_tokens: int | None
+    """Tokens of the expected answer that `loss` is over."""
+    opinions: list[JudgeOpinion] = []

@@ -5,19 +5,28 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from qwen3_api.v1alpha1.finetune import DatasetSource, FailureStatus, S3Spec
+from qwen3_api.v1alpha1.failure import FailureStatus
 from qwen3_api.v1alpha1.meta import (
     Condition,
     DnsLabel,
     KubeModel,
     ListMap,
-    ListSet,
-    Quantity,
+    Message,
     Rule,
     ShortText,
     StatusModel,
     Timestamp,
     TransitionRule,
+)
+from qwen3_api.v1alpha1.promotion import RevisionId
+from qwen3_api.v1alpha1.sources import S3Spec
+from qwen3_api.v1alpha1.suites import (
+    GATES_MEASURED,
+    EndpointTarget,
+    Gates,
+    RunnerSpec,
+    Suites,
+    by_name,
 )
 
 KIND = "Qwen3Eval"
@@ -29,6 +38,7 @@ class TargetType(StrEnum):
 
     FINE_TUNE = "FineTune"
     BASE_MODEL = "BaseModel"
+    ENDPOINT = "Endpoint"
 
 
 class FineTuneTarget(KubeModel):
@@ -36,17 +46,34 @@ class FineTuneTarget(KubeModel):
 
     name: DnsLabel
     """name of the Qwen3FineTune."""
-    revision: Annotated[str, Field(pattern=r"^[0-9a-f]{8}$", max_length=8)] | None = None
+    revision: RevisionId | None = None
     """revision to ask; default: the one that serves."""
 
 
 class EvalTarget(KubeModel):
-    """What is asked: a fine-tune that serves."""
+    """What is asked."""
 
-    type: Literal["FineTune"] = "FineTune"
-    """type of the target: FineTune."""
-    fine_tune: FineTuneTarget
-    """fineTune of this namespace whose adapter is asked."""
+    type: Literal["FineTune", "Endpoint"] = "FineTune"
+    """type of the target: FineTune, or Endpoint for anything that speaks the OpenAI API."""
+    fine_tune: FineTuneTarget | None = None
+    """fineTune of this namespace whose adapter is asked; only with type FineTune."""
+    endpoint: EndpointTarget | None = None
+    """endpoint that is asked; only with type Endpoint."""
+
+    rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            cel="(self.type == 'FineTune') == has(self.fineTune)",
+            message="target.fineTune goes with type FineTune, and only with it",
+            check=lambda m: (m.type == "FineTune") == (m.fine_tune is not None),
+            field_path=".fineTune",
+        ),
+        Rule(
+            cel="(self.type == 'Endpoint') == has(self.endpoint)",
+            message="target.endpoint goes with type Endpoint, and only with it",
+            check=lambda m: (m.type == "Endpoint") == (m.endpoint is not None),
+            field_path=".endpoint",
+        ),
+    )
 
 
 class Baseline(KubeModel):
@@ -55,87 +82,33 @@ class Baseline(KubeModel):
     name: DnsLabel
     """name of the baseline in results."""
     type: TargetType
-    """type: BaseModel is the base of the target's pool, FineTune another fine-tune."""
+    """type: BaseModel is the base of the target's pool, FineTune another fine-tune or revision,
+    Endpoint anything that speaks the OpenAI API."""
     fine_tune: FineTuneTarget | None = None
     """fineTune of this namespace; only with type FineTune."""
+    endpoint: EndpointTarget | None = None
+    """endpoint that is asked; only with type Endpoint."""
 
     rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            cel="self.name != 'target'",
+            message="baselines[].name can't be target: results use that name",
+            check=lambda m: m.name != "target",
+            field_path=".name",
+        ),
         Rule(
             cel="(self.type == 'FineTune') == has(self.fineTune)",
             message="baselines[].fineTune goes with type FineTune, and only with it",
             check=lambda m: (m.type is TargetType.FINE_TUNE) == (m.fine_tune is not None),
             field_path=".fineTune",
         ),
+        Rule(
+            cel="(self.type == 'Endpoint') == has(self.endpoint)",
+            message="baselines[].endpoint goes with type Endpoint, and only with it",
+            check=lambda m: (m.type is TargetType.ENDPOINT) == (m.endpoint is not None),
+            field_path=".endpoint",
+        ),
     )
-
-
-class SuiteType(StrEnum):
-    """Kind of suite."""
-
-    QUESTIONS = "Questions"
-
-
-class Metric(StrEnum):
-    """What is measured."""
-
-    EXACT_MATCH = "ExactMatch"
-    ASSISTANT_LOSS = "AssistantLoss"
-
-
-class QuestionsSuite(KubeModel):
-    """Rows of question and answer (JSONL: question, answer, optional category)."""
-
-    data: DatasetSource
-    """data: JSONL rows with question, answer and, if you like, category and system."""
-    metrics: Annotated[list[Metric], Field(min_length=1, max_length=4), ListSet()] = [
-        Metric.EXACT_MATCH,
-        Metric.ASSISTANT_LOSS,
-    ]
-    """metrics: ExactMatch compares the trimmed answer, AssistantLoss is the mean negative
-    log-likelihood per answer token in nats."""
-    limit: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
-    """limit to the first rows."""
-
-
-class GenerationSpec(KubeModel):
-    """How answers are sampled."""
-
-    max_tokens: Annotated[int, Field(ge=1, le=32768)] = 256
-    """maxTokens of an answer."""
-    temperature: Annotated[str, Field(pattern=r"^[0-2](\.[0-9]+)?$", max_length=8)] = "0"
-    """temperature as a string; 0 is greedy."""
-    thinking: bool = False
-    """thinking sets enable_thinking in the chat template."""
-    seed: Annotated[int, Field(ge=0, le=2_147_483_647)] = 3407
-    """seed of sampling."""
-
-
-class Suite(KubeModel):
-    """One set of questions."""
-
-    name: DnsLabel
-    """name of the suite in results."""
-    type: SuiteType = SuiteType.QUESTIONS
-    """type: Questions."""
-    questions: QuestionsSuite
-    """questions to ask; only with type Questions."""
-    generation: GenerationSpec = GenerationSpec()
-    """generation settings of the answers."""
-
-
-class RunnerSpec(KubeModel):
-    """The Job that asks. It needs no GPU."""
-
-    concurrency: Annotated[int, Field(ge=1, le=256)] = 8
-    """concurrency: requests in flight."""
-    cpu: Quantity | None = None
-    """cpu request of the pod."""
-    memory: Quantity | None = None
-    """memory request and limit of the pod."""
-    active_deadline_seconds: Annotated[int, Field(ge=10, le=604_800)] = 7200
-    """activeDeadlineSeconds of the Job."""
-    max_retries: Annotated[int, Field(ge=0, le=10)] = 2
-    """maxRetries of the Job."""
 
 
 class EvalOutput(KubeModel):
@@ -150,7 +123,7 @@ def _frozen(field: str) -> TransitionRule:
 
     def value(spec: Any) -> Any:
         found = getattr(spec, field)
-        return {item.name: item for item in found} if isinstance(found, list) else found
+        return by_name(found) if isinstance(found, list) else found
 
     return TransitionRule(
         cel=f"self.{field} == oldSelf.{field}",
@@ -169,8 +142,10 @@ class EvalSpec(KubeModel):
         Baseline(name="base", type=TargetType.BASE_MODEL)
     ]
     """baselines that answer the same questions."""
-    suites: Annotated[list[Suite], Field(min_length=1, max_length=8), ListMap("name")]
+    suites: Suites
     """suites of questions."""
+    gates: Gates = []
+    """gates that must all pass for the verdict Passed; none: the verdict is Completed."""
     runner: RunnerSpec = RunnerSpec()
     """runner: the Job that asks."""
     output: EvalOutput = EvalOutput()
@@ -180,8 +155,31 @@ class EvalSpec(KubeModel):
     ttl_seconds_after_finished: Annotated[int, Field(ge=0, le=31_536_000)] = 86400
     """ttlSecondsAfterFinished removes the finished Job, never the report."""
 
+    rules: ClassVar[tuple[Rule, ...]] = (
+        GATES_MEASURED,
+        Rule(
+            cel="self.gates.all(g, !has(g.baseline)"
+            " || self.baselines.exists(b, b.name == g.baseline))",
+            message="the baseline of a gate is one of spec.baselines",
+            check=lambda m: all(
+                g.baseline is None or g.baseline in by_name(m.baselines) for g in m.gates
+            ),
+            field_path=".gates",
+        ),
+        Rule(
+            cel="self.target.type == 'FineTune'"
+            " || !self.baselines.exists(b, b.type == 'BaseModel')",
+            message="a baseline of type BaseModel needs a target of type FineTune; "
+            "set baselines, [] for none",
+            check=lambda m: (
+                m.target.type == "FineTune"
+                or not any(b.type is TargetType.BASE_MODEL for b in m.baselines)
+            ),
+            field_path=".baselines",
+        ),
+    )
     transition_rules: ClassVar[tuple[TransitionRule, ...]] = tuple(
-        _frozen(field) for field in ("target", "baselines", "suites", "runner", "output")
+        _frozen(field) for field in ("target", "baselines", "suites", "gates", "runner", "output")
     )
 
 
@@ -200,8 +198,33 @@ class ResultStatus(StatusModel):
     """baseline is the same metric of the baseline."""
     delta: ShortText | None = None
     """delta is value minus baseline."""
+    ci_low: ShortText | None = None
+    """ciLow: lower end of the 95 % confidence interval of delta; of value without a baseline."""
+    ci_high: ShortText | None = None
+    """ciHigh: upper end of it."""
     samples: int
     """samples that were scored."""
+
+
+class GateStatus(StatusModel):
+    """How one gate was decided."""
+
+    name: DnsLabel
+    """name of the gate."""
+    verdict: ShortText
+    """verdict: Passed, Failed or Inconclusive."""
+    estimate: ShortText | None = None
+    """estimate of what the gate looks at: the value, or the improvement over the baseline."""
+    ci_low: ShortText | None = None
+    """ciLow: lower bound at the gate's confidence, one-sided."""
+    ci_high: ShortText | None = None
+    """ciHigh: upper bound at the gate's confidence, one-sided."""
+    samples: int = 0
+    """samples it was decided from."""
+    needed_samples: int | None = None
+    """neededSamples that could tell, when these could not."""
+    message: Message = ""
+    """message says it in words."""
 
 
 class EvalProgress(StatusModel):
@@ -231,8 +254,11 @@ class ResolvedStatus(StatusModel):
 
 
 class Verdict(StrEnum):
-    """Outcome for people. Gates arrive with a later release: Completed says only that it ran."""
+    """Outcome for people and for promotion."""
 
+    PASSED = "Passed"
+    FAILED = "Failed"
+    INCONCLUSIVE = "Inconclusive"
     COMPLETED = "Completed"
     ERROR = "Error"
 
@@ -254,6 +280,8 @@ class EvalStatus(StatusModel):
     """progress of the requests."""
     results: Annotated[list[ResultStatus], Field(max_length=64)] = []
     """results by suite, metric and baseline."""
+    gates: Annotated[list[GateStatus], Field(max_length=16), ListMap("name")] = []
+    """gates, as they were decided."""
     score: ShortText | None = None
     """score is the first metric of the first suite."""
     delta: ShortText | None = None
@@ -265,7 +293,7 @@ class EvalStatus(StatusModel):
     report_uri: Annotated[str, Field(max_length=1024)] | None = Field(
         default=None, alias="reportURI"
     )
-    """reportURI of the report in the bucket."""
+    """reportURI of the report for people in the bucket (HTML; report.json lies beside it)."""
     failure: FailureStatus | None = None
     """failure, if it didn't run to its end."""
     start_time: Timestamp | None = None

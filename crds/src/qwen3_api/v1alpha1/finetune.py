@@ -6,9 +6,8 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
+from qwen3_api.v1alpha1.failure import FailureStatus
 from qwen3_api.v1alpha1.meta import (
-    ATOMIC,
-    BucketName,
     Condition,
     DecimalString,
     DnsLabel,
@@ -23,12 +22,18 @@ from qwen3_api.v1alpha1.meta import (
     ModelAlias,
     Quantity,
     Rule,
-    S3Uri,
     ShortText,
     StatusModel,
     Timestamp,
     TransitionRule,
 )
+from qwen3_api.v1alpha1.promotion import (
+    EvaluationSpec,
+    EvaluationStatus,
+    HistoryEntry,
+    PromotionSpec,
+)
+from qwen3_api.v1alpha1.sources import DatasetSource, S3Object, S3Spec
 
 KIND = "Qwen3FineTune"
 PLURAL = "qwen3finetunes"
@@ -42,13 +47,6 @@ class BaseModelSourceType(StrEnum):
 
     HUGGING_FACE = "HuggingFace"
     S3 = "S3"
-
-
-class S3Object(KubeModel):
-    """An object, or a prefix that ends in `/`, in object storage."""
-
-    uri: S3Uri
-    """uri of the object: s3://bucket/key. Read with the credentials of spec.artifacts.s3."""
 
 
 class BaseModelSource(KubeModel):
@@ -89,13 +87,6 @@ class BaseModelSpec(KubeModel):
 # --- dataset --------------------------------------------------------------------------------------
 
 
-class DatasetSourceType(StrEnum):
-    """Where rows come from."""
-
-    S3 = "S3"
-    CONFIG_MAP = "ConfigMap"
-
-
 class DatasetFormat(StrEnum):
     """Shape of a row."""
 
@@ -105,43 +96,6 @@ class DatasetFormat(StrEnum):
     ALPACA = "Alpaca"
     PROMPT_COMPLETION = "PromptCompletion"
     PREFERENCE = "Preference"
-
-
-class ConfigMapKey(KubeModel):
-    """A key of a ConfigMap in this namespace."""
-
-    model_config = ATOMIC
-
-    name: DnsSubdomain
-    """name of the ConfigMap."""
-    key: Annotated[str, Field(pattern=r"^[-._a-zA-Z0-9]+$", max_length=253)] = "train.jsonl"
-    """key that holds the rows, one JSON object per line."""
-
-
-class DatasetSource(KubeModel):
-    """One file of rows."""
-
-    type: DatasetSourceType
-    """type of the source: S3 or ConfigMap."""
-    s3: S3Object | None = None
-    """s3 object: .jsonl, .jsonl.gz or .parquet; only with type S3."""
-    config_map: ConfigMapKey | None = None
-    """configMap key with JSONL rows, for demonstrations; only with type ConfigMap."""
-
-    rules: ClassVar[tuple[Rule, ...]] = (
-        Rule(
-            cel="(self.type == 'S3') == has(self.s3)",
-            message="s3 goes with type S3, and only with it",
-            check=lambda m: (m.type is DatasetSourceType.S3) == (m.s3 is not None),
-            field_path=".s3",
-        ),
-        Rule(
-            cel="(self.type == 'ConfigMap') == has(self.configMap)",
-            message="configMap goes with type ConfigMap, and only with it",
-            check=lambda m: (m.type is DatasetSourceType.CONFIG_MAP) == (m.config_map is not None),
-            field_path=".configMap",
-        ),
-    )
 
 
 class DatasetChecks(KubeModel):
@@ -502,20 +456,6 @@ class DeletionPolicy(StrEnum):
     DELETE = "Delete"
 
 
-class S3Spec(KubeModel):
-    """A bucket and how to reach it. The operator computes every prefix below it."""
-
-    endpoint: HttpUrl | None = None
-    """endpoint of the object store; default: the platform's."""
-    bucket: BucketName | None = None
-    """bucket for artifacts; default: the platform's."""
-    region: Annotated[str, Field(pattern=r"^[a-z0-9-]+$", max_length=40)] | None = None
-    """region of the bucket."""
-    credentials_secret_ref: LocalObjectReference | None = None
-    """credentialsSecretRef names a Secret of this namespace with AWS_ACCESS_KEY_ID and
-    AWS_SECRET_ACCESS_KEY; default: the platform's name."""
-
-
 class ArtifactsSpec(KubeModel):
     """Where results are kept."""
 
@@ -621,6 +561,10 @@ class FineTuneSpec(KubeModel):
     """artifacts: where results are kept."""
     serving: ServingSpec = ServingSpec()
     """serving of the result."""
+    evaluation: EvaluationSpec | None = None
+    """evaluation of a new revision before it serves; default: none, it serves once it is loaded."""
+    promotion: PromotionSpec = PromotionSpec()
+    """promotion of a revision to the public name."""
     revision_history_limit: Annotated[int, Field(ge=1, le=20)] = 5
     """revisionHistoryLimit is how many revisions status remembers."""
     ttl_seconds_after_finished: Annotated[int, Field(ge=0, le=31_536_000)] = 86400
@@ -665,6 +609,13 @@ class FineTuneSpec(KubeModel):
                 == 0
             ),
             field_path=".hyperparameters.effectiveBatchSize",
+        ),
+        Rule(
+            cel="!has(self.evaluation) || self.serving.mode == 'SharedBase'",
+            message="evaluation needs serving.mode SharedBase: a candidate is asked where it would "
+            "serve",
+            check=lambda m: m.evaluation is None or m.serving.mode is ServingMode.SHARED_BASE,
+            field_path=".evaluation",
         ),
     )
     transition_rules: ClassVar[tuple[TransitionRule, ...]] = (
@@ -721,6 +672,8 @@ class RevisionStatus(StatusModel):
     """seed of the run."""
     final_loss: ShortText | None = None
     """finalLoss is the training loss at the end."""
+    verdict: ShortText | None = None
+    """verdict of its evaluation."""
 
 
 class EstimateStatus(StatusModel):
@@ -898,32 +851,6 @@ class ServingStatus(StatusModel):
     """candidateID is the immutable id that is being loaded."""
 
 
-class FailureClass(StrEnum):
-    """Who can mend it."""
-
-    USER = "User"
-    SYSTEM = "System"
-
-
-class FailureStatus(StatusModel):
-    """Why the current revision is not there."""
-
-    reason: ShortText
-    """reason, one of the documented reasons."""
-    failure_class: FailureClass = Field(alias="class")
-    """class: User if a change of the spec or data mends it, else System."""
-    message: Message
-    """message says what happened."""
-    hint: Message = ""
-    """hint says what to do."""
-    exit_code: int | None = None
-    """exitCode of the trainer."""
-    log_uri: Annotated[str, Field(max_length=1024)] | None = Field(default=None, alias="logURI")
-    """logURI of the attempt's report."""
-    retriable: bool = False
-    """retriable: the same spec may work another time."""
-
-
 class FineTuneStatus(StatusModel):
     """What is true."""
 
@@ -947,8 +874,12 @@ class FineTuneStatus(StatusModel):
     """usage of the current revision."""
     queue: QueueStatus | None = None
     """queue, while one holds the Job."""
+    evaluation: EvaluationStatus | None = None
+    """evaluation of the current spec's revision."""
     serving: ServingStatus | None = None
     """serving now."""
+    history: Annotated[list[HistoryEntry], Field(max_length=50)] = []
+    """history of the public name, newest first: every move and every refusal."""
     failure: FailureStatus | None = None
     """failure of the current spec."""
 
@@ -969,6 +900,7 @@ PRINTER_COLUMNS: tuple[dict[str, Any], ...] = (
     {"name": "Progress", "type": "string", "jsonPath": ".status.training.progress"},
     {"name": "Loss", "type": "string", "jsonPath": ".status.training.loss"},
     {"name": "ETA", "type": "string", "jsonPath": ".status.training.eta"},
+    {"name": "Verdict", "type": "string", "jsonPath": ".status.evaluation.verdict"},
     {"name": "Serving", "type": "string", "jsonPath": ".status.serving.revision"},
     {"name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestamp"},
     {"name": "Method", "type": "string", "jsonPath": ".spec.method.type", "priority": 1},

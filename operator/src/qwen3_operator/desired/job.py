@@ -8,7 +8,7 @@ from qwen3_api.job import layout
 from qwen3_api.job.base import S3Location
 from qwen3_api.job.exit_codes import ACTIONS, PodFailureAction
 from qwen3_api.job.train import FileData, S3Data
-from qwen3_api.v1alpha1.finetune import DatasetSource, DatasetSourceType
+from qwen3_api.v1alpha1.sources import DatasetSource, DatasetSourceType
 from qwen3_operator.desired.names import StorageTarget
 
 Manifest = dict[str, Any]

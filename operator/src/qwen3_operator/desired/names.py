@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from qwen3_api.job.base import S3Location
-from qwen3_api.v1alpha1.finetune import DPOSpec, FineTuneSpec, MethodType, S3Spec, SFTSpec
+from qwen3_api.v1alpha1.finetune import DPOSpec, FineTuneSpec, MethodType, SFTSpec
+from qwen3_api.v1alpha1.sources import S3Spec
 from qwen3_operator.settings import Settings
 
 FIELD_MANAGER = "qwen3-operator"

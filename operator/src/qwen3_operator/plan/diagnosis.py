@@ -10,7 +10,7 @@ from qwen3_api.job.base import Failure
 from qwen3_api.job.exit_codes import ExitCode
 from qwen3_api.job.report import TrainReport
 from qwen3_api.v1alpha1.conditions import Reason
-from qwen3_api.v1alpha1.finetune import FailureClass, FailureStatus
+from qwen3_api.v1alpha1.failure import FailureClass, FailureStatus
 from qwen3_operator.observed import JobView, PodView, Problem
 
 PULL_REASONS = ("ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull")

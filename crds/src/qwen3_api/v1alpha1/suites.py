@@ -1,0 +1,268 @@
+"""What is asked, how it is scored and what must come out: shared by `Qwen3Eval` and by
+`spec.evaluation` of a `Qwen3FineTune`."""
+
+from enum import StrEnum
+from typing import Annotated, Any, ClassVar
+
+from pydantic import Field
+
+from qwen3_api.v1alpha1.meta import (
+    DecimalString,
+    DnsLabel,
+    KubeModel,
+    ListMap,
+    ListSet,
+    LocalObjectReference,
+    Quantity,
+    Rule,
+)
+from qwen3_api.v1alpha1.sources import DatasetSource
+
+ModelUrl = Annotated[
+    str,
+    Field(pattern=r"^https?://[A-Za-z0-9.-]+(:[0-9]{1,5})?(/[A-Za-z0-9._~/-]*)?$", max_length=512),
+]
+ModelName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:/-]*$", max_length=160)]
+
+
+class EndpointTarget(KubeModel):
+    """A model behind any OpenAI-compatible endpoint."""
+
+    url: ModelUrl
+    """url of the API, with its version: https://models.example.com/v1."""
+    model: ModelName
+    """model name that the endpoint knows."""
+    secret_ref: LocalObjectReference | None = None
+    """secretRef names a Secret of this namespace with OPENAI_API_KEY; the kubelet hands it to the
+    evaluator."""
+
+
+class SuiteType(StrEnum):
+    """Kind of suite."""
+
+    QUESTIONS = "Questions"
+
+
+class Metric(StrEnum):
+    """What is measured. All but AssistantLoss lie between 0 and 1, and more is better."""
+
+    EXACT_MATCH = "ExactMatch"
+    """The trimmed answer is the expected one."""
+    F1 = "F1"
+    """Harmonic mean of precision and recall over words (SQuAD); over characters in Chinese."""
+    BLEU = "BLEU"
+    """Sentence BLEU with effective order and exponential smoothing (sacrebleu), over 100."""
+    ROUGE_L = "RougeL"
+    """F-measure of the longest common subsequence of words; over characters in Chinese."""
+    REGEX_MATCH = "RegexMatch"
+    """The row's pattern is found in the answer."""
+    JSON_VALID = "JSONValid"
+    """The answer is JSON that questions.jsonSchema allows."""
+    ASSISTANT_LOSS = "AssistantLoss"
+    """Mean negative log-likelihood per token of the expected answer, in nats; less is better."""
+    JUDGE_SCORE = "JudgeScore"
+    """What the judges give the answer by itself, by the rubric: 0, 0.25, 0.5, 0.75 or 1."""
+    JUDGE_WIN = "JudgeWin"
+    """Against each baseline, which answer the judges prefer: 1, 0.5 for a tie, 0."""
+
+
+JUDGED = (Metric.JUDGE_SCORE, Metric.JUDGE_WIN)
+LOWER_IS_BETTER = (Metric.ASSISTANT_LOSS,)
+
+
+class JudgeEndpoint(EndpointTarget):
+    """One judge."""
+
+    name: DnsLabel
+    """name of the judge in samples and report."""
+
+
+class JudgeSpec(KubeModel):
+    """Models that judge answers. Several are a jury: their mean counts."""
+
+    endpoints: Annotated[list[JudgeEndpoint], Field(min_length=1, max_length=5), ListMap("name")]
+    """endpoints of the judges."""
+    rubric: Annotated[str, Field(max_length=4096)] | None = None
+    """rubric that the judges are given; default: correct, complete, in the language asked in."""
+    swap_positions: bool = True
+    """swapPositions asks each pair twice, with the answers in both orders; a judge that prefers
+    a place and not an answer counts as a tie."""
+    max_requests: Annotated[int, Field(ge=1, le=1_000_000)] = 10_000
+    """maxRequests to all judges together; an evaluation that needs more fails at once."""
+
+
+class QuestionsSuite(KubeModel):
+    """Rows of question and answer (JSONL: question, answer, optional category)."""
+
+    data: DatasetSource
+    """data: JSONL rows with question, answer and, if you like, category, system and pattern."""
+    metrics: Annotated[list[Metric], Field(min_length=1, max_length=9), ListSet()] = [
+        Metric.EXACT_MATCH,
+        Metric.ASSISTANT_LOSS,
+    ]
+    """metrics to compute: ExactMatch, F1, BLEU, RougeL, RegexMatch, JSONValid, AssistantLoss,
+    JudgeScore, JudgeWin."""
+    json_schema: Annotated[str, Field(max_length=16384)] | None = None
+    """jsonSchema that JSONValid checks answers against, as JSON text."""
+    judge: JudgeSpec | None = None
+    """judge for JudgeScore and JudgeWin."""
+    limit: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
+    """limit to the first rows."""
+
+    rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            cel="has(self.judge) == self.metrics.exists(m, m in ['JudgeScore', 'JudgeWin'])",
+            message="judge goes with the metrics JudgeScore and JudgeWin, and only with them",
+            check=lambda m: (m.judge is not None) == any(x in JUDGED for x in m.metrics),
+            field_path=".judge",
+        ),
+        Rule(
+            cel="has(self.jsonSchema) == ('JSONValid' in self.metrics)",
+            message="jsonSchema goes with the metric JSONValid, and only with it",
+            check=lambda m: (m.json_schema is not None) == (Metric.JSON_VALID in m.metrics),
+            field_path=".jsonSchema",
+        ),
+    )
+
+
+class GenerationSpec(KubeModel):
+    """How answers are sampled."""
+
+    max_tokens: Annotated[int, Field(ge=1, le=32768)] = 256
+    """maxTokens of an answer."""
+    temperature: Annotated[str, Field(pattern=r"^[0-2](\.[0-9]+)?$", max_length=8)] = "0"
+    """temperature as a string; 0 is greedy."""
+    thinking: bool = False
+    """thinking sets enable_thinking in the chat template."""
+    seed: Annotated[int, Field(ge=0, le=2_147_483_647)] = 3407
+    """seed of sampling."""
+    samples: Annotated[int, Field(ge=1, le=32)] = 1
+    """samples of each answer, with the seeds seed, seed + 1 and so on; a question's score is their
+    mean."""
+
+    rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            cel="self.samples == 1 || double(self.temperature) > 0.0",
+            message="samples above 1 need a temperature above 0: greedy answers are all the same",
+            check=lambda m: m.samples == 1 or float(m.temperature) > 0,
+            field_path=".samples",
+        ),
+    )
+
+
+class Suite(KubeModel):
+    """One set of questions."""
+
+    name: DnsLabel
+    """name of the suite in results."""
+    type: SuiteType = SuiteType.QUESTIONS
+    """type: Questions."""
+    questions: QuestionsSuite
+    """questions to ask; only with type Questions."""
+    generation: GenerationSpec = GenerationSpec()
+    """generation settings of the answers."""
+
+
+class OnInsufficient(StrEnum):
+    """What too little data means."""
+
+    INCONCLUSIVE = "Inconclusive"
+    FAIL = "Fail"
+
+
+class Gate(KubeModel):
+    """A condition on one metric, decided by its confidence interval and not by its estimate.
+
+    Against a baseline the same questions are compared in pairs.
+    """
+
+    name: DnsLabel
+    """name of the gate in results."""
+    suite: DnsLabel
+    """suite that it looks at."""
+    metric: Metric
+    """metric of that suite."""
+    baseline: DnsLabel | None = None
+    """baseline that it is compared with; needed for maxRegression and minimumEffect."""
+    minimum: DecimalString | None = None
+    """minimum that the value must reach."""
+    maximum: DecimalString | None = None
+    """maximum that the value may reach; for a loss."""
+    max_regression: DecimalString | None = None
+    """maxRegression: how much worse than the baseline is still good enough. Passed when the data
+    show that it is no worse than that."""
+    minimum_effect: DecimalString | None = None
+    """minimumEffect: the smallest improvement worth having. Passed when the data show an
+    improvement, failed when they rule one of this size out."""
+    confidence_percent: Annotated[int, Field(ge=50, le=99)] = 95
+    """confidencePercent, one-sided."""
+    on_insufficient: OnInsufficient = OnInsufficient.INCONCLUSIVE
+    """onInsufficient: what it counts as when the data can't tell, Inconclusive or Fail."""
+
+    rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            cel="[has(self.minimum), has(self.maximum), has(self.maxRegression),"
+            " has(self.minimumEffect)].filter(x, x).size() == 1",
+            message="set exactly one of minimum, maximum, maxRegression and minimumEffect",
+            check=lambda m: (
+                sum(
+                    x is not None
+                    for x in (m.minimum, m.maximum, m.max_regression, m.minimum_effect)
+                )
+                == 1
+            ),
+        ),
+        Rule(
+            cel="has(self.baseline) == (has(self.maxRegression) || has(self.minimumEffect))",
+            message="baseline goes with maxRegression and minimumEffect, and only with them",
+            check=lambda m: (
+                (m.baseline is not None)
+                == (m.max_regression is not None or m.minimum_effect is not None)
+            ),
+            field_path=".baseline",
+        ),
+        Rule(
+            cel="self.metric != 'JudgeWin' || has(self.minimum)",
+            message="a gate on JudgeWin sets minimum: it is a comparison already, 0.5 is a tie",
+            check=lambda m: m.metric is not Metric.JUDGE_WIN or m.minimum is not None,
+            field_path=".minimum",
+        ),
+    )
+
+
+Gates = Annotated[list[Gate], Field(max_length=16), ListMap("name")]
+Suites = Annotated[list[Suite], Field(min_length=1, max_length=8), ListMap("name")]
+
+
+def _measures(suites: list[Suite], gate: Gate) -> bool:
+    return any(s.name == gate.suite and gate.metric in s.questions.metrics for s in suites)
+
+
+GATES_MEASURED = Rule(
+    cel="self.gates.all(g, self.suites.exists(s, s.name == g.suite"
+    " && g.metric in s.questions.metrics))",
+    message="each gate names a suite and one of the metrics of that suite",
+    check=lambda m: all(_measures(m.suites, gate) for gate in m.gates),
+    field_path=".gates",
+)
+"""For whatever has `suites` and `gates`."""
+
+
+class RunnerSpec(KubeModel):
+    """The Job that asks. It needs no GPU."""
+
+    concurrency: Annotated[int, Field(ge=1, le=256)] = 8
+    """concurrency: requests in flight."""
+    cpu: Quantity | None = None
+    """cpu request of the pod."""
+    memory: Quantity | None = None
+    """memory request and limit of the pod."""
+    active_deadline_seconds: Annotated[int, Field(ge=10, le=604_800)] = 7200
+    """activeDeadlineSeconds of the Job."""
+    max_retries: Annotated[int, Field(ge=0, le=10)] = 2
+    """maxRetries of the Job."""
+
+
+def by_name(items: list[Any]) -> dict[str, Any]:
+    """Items of a list with names, for comparisons in which their order means nothing."""
+    return {item.name: item for item in items}
