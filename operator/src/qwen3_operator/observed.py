@@ -198,16 +198,21 @@ class JobView:
         return self.complete or self.failed
 
 
+def controller_uid(body: Object) -> str:
+    """uid of the object that controls this one; "" if none does."""
+    owners: list[Object] = body["metadata"].get("ownerReferences") or []
+    return next((o["uid"] for o in owners if o.get("controller")), "")
+
+
 def parse_job(body: Object) -> JobView:
     """A Job by its own conditions: FailureTarget and SuccessCriteriaMet are not ends yet."""
     status = body.get("status", {})
     conditions = {c["type"]: c for c in status.get("conditions", ()) if c["status"] == "True"}
     failed = conditions.get("Failed", {})
-    owners: list[Object] = body["metadata"].get("ownerReferences", [])
     return JobView(
         name=body["metadata"]["name"],
         uid=body["metadata"]["uid"],
-        owner_uid=next((o["uid"] for o in owners if o.get("controller")), ""),
+        owner_uid=controller_uid(body),
         revision=body["metadata"].get("labels", {}).get("qwen3.dev/revision", ""),
         suspended=bool(body["spec"].get("suspend")),
         parked="qwen3.dev/parked" in body["metadata"].get("annotations", {}),
@@ -299,6 +304,12 @@ class Observed:
     report: TrainReport | None = None
     """Of the newest finished pod."""
     alias: Alias | None = None
+    rollback: Commit | Problem | None = None
+    """The verified commit of promotion.rollbackTo, or why there is none."""
+    evaluation: Evaluation | None = None
+    """The fine-tune's own Qwen3Eval that decides about its current revision."""
+    other_evaluations: tuple[Evaluation, ...] = ()
+    """Its others, of other revisions or questions."""
     alias_owner: str | None = None
     """Name of another fine-tune that has the older claim on the public name."""
     pool: PoolView | None = None

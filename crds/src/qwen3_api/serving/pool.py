@@ -68,6 +68,10 @@ class CurrentAlias(Document):
     previous_id: ModelId | None = None
     """What the name stood for before; kept loaded until it has drained."""
     previous_revision: str | None = None
+    move: Literal["Promoted", "RolledBack", "Forced"] = "Promoted"
+    eval_name: Annotated[str, StringConstraints(max_length=63)] | None = None
+    """The Qwen3Eval that let it pass."""
+    message: Annotated[str, StringConstraints(max_length=1024)] = ""
 
 
 AdapterState = Literal["Pending", "Pulling", "Loading", "Loaded", "Failed"]

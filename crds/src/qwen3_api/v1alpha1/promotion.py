@@ -81,7 +81,7 @@ class PromotionSpec(KubeModel):
     no other is promoted."""
     force: ForceSpec | None = None
     """force a revision past its gates."""
-    keep_previous_seconds: Annotated[int, Field(ge=0, le=604_800)] = 3600
+    keep_previous_seconds: Annotated[int, Field(ge=0, le=604_800)] = 600
     """keepPreviousSeconds: how long the replaced revision stays loaded, ready for a rollback."""
 
     rules: ClassVar[tuple[Rule, ...]] = (

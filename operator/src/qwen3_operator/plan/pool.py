@@ -33,7 +33,11 @@ class Member:
     commits: Mapping[str, Commit]
     """Verified commits by adapter id: the candidate's, the current's, the previous one's."""
     candidate: Commit | None
-    """The verified commit of `revision`."""
+    """The verified commit of `revision`; None too when it was refused and shan't be held."""
+    rollback: Commit | None = None
+    """The verified commit of promotion.rollbackTo."""
+    keep_previous_seconds: float = 0
+    """How long the replaced revision stays loaded, at least."""
 
 
 def plan_pool(
@@ -99,7 +103,7 @@ def build_index(
         if current is not None and incumbent is not None:
             aliases[member.alias] = current.id
             adapters[current.id] = incumbent
-            left = _drain_left(current, settings, now)
+            left = _drain_left(current, member.keep_previous_seconds, settings, now)
             previous = current.previous_id
             if previous and previous in member.commits and left > 0:
                 waits.append(left)
@@ -109,11 +113,10 @@ def build_index(
                         previous, member.commits[previous], spec.storage, required=False
                     ),
                 )
-        if member.candidate is not None:
-            id_ = adapter_id(spec.namespace, member.name, member.candidate.digest)
-            adapters.setdefault(
-                id_, _build_adapter(id_, member.candidate, spec.storage, required=False)
-            )
+        for commit in (member.candidate, member.rollback):
+            if commit is not None:
+                id_ = adapter_id(spec.namespace, member.name, commit.digest)
+                adapters.setdefault(id_, _build_adapter(id_, commit, spec.storage, required=False))
     index = PoolIndex(
         namespace=spec.namespace,
         pool=spec.name,
@@ -164,9 +167,9 @@ def _may_hold(pod: PoolPod, current: CurrentAlias) -> bool:
     return adapter.state != "Loaded" or adapter.digest == current.digest
 
 
-def _drain_left(current: CurrentAlias, settings: Settings, now: datetime) -> float:
+def _drain_left(current: CurrentAlias, keep: float, settings: Settings, now: datetime) -> float:
     age = (now - parse_time(current.promoted)).total_seconds()
-    return settings.serving.drain_seconds - age
+    return max(settings.serving.drain_seconds, keep) - age
 
 
 def _build_adapter(

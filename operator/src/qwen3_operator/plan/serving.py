@@ -1,25 +1,32 @@
 """The serving half of a fine-tune: what answers under its public name, and when the name moves.
 
-    committed ──► candidate in the index ──► loaded on every ready pod ──► current.json by CAS
+    committed ──► candidate in the index ──► loaded on every ready pod ──► admitted (promotion.py)
                                                                              │
-    Ready ◄── every ready pod routes the name to the new id ◄── index ◄──────┘
+    Ready ◄── every ready pod routes the name to the new id ◄── index ◄── current.json by CAS
 
 The incumbent stays in the index until the new one has answered for drain_seconds; whatever goes
 wrong before the swap leaves it alone.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from qwen3_api.job.report import Commit, adapter_id
 from qwen3_api.serving.pool import AgentAdapter, AgentStatus, CurrentAlias
 from qwen3_api.v1alpha1.conditions import Reason
 from qwen3_api.v1alpha1.finetune import FineTuneSpec, ServingStatus, alias_of
+from qwen3_api.v1alpha1.promotion import EvaluationStatus, Move, OnFailure
 from qwen3_operator.desired.names import pool_endpoint
-from qwen3_operator.observed import FineTune, Observed, PoolPod, PoolView, Problem
+from qwen3_operator.observed import Alias, FineTune, Observed, PoolPod, PoolView, Problem
 from qwen3_operator.plan.conditions import format_time
-from qwen3_operator.plan.plan import Event, Promotion
+from qwen3_operator.plan.plan import Event, Manifest, Promotion
+from qwen3_operator.plan.promotion import (
+    Admission,
+    kept_evaluation,
+    plan_admission,
+    wanted_revision,
+)
 from qwen3_operator.settings import Settings
 
 POLL_STEADY = 15.0
@@ -48,6 +55,11 @@ class ServingPlan:
     status: ServingStatus
     problem: Problem | None = None
     promote: Promotion | None = None
+    by_person: bool = False
+    """It waits for somebody's approval."""
+    evaluation: EvaluationStatus | None = None
+    """Of the revision that the spec asks for."""
+    apply: tuple[Manifest, ...] = ()
     events: tuple[Event, ...] = ()
     requeue_after: float | None = None
 
@@ -83,17 +95,19 @@ def plan_serving(
     alias = alias_of(ft.meta.namespace, ft.meta.name, spec)
     pool = observed.pool or PoolView(name="", exists=False, desired_replicas=spec.serving.replicas)
     ready_pods = [p for p in pool.pods if p.ready]
-    current = _owned(observed, ft.meta.uid)
-    commit = observed.commit if observed.verified else None
-    candidate = adapter_id(ft.meta.namespace, ft.meta.name, commit.digest) if commit else None
+    current = owned_alias(observed.alias, ft.meta.uid)
     status = _build_status(ft, alias, pool, ready_pods, current, settings)
-    if (
-        commit is not None
-        and candidate is not None
-        and (current is None or current.revision != revision)
-    ):
+    wanted = wanted_revision(spec, revision)
+    if isinstance(observed.rollback, Problem):
+        return _plan_refused(observed.rollback, status, pool)
+    commit = observed.commit if observed.verified else None
+    if spec.promotion.rollback_to is not None:
+        commit = observed.rollback
+    if commit is not None and (current is None or current.revision != wanted):
+        incumbent = current.revision if current else None
+        admission = plan_admission(ft, spec, revision, incumbent, observed.evaluation)
         return _plan_candidate(
-            ft, revision, commit, candidate, alias, pool, observed, status, now, settings
+            ft, spec, wanted, commit, alias, pool, observed, status, admission, now, settings
         )
     if current is None:
         return ServingPlan(
@@ -104,11 +118,15 @@ def plan_serving(
             "no revision was promoted yet",
             status,
         )
-    return _plan_steady(current, revision, pool, ready_pods, status, settings)
+    steady = _plan_steady(current, wanted, pool, ready_pods, status, settings)
+    if steady.ready and wanted != revision:
+        steady = replace(steady, reason=Reason.ROLLED_BACK)
+    return replace(steady, evaluation=kept_evaluation(ft, revision))
 
 
-def _owned(observed: Observed, uid: str) -> CurrentAlias | None:
-    current = observed.alias.current if observed.alias else None
+def owned_alias(alias: Alias | None, uid: str) -> CurrentAlias | None:
+    """What the public name stands for, if it is this fine-tune's."""
+    current = alias.current if alias else None
     return current if current is not None and current.owner_uid == uid else None
 
 
@@ -153,18 +171,83 @@ def _served(status: ServingStatus, pool: PoolView) -> tuple[bool, str]:
 
 def _plan_candidate(
     ft: FineTune,
+    spec: FineTuneSpec,
     revision: str,
     commit: Commit,
-    candidate: str,
     alias: str,
     pool: PoolView,
     observed: Observed,
     status: ServingStatus,
+    admission: Admission,
     now: datetime,
     settings: Settings,
 ) -> ServingPlan:
-    """A verified result isn't behind the public name yet: load it everywhere, then move it."""
+    """A verified result isn't behind the public name yet: load it everywhere, have it admitted,
+    then move the name."""
+    candidate = adapter_id(ft.meta.namespace, ft.meta.name, commit.digest)
+    if admission.problem is not None:
+        if spec.promotion.on_failure is OnFailure.HOLD:
+            status = status.model_copy(update={"candidate_id": candidate})
+        refused = _plan_refused(admission.problem, status, pool)
+        return replace(refused, evaluation=admission.evaluation)
     status = status.model_copy(update={"candidate_id": candidate})
+    loading = _plan_loading(commit, candidate, pool, status, settings)
+    if loading is not None:
+        return replace(loading, evaluation=admission.evaluation)
+    served, served_message = _served(status, pool)
+    poll = settings.serving.poll_seconds
+    waiting = ServingPlan(
+        admission.reason,
+        admission.message,
+        False,
+        served,
+        served_message,
+        status,
+        by_person=admission.by_person,
+        evaluation=admission.evaluation,
+        apply=admission.apply,
+        requeue_after=POLL_STEADY,
+    )
+    if admission.move is None:
+        return waiting
+    told = admission.evaluation
+    before = owned_alias(observed.alias, ft.meta.uid)
+    promotion = Promotion(
+        CurrentAlias(
+            alias=alias,
+            owner_uid=ft.meta.uid,
+            owner_name=ft.meta.name,
+            revision=revision,
+            id=candidate,
+            digest=commit.digest,
+            promoted=format_time(now),
+            previous_id=before.id if before else None,
+            previous_revision=before.revision if before else None,
+            move=admission.move.value,
+            eval_name=told.eval_name if told and told.verdict else None,
+            message=admission.message[:1024],
+        ),
+        observed.alias.etag if observed.alias else None,
+    )
+    return replace(
+        waiting,
+        reason=Reason.PROMOTING,
+        message=f"{alias} is being switched to {candidate}",
+        promote=promotion,
+        requeue_after=poll,
+        events=(_tell_move(admission.move, alias, revision, admission.message),),
+    )
+
+
+def _tell_move(move: Move, alias: str, revision: str, why: str) -> Event:
+    message = f"{alias} now means revision {revision}" + (f": {why}" if why else "")
+    return Event("Warning" if move is Move.FORCED else "Normal", move.value, message)
+
+
+def _plan_loading(
+    commit: Commit, candidate: str, pool: PoolView, status: ServingStatus, settings: Settings
+) -> ServingPlan | None:
+    """What is missing until every ready pod holds the candidate; None when nothing is."""
     served, served_message = _served(status, pool)
     ready = [p for p in pool.pods if p.ready]
     poll = settings.serving.poll_seconds
@@ -188,32 +271,7 @@ def _plan_candidate(
             status,
             requeue_after=poll,
         )
-    before = _owned(observed, ft.meta.uid)
-    promotion = Promotion(
-        CurrentAlias(
-            alias=alias,
-            owner_uid=ft.meta.uid,
-            owner_name=ft.meta.name,
-            revision=revision,
-            id=candidate,
-            digest=commit.digest,
-            promoted=format_time(now),
-            previous_id=before.id if before else None,
-            previous_revision=before.revision if before else None,
-        ),
-        observed.alias.etag if observed.alias else None,
-    )
-    return ServingPlan(
-        Reason.PROMOTING,
-        f"{alias} is being switched to {candidate}",
-        False,
-        served,
-        served_message,
-        status,
-        promote=promotion,
-        requeue_after=poll,
-        events=(Event("Normal", "Promoted", f"{alias} now means revision {revision}"),),
-    )
+    return None
 
 
 def _refusal(pool: PoolView, candidate: str) -> Problem | None:

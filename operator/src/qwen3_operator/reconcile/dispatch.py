@@ -1,5 +1,6 @@
 """From an object to the keys it concerns, and from a key to its reconcile."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from qwen3_api.v1alpha1.finetune import ServingMode
@@ -53,7 +54,7 @@ class Reconcilers:
         if kind is FINE_TUNE:
             return self._of_fine_tune(obj, namespace, name)
         if kind is EVALUATION:
-            return [Key(keys.EVAL, namespace, name)]
+            return self._of_evaluation(namespace, name, labels)
         if kind is CONFIG_MAP and LABEL_POOL not in labels:
             # The order of a Job: written once, read by its pod.
             return []
@@ -70,6 +71,18 @@ class Reconcilers:
                     Key(keys.FINE_TUNE, namespace, m.meta.name)
                     for m in self._ctx.members(namespace, pool)
                 ]
+        return found
+
+    def _of_evaluation(self, namespace: str, name: str, labels: Mapping[str, str]) -> list[Key]:
+        """The evaluation; of a fine-tune's own also that, and the pool that holds the candidate."""
+        found = [Key(keys.EVAL, namespace, name)]
+        owner = labels.get(LABEL_FINE_TUNE)
+        body = self._ctx.cache.get(FINE_TUNE, namespace, owner) if owner else None
+        if owner is not None and body is not None:
+            found.append(Key(keys.FINE_TUNE, namespace, owner))
+            ft = self._ctx.parse(body)
+            if ft.spec is not None and ft.spec.serving.mode is ServingMode.SHARED_BASE:
+                found.append(Key(keys.POOL, namespace, pool_name(ft.spec, self._ctx.settings)))
         return found
 
     def _of_fine_tune(self, obj: Object, namespace: str, name: str) -> list[Key]:

@@ -4,7 +4,7 @@ from typing import Any
 
 from qwen3_api.job import layout
 from qwen3_api.v1alpha1.finetune import FineTuneStatus
-from qwen3_operator.cluster.kinds import FINE_TUNE, JOB, Kind
+from qwen3_operator.cluster.kinds import EVALUATION, FINE_TUNE, JOB, Kind
 from qwen3_operator.desired.names import (
     FINALIZER,
     LIFECYCLE_MANAGER,
@@ -34,7 +34,7 @@ from qwen3_operator.runtime.keys import POOL, Key
 from qwen3_operator.runtime.reconciler import Result
 
 logger = get_logger(__name__)
-KINDS: dict[str, Kind] = {"Job": JOB}
+KINDS: dict[str, Kind] = {"Job": JOB, "Qwen3Eval": EVALUATION}
 ARTIFACTS_KEPT = Event(
     "Warning",
     "ArtifactsKept",

@@ -10,7 +10,7 @@ from qwen3_api.job.report import Commit, Progress, TrainReport
 from qwen3_api.job.train import StartAdapter
 from qwen3_api.v1alpha1.conditions import Reason
 from qwen3_api.v1alpha1.finetune import FineTuneSpec, ServingMode, alias_of
-from qwen3_operator.cluster.kinds import FINE_TUNE, JOB, POD
+from qwen3_operator.cluster.kinds import EVALUATION, FINE_TUNE, JOB, POD
 from qwen3_operator.desired.names import (
     COMPONENT_PREFLIGHT,
     LABEL_COMPONENT,
@@ -25,14 +25,19 @@ from qwen3_operator.desired.names import (
     spec_hash,
 )
 from qwen3_operator.observed import (
+    Evaluation,
     FineTune,
     JobView,
     Observed,
     PodView,
     Problem,
+    controller_uid,
+    parse_evaluation,
     parse_job,
     parse_pod,
 )
+from qwen3_operator.plan.promotion import expected_evaluation
+from qwen3_operator.plan.serving import owned_alias
 from qwen3_operator.reconcile.context import Context
 from qwen3_operator.store.client import StorageProblem
 
@@ -189,4 +194,58 @@ async def _gather_serving(
     found, view = await asyncio.gather(
         ctx.artifacts.read_alias(pointer), ctx.gather_pool(ft.meta.namespace, pool, replicas)
     )
-    return replace(observed, alias=found, pool=view)
+    current = owned_alias(found, ft.meta.uid)
+    deciding, others = gather_evaluations(ctx, ft, spec, current.revision if current else None)
+    return replace(
+        observed,
+        alias=found,
+        pool=view,
+        rollback=await _gather_rollback(ctx, ft, spec, storage),
+        evaluation=deciding,
+        other_evaluations=others,
+    )
+
+
+async def _gather_rollback(
+    ctx: Context, ft: FineTune, spec: FineTuneSpec, storage: StorageTarget
+) -> Commit | Problem | None:
+    """The verified commit that promotion.rollbackTo asks for."""
+    wanted = spec.promotion.rollback_to
+    if wanted is None:
+        return None
+    commit = await read_verified(ctx, ft, wanted, storage)
+    if commit is not None:
+        return commit
+    known = [r.id for r in ft.status.revisions if r.adapter_digest]
+    return Problem(
+        Reason.ROLLBACK_UNKNOWN,
+        f"spec.promotion.rollbackTo: revision {wanted} has no good adapter in the bucket",
+        f"Name one of: {', '.join(known) or 'none is stored'}; or take rollbackTo away.",
+    )
+
+
+async def read_verified(
+    ctx: Context, ft: FineTune, revision: str, storage: StorageTarget
+) -> Commit | None:
+    """The commit of a revision whose files are all as it says; None without one."""
+    folder = storage.location(
+        layout.revision_prefix(storage.prefix, ft.meta.namespace, ft.meta.uid, revision)
+    )
+    commit = await ctx.artifacts.read_commit(folder)
+    if commit is None or isinstance(commit, Problem):
+        return None
+    return commit if await ctx.artifacts.verify(folder, commit) is None else None
+
+
+def gather_evaluations(
+    ctx: Context, ft: FineTune, spec: FineTuneSpec, incumbent: str | None
+) -> tuple[Evaluation | None, tuple[Evaluation, ...]]:
+    """The evaluation that decides about the present revision, and the fine-tune's others.
+
+    Only its own count: a namesake that somebody else made says nothing about this fine-tune.
+    """
+    name = expected_evaluation(ft, spec, revision_id(spec_hash(spec)), incumbent)
+    bodies = ctx.cache.by_owner(EVALUATION, ft.meta.namespace, LABEL_FINE_TUNE, ft.meta.name)
+    own = [parse_evaluation(b) for b in bodies if controller_uid(b) == ft.meta.uid]
+    deciding = next((e for e in own if e.meta.name == name and not e.meta.deleting), None)
+    return deciding, tuple(e for e in own if e.meta.name != name)

@@ -5,8 +5,8 @@ import json
 from typing import Any
 
 from qwen3_api.job import layout
-from qwen3_api.job.report import Commit, adapter_id
-from qwen3_api.v1alpha1.finetune import FineTuneSpec, alias_of
+from qwen3_api.job.report import adapter_id
+from qwen3_api.v1alpha1.finetune import alias_of
 from qwen3_operator.cluster.kinds import (
     CONFIG_MAP,
     DEPLOYMENT,
@@ -26,10 +26,12 @@ from qwen3_operator.desired.pool import PoolSpec
 from qwen3_operator.errors import Transient
 from qwen3_operator.failpoints import failpoint
 from qwen3_operator.logs import get_logger
-from qwen3_operator.observed import FineTune, PoolPod, Problem
+from qwen3_operator.observed import FineTune, PoolPod
 from qwen3_operator.plan.plan import PoolPlan
 from qwen3_operator.plan.pool import Member, needs_pods, plan_pool
+from qwen3_operator.plan.promotion import is_unloaded, plan_admission
 from qwen3_operator.reconcile.context import Context
+from qwen3_operator.reconcile.gather import gather_evaluations, read_verified
 from qwen3_operator.runtime.keys import Key
 from qwen3_operator.runtime.reconciler import Result
 from qwen3_operator.store.client import StorageProblem
@@ -140,10 +142,16 @@ class PoolReconciler:
             current = None
         revision = revision_id(spec_hash(ft.spec))
         wanted = {revision}
+        rollback = ft.spec.promotion.rollback_to
+        if rollback is not None:
+            wanted.add(rollback)
         if current is not None:
             wanted |= {r for r in (current.revision, current.previous_revision) if r}
-        commits = [await self._read_verified(ft, ft.spec, r, storage) for r in sorted(wanted)]
+        commits = [await read_verified(self._ctx, ft, r, storage) for r in sorted(wanted)]
         good = {c.revision: c for c in commits if c is not None}
+        incumbent = current.revision if current else None
+        deciding, _ = gather_evaluations(self._ctx, ft, ft.spec, incumbent)
+        admission = plan_admission(ft, ft.spec, revision, incumbent, deciding)
         return Member(
             name=meta.name,
             uid=meta.uid,
@@ -152,19 +160,10 @@ class PoolReconciler:
             revision=revision,
             current=current,
             commits={adapter_id(meta.namespace, meta.name, c.digest): c for c in good.values()},
-            candidate=good.get(revision),
+            candidate=None if is_unloaded(admission, ft.spec) else good.get(revision),
+            rollback=good.get(rollback) if rollback else None,
+            keep_previous_seconds=ft.spec.promotion.keep_previous_seconds,
         )
-
-    async def _read_verified(
-        self, ft: FineTune, spec: FineTuneSpec, revision: str, storage: StorageTarget
-    ) -> Commit | None:
-        folder = storage.location(
-            layout.revision_prefix(storage.prefix, ft.meta.namespace, ft.meta.uid, revision)
-        )
-        commit = await self._ctx.artifacts.read_commit(folder)
-        if commit is None or isinstance(commit, Problem):
-            return None
-        return commit if await self._ctx.artifacts.verify(folder, commit) is None else None
 
     async def _apply(self, key: Key, plan: PoolPlan) -> None:
         """Apply when the wish changed, or when somebody changed what was applied."""

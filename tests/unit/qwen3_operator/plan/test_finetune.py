@@ -11,7 +11,8 @@ from qwen3_api.v1alpha1.meta import ConditionStatus
 from qwen3_operator.desired.names import FINALIZER, pool_name
 from qwen3_operator.observed import FineTune, Observed, Problem
 from qwen3_operator.plan.conditions import find
-from qwen3_operator.plan.finetune import MAX_REVISIONS, plan_finetune, tell_changes, with_refusal
+from qwen3_operator.plan.finetune import plan_finetune, tell_changes, with_refusal
+from qwen3_operator.plan.finetune_status import MAX_REVISIONS
 from qwen3_operator.plan.plan import Deletion, FineTunePlan
 from support.operator_world import (
     NOW,

@@ -9,7 +9,7 @@ import pytest
 from qwen3_api.job.base import Failure
 from qwen3_api.job.report import TrainReport
 from qwen3_api.v1alpha1.conditions import ConditionType, Reason
-from qwen3_api.v1alpha1.finetune import FailureClass
+from qwen3_api.v1alpha1.failure import FailureClass
 from qwen3_api.v1alpha1.meta import ConditionStatus
 from qwen3_operator.observed import Observed, PodView, Problem
 from qwen3_operator.plan.conditions import Conditions, find

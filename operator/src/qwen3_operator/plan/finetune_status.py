@@ -1,0 +1,257 @@
+"""What a fine-tune's status says about one moment. Pure."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from qwen3_api.job import layout
+from qwen3_api.v1alpha1.conditions import ConditionType, Reason
+from qwen3_api.v1alpha1.finetune import (
+    FineTuneSpec,
+    FineTuneStatus,
+    RevisionStatus,
+)
+from qwen3_api.v1alpha1.meta import ConditionStatus
+from qwen3_api.v1alpha1.promotion import EvaluationStatus
+from qwen3_operator.desired.names import (
+    StorageTarget,
+    job_name,
+)
+from qwen3_operator.desired.orders import revision_folder
+from qwen3_operator.observed import FineTune, Observed, Problem
+from qwen3_operator.plan.conditions import Conditions, format_time
+from qwen3_operator.plan.diagnosis import build_failure
+from qwen3_operator.plan.fit import resolve_price
+from qwen3_operator.plan.numbers import count, decimal
+from qwen3_operator.plan.plan import TrainingPlan
+from qwen3_operator.plan.preflight import build_preflight_status
+from qwen3_operator.plan.promotion import (
+    REFUSALS,
+    build_history,
+    kept_evaluation,
+    set_evaluation_conditions,
+)
+from qwen3_operator.plan.serving import ServingPlan, owned_alias
+from qwen3_operator.plan.training_status import (
+    build_queue_status,
+    build_training_status,
+    build_usage_status,
+    status_uri,
+)
+from qwen3_operator.settings import Settings
+
+MAX_REVISIONS = 20
+"""What status.revisions may hold, by the CRD."""
+REFUSED = {reason for reason, _ in REFUSALS.values()}
+
+
+@dataclass(frozen=True)
+class Story:
+    """Everything that was found and decided about one fine-tune."""
+
+    revision: str
+    digest: str
+    problem: Problem | None
+    storage: StorageTarget | None
+    training: TrainingPlan
+    serving: ServingPlan | None
+    observed: Observed
+    settings: Settings
+
+
+def build_status(ft: FineTune, spec: FineTuneSpec, story: Story, now: datetime) -> FineTuneStatus:
+    """The whole status."""
+    conditions = Conditions(ft.status.conditions, ft.meta.generation, now)
+    stop = _blocking_problem(story)
+    _set_stages(conditions, story)
+    evaluation = _evaluation(ft, spec, story)
+    set_evaluation_conditions(conditions, spec, evaluation)
+    reason = _summarise(conditions, spec, story, stop)
+    serving = story.serving.status if story.serving else None
+    current = serving.revision if serving else None
+    job = job_name(ft.meta.name, story.revision)
+    if story.serving is None and story.observed.verified:
+        current = story.revision
+    return FineTuneStatus(
+        observed_generation=ft.meta.generation,
+        conditions=conditions.to_list(),
+        stage=str(reason),
+        current_revision=current,
+        candidate_revision=None if current == story.revision else story.revision,
+        revisions=_build_revisions(ft, spec, story, evaluation, now),
+        preflight=build_preflight_status(
+            ft.status.preflight,
+            story.revision,
+            spec,
+            story.observed.preflight,
+            _preflight_uri(ft, story),
+            story.settings,
+        ),
+        training=build_training_status(ft.status.training, job, story.observed, story.storage),
+        usage=build_usage_status(
+            ft.status.usage,
+            story.observed,
+            same_revision=ft.status.training is not None and ft.status.training.job_name == job,
+            price=resolve_price(spec, story.settings),
+        ),
+        queue=build_queue_status(spec, story.training),
+        evaluation=evaluation,
+        serving=serving,
+        history=build_history(
+            ft.status,
+            owned_alias(story.observed.alias, ft.meta.uid),
+            evaluation if stop is not None and stop.reason in REFUSED else None,
+            now,
+        ),
+        failure=build_failure(told) if (told := stop or story.training.warning) else None,
+    )
+
+
+def _evaluation(ft: FineTune, spec: FineTuneSpec, story: Story) -> EvaluationStatus | None:
+    """Of the present revision: as it is now, or as it was told before it got its name."""
+    if spec.evaluation is None:
+        return None
+    now = story.serving.evaluation if story.serving else None
+    return now or kept_evaluation(ft, story.revision)
+
+
+def _preflight_uri(ft: FineTune, story: Story) -> str | None:
+    if story.storage is None:
+        return None
+    folder = revision_folder(ft.meta, story.digest, story.storage)
+    return status_uri(story.storage, folder.join(layout.PREFLIGHT).prefix)
+
+
+def _blocking_problem(story: Story) -> Problem | None:
+    if story.problem is not None:
+        return story.problem
+    if story.training.problem is not None:
+        return story.training.problem
+    return story.serving.problem if story.serving else None
+
+
+def _set_stages(conditions: Conditions, story: Story) -> None:
+    """The positive conditions, each Unknown until its stage was reached."""
+    unknown = ConditionStatus.UNKNOWN
+    training, serving, observed = story.training, story.serving, story.observed
+    if story.problem is not None:
+        conditions.set(ConditionType.VALIDATED, False, story.problem.reason, story.problem.message)
+        conditions.set(ConditionType.TRAINED, unknown, Reason.PENDING)
+    else:
+        _set_validated(conditions, training)
+        if training.admitted is not None:
+            reason = Reason.ADMITTED if training.admitted else training.reason
+            conditions.set(ConditionType.ADMITTED, training.admitted, reason)
+        if training.committed:
+            conditions.set(ConditionType.TRAINED, True, Reason.COMMITTED)
+        else:
+            conditions.set(ConditionType.TRAINED, False, training.reason, training.message)
+    if observed.artifact_problem is not None:
+        p = observed.artifact_problem
+        conditions.set(ConditionType.ARTIFACT_STORED, False, p.reason, p.message)
+    elif observed.verified:
+        conditions.set(ConditionType.ARTIFACT_STORED, True, Reason.VERIFIED)
+    else:
+        conditions.set(ConditionType.ARTIFACT_STORED, unknown, Reason.PENDING)
+    if serving is not None:
+        reason = Reason.SERVED if serving.served else serving.reason
+        conditions.set(ConditionType.SERVED, serving.served, reason, serving.served_message)
+
+
+def _set_validated(conditions: Conditions, training: TrainingPlan) -> None:
+    if training.validated:
+        conditions.set(ConditionType.VALIDATED, True, Reason.VALID)
+        return
+    status = ConditionStatus.UNKNOWN if training.validated is None else False
+    conditions.set(ConditionType.VALIDATED, status, training.reason, training.message)
+
+
+def _summarise(
+    conditions: Conditions, spec: FineTuneSpec, story: Story, stop: Problem | None
+) -> str:
+    """Ready, Reconciling, Stalled and Degraded (kstatus), and the reason that sums them up."""
+    training, serving = story.training, story.serving
+    if stop is not None:
+        reason: str = stop.reason
+        message = f"{stop.message}. {stop.hint}" if stop.hint else stop.message
+        conditions.set(ConditionType.READY, False, reason, message)
+        conditions.set(ConditionType.STALLED, True, reason, message)
+    elif training.planned:
+        reason, message = training.reason, training.message
+        conditions.set(ConditionType.READY, True, reason, message)
+    elif not training.committed:
+        reason, message = training.reason, training.message
+        if training.warning is not None:
+            message = f"{training.warning.message}. {training.warning.hint}"
+        conditions.set(ConditionType.READY, False, reason, message)
+        conditions.set(
+            ConditionType.RECONCILING, training.reason is not Reason.SUSPENDED, reason, message
+        )
+    elif not story.observed.verified:
+        reason, message = Reason.VERIFYING, "the committed files are being checked"
+        conditions.set(ConditionType.READY, False, reason, message)
+        conditions.set(ConditionType.RECONCILING, True, reason, message)
+    elif serving is None:
+        reason, message = Reason.TRAINED, "the adapter is stored; serving was not asked for"
+        conditions.set(ConditionType.READY, True, reason, message)
+    else:
+        reason, message = serving.reason, serving.message
+        conditions.set(ConditionType.READY, serving.ready, reason, message)
+        busy = not serving.ready and not serving.by_person
+        conditions.set(ConditionType.RECONCILING, busy, reason, message)
+    _set_degraded(conditions, story)
+    return reason
+
+
+def _set_degraded(conditions: Conditions, story: Story) -> None:
+    serving = story.serving
+    if serving is None or not serving.served or serving.ready:
+        return
+    status = serving.status
+    if status.revision != story.revision:
+        conditions.set(
+            ConditionType.DEGRADED,
+            True,
+            Reason.OLDER_REVISION,
+            f"revision {status.revision} serves, {story.revision} is asked for",
+        )
+    elif status.loaded_replicas < status.desired_replicas:
+        conditions.set(
+            ConditionType.DEGRADED,
+            True,
+            Reason.POOL_SCALING,
+            f"{status.loaded_replicas} of {status.desired_replicas} pods serve it",
+        )
+
+
+def _build_revisions(
+    ft: FineTune,
+    spec: FineTuneSpec,
+    story: Story,
+    evaluation: EvaluationStatus | None,
+    now: datetime,
+) -> list[RevisionStatus]:
+    """The current revision first, then the older ones, up to the limit. What serves is kept."""
+    known = {r.id: r for r in ft.status.revisions}
+    entry = known.get(story.revision) or RevisionStatus(
+        id=story.revision, spec_hash=story.digest, created_time=format_time(now)
+    )
+    commit = story.observed.commit
+    if commit is not None and story.observed.verified:
+        entry = entry.model_copy(
+            update={
+                "adapter_uri": status_uri(story.storage, commit.prefix),
+                "adapter_digest": commit.digest,
+                "dataset_digest": commit.provenance.dataset_sha256,
+                "base_commit": commit.provenance.base_commit[:128],
+                "seed": count(commit.provenance.seed),
+                "final_loss": decimal(commit.metrics.final_loss, 4),
+            }
+        )
+    if evaluation is not None and evaluation.revision == story.revision:
+        entry = entry.model_copy(update={"verdict": evaluation.verdict})
+    rest = [r for r in ft.status.revisions if r.id != story.revision]
+    serving = story.serving.status.revision if story.serving else None
+    keep = rest[: spec.revision_history_limit - 1]
+    dropped = [r for r in rest[len(keep) :] if r.id == serving]
+    # The serving one takes the place of the last, when status can't hold one more.
+    return [entry, *keep[: MAX_REVISIONS - 1 - len(dropped)], *dropped]
