@@ -14,6 +14,7 @@ from qwen3_api.job.train import StartAdapter
 from qwen3_operator.desired.names import ANNOTATION_PARKED, job_name, preflight_name
 from qwen3_operator.observed import (
     Alias,
+    Evaluation,
     FineTune,
     Observed,
     PoolPod,
@@ -27,6 +28,7 @@ from support.operator_world import (
     build_agent,
     build_commit,
     build_current,
+    build_evaluation,
     build_preflight,
     build_progress,
     id_of,
@@ -37,7 +39,7 @@ World = Mapping[str, Any]
 KEYS = {
     "preflight", "preflightJob", "preflightPods", "start",
     "job", "otherJobs", "pods", "progress", "report", "commit", "damage", "storage", "pointer",
-    "pool", "aliasOwner",
+    "pool", "aliasOwner", "evaluation", "otherEvaluations", "rollback",
 }  # fmt: skip
 
 
@@ -81,6 +83,11 @@ def build_observed(ft: FineTune, world: World) -> Observed:
         alias=_alias(ft, world.get("pointer")),
         alias_owner=world.get("aliasOwner"),
         pool=_pool(ft, world.get("pool")),
+        rollback=_rollback(ft, world.get("rollback")),
+        evaluation=_evaluation(ft, revision, world.get("pointer"), world.get("evaluation")),
+        other_evaluations=tuple(
+            build_evaluation(ft, e["revision"], None, e) for e in world.get("otherEvaluations", ())
+        ),
     )
 
 
@@ -114,6 +121,12 @@ def check_possible(ft: FineTune, world: World) -> None:
             ft.spec is not None and j["revision"] == revision_of(ft)
             for j in world.get("otherJobs", ())
         ),
+        "a candidate is evaluated without a commit": "evaluation" in world
+        and "commit" not in world,
+        "an evaluation that nobody asked for": "evaluation" in world
+        and (ft.spec is None or ft.spec.evaluation is None),
+        "a rollback that nobody asked for": "rollback" in world
+        and (ft.spec is None or ft.spec.promotion.rollback_to is None),
         "a failed pod without an exit code or a reason": any(
             p["phase"] == "Failed" and "exitCode" not in p and not p.get("evicted") for p in pods
         ),
@@ -133,6 +146,22 @@ def check_possible(ft: FineTune, world: World) -> None:
     broken = [what for what, is_so in rules.items() if is_so]
     if broken:
         raise ImpossibleError("; ".join(broken))
+
+
+def _rollback(ft: FineTune, rollback: Any) -> Commit | Problem | None:
+    if rollback is None or ft.spec is None:
+        return None
+    if isinstance(rollback, Mapping):
+        return Problem(**rollback)
+    return build_commit(ft, ft.spec.promotion.rollback_to)
+
+
+def _evaluation(
+    ft: FineTune, revision: str, pointer: World | None, evaluation: World | None
+) -> Evaluation | None:
+    if evaluation is None:
+        return None
+    return build_evaluation(ft, revision, (pointer or {}).get("revision"), evaluation)
 
 
 def _job(ft: FineTune, job: Mapping[str, Any], *, preflight: bool = False) -> dict[str, Any]:

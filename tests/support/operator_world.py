@@ -22,6 +22,7 @@ from qwen3_api.job.report import (
 )
 from qwen3_api.serving.pool import AgentAdapter, AgentStatus, CurrentAlias
 from qwen3_api.v1alpha1.finetune import FineTuneSpec, FineTuneStatus
+from qwen3_operator.desired import evaluation as desired_evaluation
 from qwen3_operator.desired.names import (
     StorageTarget,
     job_name,
@@ -32,12 +33,14 @@ from qwen3_operator.desired.names import (
 )
 from qwen3_operator.observed import (
     Alias,
+    Evaluation,
     FineTune,
     JobView,
     Meta,
     PodView,
     PoolPod,
     PoolView,
+    parse_evaluation,
     parse_finetune,
 )
 from qwen3_operator.settings import Settings
@@ -138,6 +141,45 @@ def build_finetune(
     """The same, parsed."""
     wire = status.to_wire() if status is not None else None
     return parse_finetune(build_body(spec, wire, **meta))
+
+
+EVALUATION: dict[str, Any] = {
+    "suites": [
+        {
+            "name": "held-out",
+            "questions": {
+                "data": {"type": "ConfigMap", "configMap": {"name": "exam", "key": "exam.jsonl"}},
+                "metrics": ["ExactMatch"],
+            },
+        }
+    ],
+    "gates": [
+        {
+            "name": "better", "suite": "held-out", "metric": "ExactMatch", "baseline": "base",
+            "minimumEffect": "0.1",
+        },
+        {
+            "name": "no-worse", "suite": "held-out", "metric": "ExactMatch",
+            "baseline": "incumbent", "maxRegression": "0.05",
+        },
+    ],
+}  # fmt: skip
+"""spec.evaluation of a fine-tune, in wire names."""
+
+
+def build_evaluation(
+    ft: FineTune, revision: str, incumbent: str | None, status: Mapping[str, Any] | None = None
+) -> Evaluation:
+    """The fine-tune's own Qwen3Eval about a revision, with a status in wire names."""
+    spec = spec_of(ft)
+    assert spec.evaluation is not None
+    wanted = desired_evaluation.resolve_evaluation(
+        ft.meta, spec, spec.evaluation, revision, incumbent
+    )
+    body = desired_evaluation.build_evaluation(ft.meta, wanted, revision)
+    body["metadata"] |= {"uid": f"uid-{revision}", "creationTimestamp": "2026-03-01T11:00:00Z"}
+    wire = {k: v for k, v in (status or {}).items() if k != "revision"}
+    return parse_evaluation({**body, "status": wire})
 
 
 def spec_of(ft: FineTune) -> FineTuneSpec:

@@ -115,6 +115,21 @@ def test_the_previous_one_drains() -> None:
     assert later.requeue_after is None
 
 
+def test_the_previous_one_is_kept_for_a_rollback() -> None:
+    keep = 10.0 * DRAIN
+    member = replace(promoted(seconds_ago=DRAIN + 20), keep_previous_seconds=keep)
+    found = plan(member)
+    assert required(index_of(found)) == {id_of(FT, NEW): True, id_of(FT, OLD): False}
+    assert found.requeue_after == keep - DRAIN - 20
+
+
+def test_what_a_rollback_asks_for_comes_in() -> None:
+    """It may have been unloaded long ago."""
+    older = build_commit(FT, "77777777")
+    found = plan(replace(promoted(seconds_ago=DRAIN), rollback=older))
+    assert required(index_of(found)) == {id_of(FT, NEW): True, id_of(FT, older): False}
+
+
 def test_two_revisions_with_the_same_bytes_are_one_adapter() -> None:
     id_ = id_of(FT, NEW)
     current = build_current(FT, NEW, previous_id=id_, previous_revision=OLD.revision)
