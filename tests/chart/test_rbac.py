@@ -3,7 +3,7 @@
 import pytest
 from chart.rendering import Manifest, of_kind, only, render_case
 
-from qwen3_operator.cluster.kinds import CACHED_KINDS, CUSTOM_KINDS, Kind
+from qwen3_operator.cluster.kinds import CACHED_KINDS, CUSTOM_KINDS, EVALUATION, Kind
 
 READ = {"get", "list", "watch"}
 FORBIDDEN_RESOURCES = {
@@ -48,9 +48,11 @@ def test_everything_cached_can_be_read(case: str, kind: Kind) -> None:
 
 
 @pytest.mark.parametrize("kind", CUSTOM_KINDS, ids=lambda kind: kind.plural)
-def test_a_resource_of_a_user_is_never_made_or_removed(kind: Kind) -> None:
+def test_what_is_written_of_custom_resources(kind: Kind) -> None:
+    """Fine-tunes are the users'; evaluations are made too, for the fine-tunes that ask for one."""
     manifests = render_case("production")
-    assert not {"create", "update", "delete"} & verbs_on(manifests, kind.group, kind.plural)
+    made = {"create", "update", "delete"} & verbs_on(manifests, kind.group, kind.plural)
+    assert made == ({"create", "delete"} if kind is EVALUATION else set())
     assert verbs_on(manifests, kind.group, f"{kind.plural}/status") == {"patch"}
 
 

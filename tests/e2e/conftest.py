@@ -1,5 +1,6 @@
 """The local cluster with every part real, one tenant, one fine-tune that serves throughout."""
 
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -74,6 +75,16 @@ def rows(tenant: Tenant) -> None:
     tenant.core.create_namespaced_config_map(
         NAMESPACE, {"metadata": {"name": DATA_MAP}, "data": {"train.jsonl": text}}
     )
+
+
+@pytest.fixture(scope="session")
+def heldout(tenant: Tenant) -> list[Body]:
+    """Questions that no training row answers, in the ConfigMap `heldout`."""
+    text = (EXAMPLE / "data" / "heldout.jsonl").read_text()
+    tenant.core.create_namespaced_config_map(
+        NAMESPACE, {"metadata": {"name": "heldout"}, "data": {"heldout.jsonl": text}}
+    )
+    return [json.loads(line) for line in text.splitlines()]
 
 
 @pytest.fixture
