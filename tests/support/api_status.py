@@ -8,10 +8,9 @@ from qwen3_api.v1alpha1.evaluation import (
     ResultStatus,
     Verdict,
 )
+from qwen3_api.v1alpha1.failure import FailureClass, FailureStatus
 from qwen3_api.v1alpha1.finetune import (
     CheckpointStatus,
-    FailureClass,
-    FailureStatus,
     FineTuneStatus,
     QueueStatus,
     RevisionStatus,
