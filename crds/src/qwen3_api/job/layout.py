@@ -2,7 +2,8 @@
 
 <prefix>/<namespace>/<uid>/revisions/<rev>/{preflight.json, attempts/<pod-uid>/{progress.json,
 report.json, checkpoints/step-<n>/…, adapter/…}, wandb/<pod-uid>/…, COMMIT.json}
-<prefix>/<namespace>/evals/<uid>/{job.json, progress.json, report.json, samples.jsonl}
+<prefix>/<namespace>/evals/<uid>/{job.json, progress.json, report.json, report.html,
+samples.jsonl}
 <prefix>/<namespace>/aliases/<alias>/current.json
 <prefix>/<namespace>/pools/<pool>/index.json
 """
@@ -63,6 +64,8 @@ ATTEMPTS = "attempts"
 # Below an attempt's prefix, and below an evaluation's.
 PROGRESS = "progress.json"
 REPORT = "report.json"
+REPORT_HTML = "report.html"
+"""The same for people; of an evaluation."""
 ADAPTER = "adapter"
 CHECKPOINTS = "checkpoints"
 CHECKPOINT_MANIFEST = "CHECKPOINT.json"

@@ -36,6 +36,15 @@ class PoolAdapter(Document):
     """True: a pod is unready without it (it is behind a public name). False: a candidate."""
 
 
+class PoolCanary(Document):
+    """A part of a public name's requests that goes to another adapter."""
+
+    id: ModelId
+    """Among the index's adapters."""
+    weight_percent: Annotated[int, Field(ge=1, le=99)]
+    """Of the requests that name the alias; chosen by chance for each request."""
+
+
 class PoolIndex(Document):
     """`index.json`: the desired set of a pool, the operator's to write."""
 
@@ -48,8 +57,31 @@ class PoolIndex(Document):
     adapters: list[PoolAdapter] = Field(max_length=256)
     aliases: dict[Alias, ModelId]
     """Public name to id. Every id is among `adapters` and required."""
+    canaries: dict[Alias, PoolCanary] = {}
+    """By public names among `aliases`. A pod that hasn't loaded the canary's adapter ignores it."""
     serial: int
     """Grows with every write."""
+
+
+class AliasCanary(Document):
+    """A candidate that answers a part of the requests."""
+
+    revision: str
+    id: ModelId
+    digest: Sha256
+    step: int
+    """Index into serving.rollout.canarySteps."""
+    since: str
+    """When this step began. RFC 3339, UTC."""
+
+
+class AliasRejection(Document):
+    """A candidate that misbehaved as a canary."""
+
+    revision: str
+    rejected: str
+    """RFC 3339, UTC."""
+    message: Annotated[str, StringConstraints(max_length=1024)]
 
 
 class CurrentAlias(Document):
@@ -72,6 +104,9 @@ class CurrentAlias(Document):
     eval_name: Annotated[str, StringConstraints(max_length=63)] | None = None
     """The Qwen3Eval that let it pass."""
     message: Annotated[str, StringConstraints(max_length=1024)] = ""
+    canary: AliasCanary | None = None
+    rejection: AliasRejection | None = None
+    """Of the last canary that was taken back; forgotten with the next promotion."""
 
 
 AdapterState = Literal["Pending", "Pulling", "Loading", "Loaded", "Failed"]
@@ -89,6 +124,27 @@ class AgentAdapter(Document):
     message: Annotated[str, StringConstraints(max_length=512)] = ""
 
 
+class Traffic(Document):
+    """Requests of one side of a canary on one pod, since the pod began to route this canary."""
+
+    requests: int = 0
+    """Finished ones."""
+    errors: int = 0
+    """Of them: answered with 5xx, or broken off by the server. What the client gave up isn't."""
+    seconds: float = 0.0
+    """Sum over all of the time to the first byte of the answer."""
+
+
+class AgentCanary(Document):
+    """What a pod routes as a canary, and how it goes."""
+
+    id: ModelId
+    weight_percent: int
+    canary: Traffic
+    stable: Traffic
+    """The requests of the alias that went to its adapter in the same time."""
+
+
 class AgentStatus(Document):
     """Body of `GET /status` of a sidecar."""
 
@@ -101,4 +157,6 @@ class AgentStatus(Document):
     adapters: list[AgentAdapter] = Field(max_length=512)
     aliases: dict[Alias, ModelId]
     """Public names that this pod answers now."""
+    canaries: dict[Alias, AgentCanary] = {}
+    """By public name: those that this pod routes now."""
     message: str = ""

@@ -243,9 +243,9 @@ class EvalProgress(StatusModel):
 class ResolvedStatus(StatusModel):
     """What exactly was asked."""
 
-    endpoint: Annotated[str, Field(max_length=253)] | None = None
+    endpoint: Annotated[str, Field(max_length=512)] | None = None
     """endpoint that was asked."""
-    target_model: ShortText | None = None
+    target_model: Annotated[str, Field(max_length=160)] | None = None
     """targetModel is the immutable id that was asked."""
     target_revision: ShortText | None = None
     """targetRevision of the fine-tune."""

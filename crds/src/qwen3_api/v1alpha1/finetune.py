@@ -511,6 +511,37 @@ class ServingMode(StrEnum):
     SHARED_BASE = "SharedBase"
 
 
+class CanaryStep(KubeModel):
+    """A share of the requests for a while."""
+
+    weight_percent: Annotated[int, Field(ge=1, le=99)]
+    """weightPercent of the requests that the candidate answers."""
+    hold_seconds: Annotated[int, Field(ge=1, le=86_400)] = 300
+    """holdSeconds before the next step."""
+
+
+class AutoRollbackSpec(KubeModel):
+    """When a canary is taken back."""
+
+    max_error_rate_percent: Annotated[int, Field(ge=0, le=100)] = 5
+    """maxErrorRatePercent of the candidate's requests that may fail (5xx)."""
+    max_latency_increase_percent: Annotated[int, Field(ge=1, le=10_000)] = 100
+    """maxLatencyIncreasePercent of the mean time to the first byte, against the incumbent's in the
+    same time."""
+    min_requests: Annotated[int, Field(ge=1, le=1_000_000)] = 20
+    """minRequests of the candidate before a step is judged or left."""
+
+
+class RolloutSpec(KubeModel):
+    """How a candidate takes over from the incumbent."""
+
+    canary_steps: Annotated[list[CanaryStep], Field(max_length=10)] = []
+    """canarySteps in order; none: all requests at once. Left out while nothing serves, and by
+    promotion.rollbackTo and promotion.force."""
+    auto_rollback: AutoRollbackSpec = AutoRollbackSpec()
+    """autoRollback of a canary."""
+
+
 class ServingSpec(KubeModel):
     """How the adapter is served."""
 
@@ -521,6 +552,8 @@ class ServingSpec(KubeModel):
     """modelName is the public name that clients put into `model`; default <namespace>.<name>."""
     replicas: Annotated[int, Field(ge=1, le=64)] = 1
     """replicas of the pool; the pool takes the largest of its fine-tunes."""
+    rollout: RolloutSpec = RolloutSpec()
+    """rollout of a new revision."""
 
 
 class Mode(StrEnum):
@@ -849,6 +882,8 @@ class ServingStatus(StatusModel):
     """desiredReplicas of the pool."""
     candidate_id: ShortText | None = Field(default=None, alias="candidateID")
     """candidateID is the immutable id that is being loaded."""
+    canary_weight_percent: int | None = None
+    """canaryWeightPercent of the requests that the candidate answers."""
 
 
 class FineTuneStatus(StatusModel):
