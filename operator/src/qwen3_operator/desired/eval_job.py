@@ -1,11 +1,13 @@
 """The evaluation Job, and the order that its pod reads."""
 
+from collections.abc import Iterator
 from typing import Any
 
 from qwen3_api.job import layout
-from qwen3_api.job.evaluate import EvalEndpoint, EvalJob, EvalSuite
+from qwen3_api.job.evaluate import EvalEndpoint, EvalGate, EvalJob, EvalJudge, EvalSuite
 from qwen3_api.v1alpha1.evaluation import KIND, EvalSpec
 from qwen3_api.v1alpha1.meta import API_VERSION
+from qwen3_api.v1alpha1.suites import EndpointTarget, Gate, JudgeSpec, OnInsufficient, Suite
 from qwen3_operator.desired.job import (
     ORDER_MOUNT,
     build_order_config_map,
@@ -28,6 +30,24 @@ from qwen3_operator.settings import Settings
 
 Manifest = dict[str, Any]
 CONTAINER = "evaluator"
+SECRET_KEY = "OPENAI_API_KEY"  # noqa: S105  the key's name
+"""Key of the Secret of an endpoint."""
+
+
+def key_env(*place: str | int) -> str:
+    """Environment variable of the evaluator with the key of an endpoint: API_KEY_TARGET,
+    API_KEY_BASELINE_0, API_KEY_JUDGE_<suite>_<judge>."""
+    return "_".join(("API_KEY", *map(str, place)))
+
+
+def resolve_endpoint(name: str, endpoint: EndpointTarget, env: str) -> EvalEndpoint:
+    """The contract's view of an endpoint. The key itself is put into `env` by the kubelet."""
+    return EvalEndpoint(
+        name=name,
+        base_url=endpoint.url.rstrip("/"),
+        model=endpoint.model,
+        api_key_env=env if endpoint.secret_ref is not None else None,
+    )
 
 
 def resolve_eval_job(
@@ -44,22 +64,83 @@ def resolve_eval_job(
         uid=meta.uid,
         target=target,
         baselines=baselines,
-        suites=[
-            EvalSuite(
-                name=suite.name,
-                data=resolve_data(suite.name, suite.questions.data, storage),
-                metrics=[m.value for m in suite.questions.metrics],
-                limit=suite.questions.limit,
-                max_tokens=suite.generation.max_tokens,
-                temperature=float(suite.generation.temperature),
-                thinking=suite.generation.thinking,
-                seed=suite.generation.seed,
-            )
-            for suite in spec.suites
-        ],
+        suites=[_resolve_suite(n, suite, storage) for n, suite in enumerate(spec.suites)],
+        gates=[_resolve_gate(gate) for gate in spec.gates],
         concurrency=spec.runner.concurrency,
         output=storage.location(layout.eval_prefix(storage.prefix, meta.namespace, meta.uid)),
     )
+
+
+def _resolve_suite(number: int, suite: Suite, storage: StorageTarget) -> EvalSuite:
+    questions, generation = suite.questions, suite.generation
+    return EvalSuite(
+        name=suite.name,
+        data=resolve_data(suite.name, questions.data, storage),
+        metrics=[m.value for m in questions.metrics],
+        limit=questions.limit,
+        max_tokens=generation.max_tokens,
+        temperature=float(generation.temperature),
+        thinking=generation.thinking,
+        seed=generation.seed,
+        samples=generation.samples,
+        json_schema=questions.json_schema,
+        judge=_resolve_judge(number, questions.judge) if questions.judge is not None else None,
+    )
+
+
+def _resolve_judge(suite: int, judge: JudgeSpec) -> EvalJudge:
+    return EvalJudge(
+        endpoints=[
+            resolve_endpoint(e.name, e, key_env("JUDGE", suite, n))
+            for n, e in enumerate(judge.endpoints)
+        ],
+        rubric=judge.rubric,
+        swap_positions=judge.swap_positions,
+        max_requests=judge.max_requests,
+    )
+
+
+def _resolve_gate(gate: Gate) -> EvalGate:
+    def number(text: str | None) -> float | None:
+        return None if text is None else float(text)
+
+    return EvalGate(
+        name=gate.name,
+        suite=gate.suite,
+        metric=gate.metric.value,
+        baseline=gate.baseline,
+        minimum=number(gate.minimum),
+        maximum=number(gate.maximum),
+        max_regression=number(gate.max_regression),
+        minimum_effect=number(gate.minimum_effect),
+        confidence=gate.confidence_percent / 100,
+        fail_on_insufficient=gate.on_insufficient is OnInsufficient.FAIL,
+    )
+
+
+def _keyed_endpoints(spec: EvalSpec) -> Iterator[tuple[str, EndpointTarget]]:
+    """Every endpoint of the spec, with the variable that its key goes into."""
+    if spec.target.endpoint is not None:
+        yield key_env("TARGET"), spec.target.endpoint
+    for n, baseline in enumerate(spec.baselines):
+        if baseline.endpoint is not None:
+            yield key_env("BASELINE", n), baseline.endpoint
+    for n, suite in enumerate(spec.suites):
+        judge = suite.questions.judge
+        for m, endpoint in enumerate(judge.endpoints if judge is not None else ()):
+            yield key_env("JUDGE", n, m), endpoint
+
+
+def _build_keys_env(spec: EvalSpec) -> list[Manifest]:
+    """Keys of endpoints, put in by the kubelet: the operator may not read Secrets."""
+    return [
+        {
+            "name": env,
+            "valueFrom": {"secretKeyRef": {"name": endpoint.secret_ref.name, "key": SECRET_KEY}},
+        }
+        for env, endpoint in _keyed_endpoints(spec)
+        if endpoint.secret_ref is not None
+    ]
 
 
 def build_eval_objects(
@@ -104,6 +185,7 @@ def _build_pod(
                 "env": [
                     *build_pod_identity_env(),
                     *build_credentials_env(storage.secret),
+                    *_build_keys_env(spec),
                     {"name": "HOME", "value": layout.WORK_DIR},
                 ],
                 "resources": {

@@ -1,30 +1,21 @@
 """The decision about one evaluation. Pure.
 
-A low score is no error: Succeeded tells that it ran, the results tell what came out.
+A low score is no error, and neither is a gate that did not pass: Succeeded tells that it ran, the
+results and GatePassed what came out.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from qwen3_api.job.evaluate import (
-    EvalEndpoint,
-    EvalJob,
-    EvalProgressDocument,
-    EvalReport,
-    EvalResult,
-)
-from qwen3_api.job.report import adapter_id
+from qwen3_api.job.evaluate import EvalProgressDocument, EvalReport
 from qwen3_api.v1alpha1.conditions import ConditionType, Reason
 from qwen3_api.v1alpha1.evaluation import (
     EvalProgress,
     EvalSpec,
     EvalStatus,
-    FineTuneTarget,
     ResolvedStatus,
-    ResultStatus,
-    TargetType,
     Verdict,
 )
 from qwen3_api.v1alpha1.meta import ConditionStatus
@@ -35,6 +26,7 @@ from qwen3_operator.observed import (
     FineTune,
     JobView,
     PodView,
+    PoolView,
     Problem,
     wire_time,
 )
@@ -45,14 +37,29 @@ from qwen3_operator.plan.diagnosis import (
     diagnose_failed_job,
     diagnose_waiting,
 )
-from qwen3_operator.plan.numbers import count, count_or_none, decimal
+from qwen3_operator.plan.evaluation_status import (
+    build_gates,
+    build_results,
+    decide_verdict,
+    set_gate_condition,
+)
+from qwen3_operator.plan.evaluation_target import World, resolve_asked
+from qwen3_operator.plan.numbers import count, count_or_none
 from qwen3_operator.plan.plan import EvalPlan, Event, Manifest
 from qwen3_operator.plan.training import build_lifecycle, build_parking
 from qwen3_operator.settings import Settings
 
 POLL_SECONDS = 5.0
 WAIT_SECONDS = 15.0
-TARGET = "target"
+STORAGE_SECONDS = 30.0
+DECIDED = (Verdict.PASSED, Verdict.FAILED, Verdict.INCONCLUSIVE, Verdict.COMPLETED)
+HINTS = {
+    Reason.CREDENTIALS_NOT_FOUND: "Create the Secret that it names in this namespace: with "
+    "OPENAI_API_KEY if an endpoint's secretRef names it, with AWS_ACCESS_KEY_ID and "
+    "AWS_SECRET_ACCESS_KEY if it is the store's. The pod starts by itself then.",
+    Reason.UNSCHEDULABLE: "Ask for less in spec.runner, or wait for a node.",
+}
+"""Hints of a waiting pod that read otherwise for an evaluation than for a training run."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +68,8 @@ class EvalObserved:
 
     fine_tunes: Mapping[str, FineTune]
     """The fine-tunes that the spec names, those that exist."""
+    pools: Mapping[str, PoolView] = field(default_factory=dict)
+    """The pools of those that it asks by revision, by the fine-tune's name."""
     job: JobView | None = None
     pods: tuple[PodView, ...] = ()
     progress: EvalProgressDocument | None = None
@@ -83,12 +92,10 @@ class _Step:
     done: bool = False
     events: tuple[Event, ...] = field(default=())
 
-
-@dataclass(frozen=True)
-class _Resolved:
-    endpoint: EvalEndpoint
-    revision: str | None
-    digest: str | None
+    @property
+    def failed(self) -> bool:
+        """It ended without a result. A problem that is looked at again ends nothing."""
+        return self.problem is not None and self.requeue_after is None
 
 
 def plan_evaluation(
@@ -97,6 +104,9 @@ def plan_evaluation(
     """What shall be true next."""
     if ev.meta.deleting:
         return EvalPlan(status=None)
+    if observed.storage_problem is not None and ev.status.verdict in DECIDED:
+        # What was decided stands, whatever becomes of the bucket.
+        return EvalPlan(status=None, requeue_after=STORAGE_SECONDS)
     step = _next_step(ev, observed, settings)
     status = _build_status(ev, observed, step, now)
     return EvalPlan(
@@ -120,7 +130,9 @@ def _next_step(ev: Evaluation, observed: EvalObserved, settings: Settings) -> _S
             "spec.output.s3: the operator has no credentials or no bucket for this endpoint",
             "Leave spec.output.s3 out to use the platform's.",
         )
-        return _Step(Reason(problem.reason), problem.message, problem, requeue_after=30.0)
+        return _Step(
+            Reason(problem.reason), problem.message, problem, requeue_after=STORAGE_SECONDS
+        )
     report, job = observed.report, observed.job
     if report is not None and report.outcome == "Completed":
         return _plan_completed(ev, ev.spec, job)
@@ -185,11 +197,9 @@ def _plan_running(ev: Evaluation, job: JobView, observed: EvalObserved) -> _Step
         return _Step(Reason.QUEUED, f"Job {job.name} is suspended by somebody else")
     warning = diagnose_waiting(observed.pods)
     if warning is not None:
-        return _Step(
-            Reason(warning.reason),
-            f"{warning.message}. {warning.hint}",
-            requeue_after=POLL_SECONDS,
-        )
+        reason = Reason(warning.reason)
+        hint = HINTS.get(reason, warning.hint)
+        return _Step(reason, f"{warning.message}. {hint}", requeue_after=POLL_SECONDS)
     if any(p.running for p in observed.pods):
         p = observed.progress
         said = f"{p.completed} of {p.total} requests" if p else "the evaluator is starting"
@@ -206,72 +216,18 @@ def _plan_start(
 ) -> _Step:
     """Resolve the target to an immutable id and start. The order is written once, into the
     ConfigMap: a promotion in the middle of the run doesn't change who is asked."""
-    target = _resolve_fine_tune(TARGET, spec.target.fine_tune, observed.fine_tunes)
-    if isinstance(target, str):
-        return _Step(Reason.TARGET_NOT_READY, target, requeue_after=WAIT_SECONDS)
-    baselines: list[EvalEndpoint] = []
-    for baseline in spec.baselines:
-        if baseline.type is TargetType.BASE_MODEL or baseline.fine_tune is None:
-            base = _base_of(spec.target.fine_tune, observed.fine_tunes)
-            baselines.append(
-                EvalEndpoint(name=baseline.name, base_url=target.endpoint.base_url, model=base)
-            )
-            continue
-        other = _resolve_fine_tune(baseline.name, baseline.fine_tune, observed.fine_tunes)
-        if isinstance(other, str):
-            return _Step(Reason.TARGET_NOT_READY, other, requeue_after=WAIT_SECONDS)
-        baselines.append(other.endpoint)
-    order: EvalJob = resolve_eval_job(ev.meta, spec, target.endpoint, baselines, storage)
+    asked = resolve_asked(spec, World(observed.fine_tunes, observed.pools, settings))
+    if isinstance(asked, str):
+        return _Step(Reason.TARGET_NOT_READY, asked, requeue_after=WAIT_SECONDS)
+    order = resolve_eval_job(ev.meta, spec, asked.target, asked.baselines, storage)
     name = eval_job_name(ev.meta.name)
     return _Step(
         Reason.SCHEDULING,
         f"Job {name} was created",
         apply=build_eval_objects(ev.meta, spec, order, storage, settings),
-        resolved=ResolvedStatus(
-            endpoint=target.endpoint.base_url,
-            target_model=target.endpoint.model,
-            target_revision=target.revision,
-            target_digest=target.digest,
-        ),
+        resolved=asked.status,
         events=(Event("Normal", "EvaluationStarted", f"Created Job {name}"),),
         requeue_after=POLL_SECONDS,
-    )
-
-
-def _base_of(target: FineTuneTarget, fine_tunes: Mapping[str, FineTune]) -> str:
-    ft = fine_tunes[target.name]
-    if ft.spec is None:
-        raise LookupError(f"{target.name} was resolved without a spec")
-    return ft.spec.base_model.name
-
-
-def _resolve_fine_tune(
-    name: str, target: FineTuneTarget, fine_tunes: Mapping[str, FineTune]
-) -> _Resolved | str:
-    """The served adapter of a fine-tune, or a sentence on what is missing."""
-    ft = fine_tunes.get(target.name)
-    if ft is None or ft.spec is None:
-        return f"there is no Qwen3FineTune {target.name} in this namespace"
-    serving = ft.status.serving
-    served = find(ft.status.conditions, ConditionType.SERVED)
-    if serving is None or serving.endpoint is None or served is None:
-        return f"{target.name} isn't served yet"
-    if served.status is not ConditionStatus.TRUE:
-        return f"{target.name} doesn't serve: {served.message}"
-    if target.revision in (None, serving.revision):
-        if serving.model_id is None:
-            return f"{target.name} isn't served yet"
-        model, revision, digest = serving.model_id, serving.revision, serving.digest
-    else:
-        known = next((r for r in ft.status.revisions if r.id == target.revision), None)
-        if known is None or known.adapter_digest is None:
-            return f"{target.name} has no stored revision {target.revision}"
-        model = adapter_id(ft.meta.namespace, ft.meta.name, known.adapter_digest)
-        if serving.candidate_id != model:
-            return f"revision {target.revision} of {target.name} isn't loaded on its pool"
-        revision, digest = known.id, known.adapter_digest
-    return _Resolved(
-        EvalEndpoint(name=name, base_url=serving.endpoint, model=model), revision, digest
     )
 
 
@@ -284,87 +240,56 @@ def _build_status(ev: Evaluation, observed: EvalObserved, step: _Step, now: date
     busy = not step.done and step.problem is None and step.reason is not Reason.SUSPENDED
     conditions.set(ConditionType.RECONCILING, busy, step.reason, message)
     succeeded = ConditionStatus.UNKNOWN
-    if step.done or step.problem is not None:
+    if step.done or step.failed:
         succeeded = ConditionStatus.TRUE if step.done else ConditionStatus.FALSE
     conditions.set(ConditionType.SUCCEEDED, succeeded, step.reason, message)
     update: dict[str, Any] = {
         "observed_generation": ev.meta.generation,
-        "conditions": conditions.to_list(),
         "stage": step.reason.value,
         "job_name": eval_job_name(ev.meta.name) if observed.job or step.apply else None,
-        "verdict": Verdict.ERROR if step.problem else None,
+        "verdict": Verdict.ERROR if step.failed else None,
         "failure": build_failure(step.problem) if step.problem else None,
     }
     if step.resolved is not None:
         update["resolved"] = step.resolved
     if observed.job is not None and observed.job.start_time:
         update["start_time"] = observed.job.start_time
-    p = observed.progress
-    if p is not None:
-        update["progress"] = EvalProgress(
-            completed=count(p.completed),
-            total=count(p.total),
-            suite=p.suite[:128],
-            eta_seconds=count_or_none(p.eta_seconds),
-        )
+    update["progress"] = _build_progress(ev, observed)
     if step.done and observed.report is not None and ev.spec is not None:
-        update |= _build_results(ev, ev.spec, observed.report)
+        update |= _build_outcome(ev.spec, observed.report)
         update["report_uri"] = observed.report_uri
-    return ev.status.model_copy(update=update)
+        if (done := update["progress"]) is not None:
+            update["progress"] = EvalProgress(completed=done.total, total=done.total)
+    set_gate_condition(conditions, ev.spec, update["verdict"], update.get("gates", []), step.reason)
+    return ev.status.model_copy(update=update | {"conditions": conditions.to_list()})
 
 
-def _build_results(ev: Evaluation, spec: EvalSpec, report: EvalReport) -> dict[str, Any]:
-    """Typed results out of the report: one row per suite, metric and baseline."""
-    values: dict[tuple[str, str, str], EvalResult] = {
-        (r.suite, r.metric, r.model): r for r in report.results
-    }
-    rows: list[ResultStatus] = []
-    for suite in spec.suites:
-        for metric in suite.questions.metrics:
-            mine = values.get((suite.name, metric.value, TARGET))
-            if mine is None:
-                continue
-            rows += _build_rows(suite.name, metric.value, mine.value, mine.samples, spec, values)
+def _build_progress(ev: Evaluation, observed: EvalObserved) -> EvalProgress | None:
+    """How far it is, or was when it was last looked at."""
+    p = observed.progress
+    if p is None:
+        return ev.status.progress
+    return EvalProgress(
+        completed=count(p.completed),
+        total=count(p.total),
+        suite=p.suite[:128],
+        eta_seconds=count_or_none(p.eta_seconds),
+    )
+
+
+def _build_outcome(spec: EvalSpec, report: EvalReport) -> dict[str, Any]:
+    """What came out, in the fields of status."""
+    rows, gates = build_results(spec, report), build_gates(spec, report)
     first = rows[0] if rows else None
-    total = count(sum(r.samples for r in report.results))
     return {
-        "verdict": Verdict.COMPLETED,
-        "results": rows[:64],
+        "verdict": decide_verdict(report, gates),
+        "results": rows,
+        "gates": gates,
         "score": first.value if first else None,
         "delta": first.delta if first else None,
         "samples": first.samples if first else 0,
-        "progress": EvalProgress(completed=total, total=total),
         "completion_time": wire_time(report.finished),
     }
-
-
-def _build_rows(
-    suite: str,
-    metric: str,
-    value: float,
-    samples: int,
-    spec: EvalSpec,
-    values: Mapping[tuple[str, str, str], EvalResult],
-) -> Sequence[ResultStatus]:
-    rows: list[ResultStatus] = []
-    shown = decimal(value, 4)
-    if shown is None:
-        return rows
-    names: list[str | None] = [b.name for b in spec.baselines]
-    for name in names or [None]:
-        other = values.get((suite, metric, name)) if name else None
-        rows.append(
-            ResultStatus(
-                suite=suite,
-                metric=metric,
-                baseline_name=name,
-                value=shown,
-                baseline=decimal(other.value, 4) if other else None,
-                delta=decimal(value - other.value, 4, sign=True) if other else None,
-                samples=count(samples),
-            )
-        )
-    return rows
 
 
 def _events(ev: Evaluation, status: EvalStatus) -> tuple[Event, ...]:
@@ -374,6 +299,12 @@ def _events(ev: Evaluation, status: EvalStatus) -> tuple[Event, ...]:
         return ()
     if before is not None and before.status is after.status:
         return ()
-    good = after.status is ConditionStatus.TRUE
-    message = f"score {status.score}, delta {status.delta}" if good else after.message
-    return (Event("Normal" if good else "Warning", after.reason, message),)
+    if after.status is not ConditionStatus.TRUE:
+        return (Event("Warning", after.reason, after.message),)
+    delta = f", delta {status.delta}" if status.delta else ""
+    events = [Event("Normal", after.reason, f"{status.verdict}: score {status.score}{delta}")]
+    gate = find(status.conditions, ConditionType.GATE_PASSED)
+    if gate is not None:
+        good = gate.status is ConditionStatus.TRUE
+        events.append(Event("Normal" if good else "Warning", gate.reason, gate.message))
+    return tuple(events)

@@ -1,19 +1,28 @@
 """One evaluation: gather, plan, apply, status, events."""
 
+from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
 
 from qwen3_api.job import layout
 from qwen3_api.job.evaluate import EvalProgressDocument, EvalReport
+from qwen3_api.v1alpha1.evaluation import EvalSpec, FineTuneTarget
 from qwen3_operator.cluster.kinds import EVALUATION, FINE_TUNE, JOB, POD
 from qwen3_operator.desired.names import (
     LABEL_EVAL,
     LIFECYCLE_MANAGER,
     eval_job_name,
+    pool_name,
     resolve_storage,
 )
 from qwen3_operator.failpoints import failpoint
-from qwen3_operator.observed import Evaluation, parse_evaluation, parse_job, parse_pod
+from qwen3_operator.observed import (
+    Evaluation,
+    FineTune,
+    PoolView,
+    parse_evaluation,
+    parse_job,
+    parse_pod,
+)
 from qwen3_operator.plan.evaluation import EvalObserved, plan_evaluation
 from qwen3_operator.reconcile.context import Context, reference
 from qwen3_operator.runtime.keys import Key
@@ -43,10 +52,14 @@ async def reconcile_evaluation(ctx: Context, key: Key) -> Result:
     return Result(plan.requeue_after)
 
 
-def named_fine_tunes(spec: Any) -> set[str]:
+def named_fine_tunes(spec: EvalSpec) -> set[str]:
     """Names of the fine-tunes that an evaluation asks."""
-    names = {spec.target.fine_tune.name}
-    return names | {b.fine_tune.name for b in spec.baselines if b.fine_tune is not None}
+    return {t.name for t in _fine_tune_targets(spec)}
+
+
+def _fine_tune_targets(spec: EvalSpec) -> list[FineTuneTarget]:
+    found = [spec.target.fine_tune, *(b.fine_tune for b in spec.baselines)]
+    return [t for t in found if t is not None]
 
 
 async def _gather(ctx: Context, ev: Evaluation) -> EvalObserved:
@@ -66,18 +79,33 @@ async def _gather(ctx: Context, ev: Evaluation) -> EvalObserved:
     if storage is None:
         return observed
     folder = storage.location(layout.eval_prefix(storage.prefix, meta.namespace, meta.uid))
+    observed = replace(observed, report_uri=folder.join(layout.REPORT_HTML).uri)
     try:
         report = await ctx.artifacts.read_document(folder.join(layout.REPORT), EvalReport)
         progress = None
-        if report is None and observed.job is not None:
+        if (report or observed.job) is not None and ev.status.verdict is None:
+            # Beside the report too, once: a quick run is over before anybody looks.
             progress = await ctx.artifacts.read_document(
                 folder.join(layout.PROGRESS), EvalProgressDocument
             )
     except StorageProblem as error:
         return replace(observed, storage_problem=error.problem)
-    return replace(
-        observed,
-        report=report,
-        progress=progress,
-        report_uri=folder.join(layout.REPORT).uri,
-    )
+    observed = replace(observed, report=report, progress=progress)
+    if report is None and observed.job is None and ev.spec is not None and not ev.spec.suspend:
+        return replace(observed, pools=await _gather_pools(ctx, ev.spec, observed.fine_tunes))
+    return observed
+
+
+async def _gather_pools(
+    ctx: Context, spec: EvalSpec, fine_tunes: Mapping[str, FineTune]
+) -> dict[str, PoolView]:
+    """The pools of the fine-tunes that are asked by revision: what they hold is for the sidecars to
+    say, since a candidate has no public name yet."""
+    pools: dict[str, PoolView] = {}
+    for name in sorted({t.name for t in _fine_tune_targets(spec) if t.revision is not None}):
+        ft = fine_tunes.get(name)
+        if ft is not None and ft.spec is not None:
+            pool = pool_name(ft.spec, ctx.settings)
+            replicas = ft.spec.serving.replicas
+            pools[name] = await ctx.gather_pool(ft.meta.namespace, pool, replicas)
+    return pools
