@@ -15,6 +15,9 @@ BOOLEANS = {
     "spec.adapter.useRSLoRA",  # a switch of PEFT
     "spec.hyperparameters.gradientCheckpointing",  # a switch of transformers
     "spec.suites[].generation.thinking",  # enable_thinking of the chat template
+    "spec.suites[].questions.judge.swapPositions",  # a pair is asked in one order or in both
+    "spec.evaluation.suites[].generation.thinking",
+    "spec.evaluation.suites[].questions.judge.swapPositions",
     "spec.checkpoint.loadBest",  # load_best_model_at_end of transformers
     "spec.dataset.checks.failOnLeakage",
     "spec.failurePolicy.allowQuantization",
@@ -29,6 +32,8 @@ BOOLEANS = {
 ATOMIC_LISTS = {
     "status.training.adaptations",  # a log: the same line may come twice
     "spec.resources.tolerations",  # as in core/v1 PodSpec
+    "spec.serving.rollout.canarySteps",  # a sequence: two steps may be alike
+    "status.history",  # a log; a revision may come and go more than once
     "status.results",  # keyed by suite, metric and an optional baseline
 }
 

@@ -160,7 +160,7 @@ class EvalSpec(KubeModel):
         Rule(
             cel="self.gates.all(g, !has(g.baseline)"
             " || self.baselines.exists(b, b.name == g.baseline))",
-            message="the baseline of a gate is one of spec.baselines",
+            message="gates[].baseline is one of baselines",
             check=lambda m: all(
                 g.baseline is None or g.baseline in by_name(m.baselines) for g in m.gates
             ),

@@ -36,7 +36,7 @@ class EvaluationSpec(KubeModel):
         GATES_MEASURED,
         Rule(
             cel="self.gates.all(g, !has(g.baseline) || g.baseline in ['base', 'incumbent'])",
-            message="the baseline of a gate is base or incumbent",
+            message="gates[].baseline is base or incumbent",
             check=lambda m: all(g.baseline in (None, BASE, INCUMBENT) for g in m.gates),
             field_path=".gates",
         ),

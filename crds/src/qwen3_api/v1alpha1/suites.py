@@ -211,6 +211,7 @@ class Gate(KubeModel):
                 )
                 == 1
             ),
+            field_path=".minimum",
         ),
         Rule(
             cel="has(self.baseline) == (has(self.maxRegression) || has(self.minimumEffect))",
@@ -241,7 +242,7 @@ def _measures(suites: list[Suite], gate: Gate) -> bool:
 GATES_MEASURED = Rule(
     cel="self.gates.all(g, self.suites.exists(s, s.name == g.suite"
     " && g.metric in s.questions.metrics))",
-    message="each gate names a suite and one of the metrics of that suite",
+    message="each of gates names a suite and one of the metrics of that suite",
     check=lambda m: all(_measures(m.suites, gate) for gate in m.gates),
     field_path=".gates",
 )
