@@ -17,7 +17,7 @@ from qwen3_operator.desired.eval_job import key_env, resolve_endpoint
 from qwen3_operator.desired.names import pool_endpoint
 from qwen3_operator.observed import FineTune, PoolView
 from qwen3_operator.plan.conditions import find
-from qwen3_operator.plan.serving import holds
+from qwen3_operator.plan.served import holds
 from qwen3_operator.settings import Settings
 
 TARGET = "target"

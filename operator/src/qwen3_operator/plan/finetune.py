@@ -24,7 +24,8 @@ from qwen3_operator.plan.diagnosis import build_failure
 from qwen3_operator.plan.finetune_status import Story, build_status
 from qwen3_operator.plan.plan import Deletion, Event, FineTunePlan, TrainingPlan
 from qwen3_operator.plan.promotion import asked_revision
-from qwen3_operator.plan.serving import ServingPlan, plan_serving
+from qwen3_operator.plan.served import ServingPlan
+from qwen3_operator.plan.serving import plan_serving
 from qwen3_operator.plan.training import plan_training
 from qwen3_operator.plan.validate import validate
 from qwen3_operator.settings import Settings

@@ -30,7 +30,7 @@ from qwen3_operator.plan.promotion import (
     kept_evaluation,
     set_evaluation_conditions,
 )
-from qwen3_operator.plan.serving import ServingPlan, owned_alias
+from qwen3_operator.plan.served import ServingPlan, owned_alias
 from qwen3_operator.plan.training_status import (
     build_queue_status,
     build_training_status,

@@ -11,7 +11,7 @@ from qwen3_api.v1alpha1.finetune import FineTuneStatus, ServingStatus
 from qwen3_api.v1alpha1.meta import ConditionStatus
 from qwen3_operator.observed import FineTune, PoolPod, PoolView
 from qwen3_operator.plan.conditions import Conditions, find
-from qwen3_operator.plan.serving import holds
+from qwen3_operator.plan.served import holds
 
 AWAY = "the object store doesn't answer, so more isn't known"
 

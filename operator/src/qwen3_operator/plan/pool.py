@@ -5,12 +5,12 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from qwen3_api.job.report import Commit, adapter_id
-from qwen3_api.serving.pool import CurrentAlias, PoolAdapter, PoolIndex
+from qwen3_api.serving.pool import CurrentAlias, PoolAdapter, PoolCanary, PoolIndex
 from qwen3_operator.desired.names import StorageTarget
 from qwen3_operator.desired.pool import PoolSpec, build_pool_objects
 from qwen3_operator.observed import PoolPod, parse_time
 from qwen3_operator.plan.plan import Deletion, PoolPlan
-from qwen3_operator.plan.serving import agent_adapter
+from qwen3_operator.plan.served import agent_adapter
 from qwen3_operator.settings import Settings
 
 POOL_KINDS = (
@@ -36,6 +36,8 @@ class Member:
     """The verified commit of `revision`; None too when it was refused and shan't be held."""
     rollback: Commit | None = None
     """The verified commit of promotion.rollbackTo."""
+    canary_weight: int | None = None
+    """Percent of the public name's requests for `current.canary`; None: there is none."""
     keep_previous_seconds: float = 0
     """How long the replaced revision stays loaded, at least."""
 
@@ -90,6 +92,7 @@ def build_index(
     """The desired set, and in how many seconds a draining adapter may leave it."""
     adapters: dict[str, PoolAdapter] = {}
     aliases: dict[str, str] = {}
+    canaries: dict[str, PoolCanary] = {}
     waits: list[float] = []
     known = {a.id: a for a in before.adapters} if before else {}
     for alias in held:
@@ -117,6 +120,9 @@ def build_index(
             if commit is not None:
                 id_ = adapter_id(spec.namespace, member.name, commit.digest)
                 adapters.setdefault(id_, _build_adapter(id_, commit, spec.storage, required=False))
+        canary = current.canary if current is not None else None
+        if canary is not None and member.canary_weight and canary.id in adapters:
+            canaries[member.alias] = PoolCanary(id=canary.id, weight_percent=member.canary_weight)
     index = PoolIndex(
         namespace=spec.namespace,
         pool=spec.name,
@@ -124,6 +130,7 @@ def build_index(
         max_rank=settings.serving.max_lora_rank,
         adapters=sorted(adapters.values(), key=lambda a: a.id),
         aliases=aliases,
+        canaries=canaries,
         serial=(before.serial if before else 0) + 1,
     )
     return index, min(waits, default=None)

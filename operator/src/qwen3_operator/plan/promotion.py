@@ -177,9 +177,14 @@ def asked_revision(evaluation: Evaluation) -> str | None:
     return target.revision if target is not None else None
 
 
-def is_unloaded(admission: Admission, spec: FineTuneSpec) -> bool:
-    """A refused candidate gives its place on the pool back, unless it shall be held."""
-    return admission.problem is not None and spec.promotion.on_failure is OnFailure.KEEP_INCUMBENT
+def is_unloaded(admission: Admission, spec: FineTuneSpec, rejection: Problem | None) -> bool:
+    """A refused candidate gives its place on the pool back, unless it shall be held.
+
+    rejection: of a canary that was taken back; force and rollback don't care about it.
+    """
+    rejected = admission.move is Move.PROMOTED and rejection is not None
+    refused = admission.problem is not None or rejected
+    return refused and spec.promotion.on_failure is OnFailure.KEEP_INCUMBENT
 
 
 def _evaluation_status(
@@ -279,6 +284,19 @@ def build_history(
                 previous_revision=current.previous_revision,
                 eval_name=current.eval_name,
                 message=current.message,
+            )
+        )
+    rejection = current.rejection if current is not None else None
+    if rejection is not None and not any(
+        (e.time, e.action) == (rejection.rejected, Move.REFUSED) for e in history
+    ):
+        added.append(
+            HistoryEntry(
+                time=rejection.rejected,
+                action=Move.REFUSED,
+                revision=rejection.revision,
+                previous_revision=current.revision if current else None,
+                message=rejection.message,
             )
         )
     if refused is not None and not any(

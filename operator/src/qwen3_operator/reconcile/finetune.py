@@ -152,7 +152,7 @@ async def _promote(ctx: Context, ft: FineTune, plan: FineTunePlan) -> None:
     pointer = storage.location(layout.alias_key(storage.prefix, ft.meta.namespace, alias.alias))
     if not await ctx.artifacts.swap_alias(pointer, alias, plan.promote.etag):
         raise Transient("PromotionLost", f"{alias.alias} was moved by somebody else")
-    logger.info("promoted", extra={"alias": alias.alias, "model_id": alias.id})
+    logger.info("public name written", extra={"alias": alias.alias, "model_id": alias.id})
 
 
 async def _delete_artifacts(ctx: Context, ft: FineTune) -> bool:

@@ -37,7 +37,7 @@ from qwen3_operator.observed import (
     parse_pod,
 )
 from qwen3_operator.plan.promotion import expected_evaluation
-from qwen3_operator.plan.serving import owned_alias
+from qwen3_operator.plan.served import owned_alias
 from qwen3_operator.reconcile.context import Context
 from qwen3_operator.store.client import StorageProblem
 

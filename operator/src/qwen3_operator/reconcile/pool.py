@@ -27,6 +27,7 @@ from qwen3_operator.errors import Transient
 from qwen3_operator.failpoints import failpoint
 from qwen3_operator.logs import get_logger
 from qwen3_operator.observed import FineTune, PoolPod
+from qwen3_operator.plan.canary import rejection_of, step_of
 from qwen3_operator.plan.plan import PoolPlan
 from qwen3_operator.plan.pool import Member, needs_pods, plan_pool
 from qwen3_operator.plan.promotion import is_unloaded, plan_admission
@@ -152,6 +153,8 @@ class PoolReconciler:
         incumbent = current.revision if current else None
         deciding, _ = gather_evaluations(self._ctx, ft, ft.spec, incumbent)
         admission = plan_admission(ft, ft.spec, revision, incumbent, deciding)
+        refused = is_unloaded(admission, ft.spec, rejection_of(current, revision))
+        steps, canary = ft.spec.serving.rollout.canary_steps, current.canary if current else None
         return Member(
             name=meta.name,
             uid=meta.uid,
@@ -160,7 +163,8 @@ class PoolReconciler:
             revision=revision,
             current=current,
             commits={adapter_id(meta.namespace, meta.name, c.digest): c for c in good.values()},
-            candidate=None if is_unloaded(admission, ft.spec) else good.get(revision),
+            candidate=None if refused else good.get(revision),
+            canary_weight=step_of(canary, steps).weight_percent if canary and steps else None,
             rollback=good.get(rollback) if rollback else None,
             keep_previous_seconds=ft.spec.promotion.keep_previous_seconds,
         )

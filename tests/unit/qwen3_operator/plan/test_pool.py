@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from qwen3_api.job.train import HuggingFaceModel
-from qwen3_api.serving.pool import AgentAdapter, AgentStatus, PoolIndex
+from qwen3_api.serving.pool import AgentAdapter, AgentStatus, AliasCanary, PoolCanary, PoolIndex
 from qwen3_operator.desired.pool import PoolSpec
 from qwen3_operator.observed import FineTune, PoolPod
 from qwen3_operator.plan.plan import PoolPlan
@@ -121,6 +121,25 @@ def test_the_previous_one_is_kept_for_a_rollback() -> None:
     found = plan(member)
     assert required(index_of(found)) == {id_of(FT, NEW): True, id_of(FT, OLD): False}
     assert found.requeue_after == keep - DRAIN - 20
+
+
+def test_a_canary_is_routed_while_its_adapter_is_there() -> None:
+    canary = AliasCanary(
+        revision=NEW.revision, id=id_of(FT, NEW), digest=NEW.digest, step=0,
+        since="2026-03-01T12:00:00Z",
+    )  # fmt: skip
+    member = build_member(
+        current=build_current(FT, OLD, canary=canary),
+        commits={id_of(FT, OLD): OLD},
+        candidate=NEW,
+        canary_weight=10,
+    )
+    found = index_of(plan(member))
+    assert found.aliases == {ALIAS: id_of(FT, OLD)}
+    assert found.canaries == {ALIAS: PoolCanary(id=id_of(FT, NEW), weight_percent=10)}
+    assert required(found)[id_of(FT, NEW)] is False, "a pod is ready without a canary"
+    assert index_of(plan(replace(member, candidate=None))).canaries == {}
+    assert index_of(plan(replace(member, canary_weight=None))).canaries == {}
 
 
 def test_what_a_rollback_asks_for_comes_in() -> None:

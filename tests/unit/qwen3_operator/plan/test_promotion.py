@@ -131,7 +131,7 @@ def test_a_refused_candidate_gives_its_place_back(
     on_failure: str, verdict: str, unloaded: bool
 ) -> None:
     ft = build({"onFailure": on_failure})
-    assert is_unloaded(admit(ft, verdict), spec_of(ft)) is unloaded
+    assert is_unloaded(admit(ft, verdict), spec_of(ft), None) is unloaded
 
 
 # --- which evaluation decides

@@ -7,7 +7,8 @@ import pytest
 
 from qwen3_api.v1alpha1.conditions import Reason
 from qwen3_operator.observed import Alias, FineTune, Observed, PoolPod, Problem
-from qwen3_operator.plan.serving import ServingPlan, plan_serving
+from qwen3_operator.plan.served import ServingPlan
+from qwen3_operator.plan.serving import plan_serving
 from support.operator_world import (
     NOW,
     SETTINGS,
