@@ -30,7 +30,7 @@ from qwen3_operator.desired.train_job import build_train_objects
 from qwen3_operator.observed import Meta, parse_finetune, parse_job
 from qwen3_operator.plan.training import build_parking
 from qwen3_operator.settings import Settings
-from support.api_cases import EVAL_MINIMAL, FINE_TUNE_MINIMAL
+from support.api_objects import EVAL_MINIMAL, FINE_TUNE_MINIMAL
 from support.control_plane import ControlPlane
 from support.operator_process import running_operator
 from support.operator_world import SIZING

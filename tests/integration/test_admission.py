@@ -17,18 +17,15 @@ from kubernetes.client.exceptions import ApiException
 from qwen3_api.kinds import EVAL, FINE_TUNE, KINDS, ResourceKind
 from qwen3_api.v1alpha1.meta import GROUP, VERSION, StatusModel
 from support.api_boundaries import boundary_cases, duplicate_cases, required_cases
-from support.api_cases import (
-    CASES,
+from support.api_cases import CASES, TRANSITIONS, Refusal, model_refusals
+from support.api_objects import (
     FINE_TUNE_MINIMAL,
     FULL,
     MINIMAL,
-    TRANSITIONS,
     ApiCase,
-    Refusal,
     TransitionCase,
     changed,
     manifest,
-    model_refusals,
 )
 from support.api_status import EVAL_STATUS, FINE_TUNE_STATUS
 from support.control_plane import ControlPlane

@@ -9,7 +9,7 @@ from typing import Any
 
 from qwen3_api.kinds import KINDS, ResourceKind, object_schema
 from qwen3_api.structural import Schema
-from support.api_cases import FULL, REMOVED, ApiCase, changed
+from support.api_objects import FULL, REMOVED, ApiCase, changed
 
 # One path for each pattern: what it takes, what it refuses. Newlines are tried for all of them:
 # in some regex dialects `$` matches before a trailing one.
@@ -54,6 +54,15 @@ SAMPLES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "spec.artifacts.s3.region": (("eu-central-1",), ("", "EU", "a b")),
     "spec.serving.modelName": (("a", "team.bot-2", "a..b"), ("", ".a", "a.", "A", "a/b", "a_b")),
     "spec.target.fineTune.revision": (("0a1b2c3d",), ("", "0a1b2c3", "0A1B2C3D", "0a1b2c3g")),
+    "spec.baselines[].endpoint.url": (
+        ("https://models.example.com/v1", "http://vllm:8000/openai/v1_b/", "http://10.0.0.1"),
+        ("models.example.com/v1", "ftp://vllm/v1", "http://", "http://vllm:123456/v1",
+         "http://user@vllm/v1", "http://vllm/v1?a=b", "http://vllm/v 1"),
+    ),
+    "spec.baselines[].endpoint.model": (
+        ("qwen3", "Qwen/Qwen3-8B", "qwen3:8b", "team-a.bot_2.0a1b"),
+        ("", "/a", "-a", "a b", "a?b", "通义"),
+    ),
     "spec.suites[].generation.temperature": (
         ("0", "0.7", "2", "1.25"),
         ("", "3", "10", "-1", ".5", "1e0"),
@@ -69,6 +78,7 @@ LONGEST: dict[str, Callable[[int], str]] = {
     "spec.resources.cpu": lambda n: "0." + "1" * (n - 2),
     "spec.resources.tolerations[].key": lambda n: "a" * (n - 64) + "/" + "b" * 63,
     "spec.artifacts.s3.endpoint": lambda n: "http://" + "s" * (n - 7),
+    "spec.baselines[].endpoint.url": lambda n: "http://" + "s" * (n - 7),
     "spec.suites[].generation.temperature": lambda n: "0." + "1" * (n - 2),
 }
 

@@ -4,6 +4,7 @@ from qwen3_api.v1alpha1.conditions import ConditionType, Reason
 from qwen3_api.v1alpha1.evaluation import (
     EvalProgress,
     EvalStatus,
+    GateStatus,
     ResolvedStatus,
     ResultStatus,
     Verdict,
@@ -18,10 +19,12 @@ from qwen3_api.v1alpha1.finetune import (
     TrainingStatus,
 )
 from qwen3_api.v1alpha1.meta import Condition, ConditionStatus
+from qwen3_api.v1alpha1.promotion import EvaluationStatus, HistoryEntry, Move
 
 NOW = "2026-11-24T11:00:00Z"
 DIGEST = "a" * 64
 LONGEST_MESSAGE = "第" * 1024
+EVAL_NAME = "support-bot-0a1b2c3d-4e5f6a-and-40-lette"
 
 CONDITIONS = [
     Condition(
@@ -61,6 +64,7 @@ FINE_TUNE_STATUS = FineTuneStatus(
             base_commit="b" * 40,
             seed=3407,
             final_loss="0.4211",
+            verdict="Inconclusive",
         )
         for number in range(20)
     ],
@@ -93,7 +97,29 @@ FINE_TUNE_STATUS = FineTuneStatus(
         loaded_replicas=1,
         desired_replicas=2,
         candidate_id="default.support-bot.bbbbbbbb",
+        canary_weight_percent=25,
     ),
+    evaluation=EvaluationStatus(
+        eval_name=EVAL_NAME,
+        revision="4e5f6a7b",
+        verdict=Verdict.INCONCLUSIVE,
+        score="0.9500",
+        baseline_score="0.1000",
+        incumbent_score="0.9400",
+        message=LONGEST_MESSAGE,
+        report_uri=f"s3://team-a/{'r' * 1011}",
+    ),
+    history=[
+        HistoryEntry(
+            time=NOW,
+            action=move,
+            revision="0a1b2c3d",
+            previous_revision="4e5f6a7b",
+            eval_name=EVAL_NAME,
+            message=LONGEST_MESSAGE,
+        )
+        for move in (*Move, *[Move.PROMOTED] * 40)
+    ],
     failure=FAILURE,
 )
 
@@ -112,20 +138,35 @@ EVAL_STATUS = EvalStatus(
             value="0.95",
             baseline="0.1",
             delta="0.85",
+            ci_low="+0.7312",
+            ci_high="+0.9688",
             samples=40,
         )
         for number in range(64)
+    ],
+    gates=[
+        GateStatus(
+            name=f"gate-{number}",
+            verdict=Verdict.INCONCLUSIVE,
+            estimate="+0.0100",
+            ci_low="-0.0200",
+            ci_high="+0.0400",
+            samples=40,
+            needed_samples=2**53,
+            message=LONGEST_MESSAGE,
+        )
+        for number in range(16)
     ],
     score="0.95",
     delta="0.85",
     samples=40,
     resolved=ResolvedStatus(
-        endpoint="http://qwen3-pool.default.svc:8000/v1",
-        target_model="default.support-bot.aaaaaaaa",
+        endpoint=f"https://{'e' * 504}",
+        target_model="m" * 160,
         target_revision="0a1b2c3d",
         target_digest=DIGEST,
     ),
-    report_uri="s3://team-a/default/evals/uid/report.json",
+    report_uri="s3://team-a/default/evals/uid/report.html",
     failure=FAILURE,
     start_time=NOW,
     completion_time=NOW,

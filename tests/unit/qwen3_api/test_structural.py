@@ -15,7 +15,7 @@ from qwen3_api.structural import (
 )
 from qwen3_api.v1alpha1.finetune import FineTuneSpec
 from qwen3_api.v1alpha1.meta import ATOMIC, KubeModel, ListMap, ListSet, Rule, TransitionRule
-from support.api_cases import FULL, MINIMAL
+from support.api_objects import FULL, MINIMAL
 
 
 class Colour(StrEnum):
