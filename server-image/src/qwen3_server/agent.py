@@ -3,7 +3,7 @@
 Level-based. Two loops and one task per adapter that is being brought up:
 
     poll   index.json, If-None-Match ─────────────► self._index   (bucket away: keep what there is)
-    tick   vLLM's own list ─► start bring-ups ─► routes.json ─► unload what left
+    tick   vLLM's own list ─► start bring-ups ─► routes.json ─► unload what left ─► canaries' counts
     bring_up(id)   pull ─► verify ─► load ─► prove by one token
 
 vLLM forgets everything when it restarts; the boot name in its answers tells, and the next tick
@@ -19,7 +19,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from qwen3_api.serving.config import ServerConfig
-from qwen3_api.serving.pool import AgentStatus, PoolAdapter, PoolIndex
+from qwen3_api.serving.pool import AgentCanary, AgentStatus, PoolAdapter, PoolIndex
 from qwen3_server.adapter_cache import AdapterCache
 from qwen3_server.adapter_record import AdapterRecord
 from qwen3_server.engine import Engine, Listing
@@ -222,6 +222,7 @@ class Agent:
                 _log.info("unloaded %s", model)
         kept = {Path(folder).name for folder in self._listing.adapters.values()}
         await self._cache.remove_except(kept | {a.digest for a in self._index.adapters})
+        await self._read_canaries()
 
     def _see(self, listing: Listing) -> None:
         if listing.boot != self._boot:
@@ -237,6 +238,7 @@ class Agent:
         if self._listing is not _NOTHING:
             _log.warning("vLLM does not answer: %s", error)
         self._listing = _NOTHING
+        self.metrics.canaries.show({})
         for record in self._records.values():
             if record.state == "Loaded":
                 record.enter("Pending")
@@ -352,17 +354,34 @@ class Agent:
     async def build_status(self) -> AgentStatus:
         """The body of GET /status."""
         readiness = await self.check_readiness()
-        routes = self._routes
-        current = routes if routes and routes.boot == self._listing.boot else None
         problems = [*readiness.reasons, self._index_message, self._storage_message]
+        try:
+            canaries = await self._read_canaries()
+        except EngineDownError as error:
+            canaries = {}
+            problems.append(f"the canaries cannot be asked: {clean_message(str(error))}")
+        current = self._current_routes()
         return AgentStatus(
             pod=self._pod,
             ready=readiness.ready,
             serial=self._index.serial if self._index else 0,
             adapters=[record.to_status() for record in self._records.values()],
             aliases=current.aliases if current else {},
+            canaries=canaries,
             message="; ".join(filter(None, problems))[:2048],
         )
+
+    def _current_routes(self) -> Routes | None:
+        """The routes if they are this vLLM process's."""
+        routes = self._routes
+        return routes if routes and routes.boot == self._listing.boot else None
+
+    async def _read_canaries(self) -> dict[str, AgentCanary]:
+        """How the canaries go that this pod routes, by alias; /metrics shows the same."""
+        routes = self._current_routes()
+        found = await self._engine.read_canaries() if routes and routes.canaries else {}
+        self.metrics.canaries.show(found)
+        return found
 
     def is_alive(self) -> bool:
         """Does the loop go round?"""

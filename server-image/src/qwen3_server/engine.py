@@ -9,8 +9,10 @@ from typing import Any
 
 import aiohttp
 
+from qwen3_api.serving.pool import AgentCanary
+from qwen3_server.canary import CanaryReport
 from qwen3_server.errors import EngineDownError, load_failed
-from qwen3_server.routes import BOOT_HEADER, TOKEN_HEADER
+from qwen3_server.routes import BOOT_HEADER, CANARIES_PATH, TOKEN_HEADER
 
 _LOOK = aiohttp.ClientTimeout(total=3)
 """For /health and /v1/models, which answer in milliseconds."""
@@ -55,6 +57,13 @@ class Engine:
         cards = json.loads(body)["data"]
         adapters = {card["id"]: card["root"] for card in cards if card.get("parent")}
         return Listing(boot=boot, adapters=MappingProxyType(adapters))
+
+    async def read_canaries(self) -> dict[str, AgentCanary]:
+        """The canaries that the gateway routes, by alias, and how they go."""
+        status, _, body = await self._ask("GET", CANARIES_PATH, None, _LOOK)
+        if status != 200:
+            raise EngineDownError(f"GET {CANARIES_PATH} answered {status}")
+        return CanaryReport.model_validate_json(body).canaries
 
     async def load(self, model: str, folder: Path) -> None:
         """Load an adapter. Raises AdapterError(LoadFailed) with vLLM's words."""

@@ -3,6 +3,10 @@
     client ── /v1/chat/completions {"model": "support-bot"} ──┐
                                                            Gateway ── {"model": "a.bot.1f…"} ─ vLLM
     agent  ── loopback + token: every route, untouched ────────┘
+           ── loopback + token: /-/canaries ── how the canaries go
+
+A name may have a canary: chance sends a part of its requests there. A request stays where it was
+sent; one that fails is the client's to try again, or nobody would see that the canary is bad.
 
 Started by `--middleware qwen3_server.gateway.Gateway`. vLLM adds it outside its own middleware;
 nothing of it runs before. Everybody but the agent gets six routes. Loopback alone does not make an
@@ -17,12 +21,13 @@ import ipaddress
 import json
 import os
 import secrets
-from collections.abc import Awaitable, Callable, MutableMapping
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from qwen3_api.serving.config import ENV_MAX_BODY_BYTES, ENV_RUN_DIR, MODEL_ID_HEADER, RUN_DIR
+from qwen3_server.canary import Canaries
 from qwen3_server.request_body import (
     BodyTooLargeError,
     ClientGoneError,
@@ -36,6 +41,7 @@ from qwen3_server.request_body import (
 )
 from qwen3_server.routes import (
     BOOT_HEADER,
+    CANARIES_PATH,
     ROUTES_FILE,
     TOKEN_FILE,
     TOKEN_HEADER,
@@ -44,13 +50,8 @@ from qwen3_server.routes import (
     Unroutable,
     resolve_model,
 )
+from qwen3_server.traffic import App, Clock, Message, Receive, Scope, Send, counted
 from qwen3_server.watched_file import WatchedFile
-
-Scope = MutableMapping[str, Any]
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
-App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 MODELS_ROUTE = ("GET", "/v1/models")
 MODEL_ROUTES = frozenset(
@@ -97,8 +98,13 @@ class Gateway:
         run_dir: Path | None = None,
         max_body_bytes: int | None = None,
         boot: str = PROCESS_BOOT,
+        draw: Callable[[], float] | None = None,
+        clock: Clock = time.monotonic,
     ) -> None:
-        """What vLLM cannot pass (it knows `app` alone) comes from the environment."""
+        """What vLLM cannot pass (it knows `app` alone) comes from the environment.
+
+        `draw` and `clock` are for tests (Canaries, counted).
+        """
         run_dir = run_dir or Path(os.environ.get(ENV_RUN_DIR, RUN_DIR))
         self._app = app
         self._boot = boot
@@ -107,6 +113,8 @@ class Gateway:
         )
         self._routes = WatchedFile(run_dir / ROUTES_FILE, Routes.model_validate_json)
         self._token = WatchedFile(run_dir / TOKEN_FILE, bytes.strip)
+        self._canaries = Canaries(boot, draw) if draw else Canaries(boot)
+        self._clock = clock
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One ASGI connection."""
@@ -120,7 +128,7 @@ class Gateway:
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         if self._is_agent(scope):
-            await self._app(scope, receive, _adding_header(send, BOOT_HEADER, self._boot))
+            await self._answer_agent(scope, receive, _adding_header(send, BOOT_HEADER, self._boot))
             return
         route = _public_route(scope)
         if route == MODELS_ROUTE:
@@ -141,6 +149,20 @@ class Gateway:
         token = self._token.current()
         return len(shown) == 1 and bool(token) and secrets.compare_digest(shown[0], token or b"")
 
+    def _current_routes(self) -> Routes | None:
+        routes = self._routes.current()
+        self._canaries.follow(routes)
+        return routes
+
+    async def _answer_agent(self, scope: Scope, receive: Receive, send: Send) -> None:
+        # It asks right after each change of the routes, so a canary that came, went and came
+        # again counts anew even if no client asked in between.
+        self._current_routes()
+        if (scope["method"], scope["path"]) == ("GET", CANARIES_PATH):
+            await _send_json(send, 200, self._canaries.report().to_json())
+        else:
+            await self._app(scope, receive, send)
+
     async def _answer_model_request(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
             body = await read_body(scope["headers"], receive, self._max_body)
@@ -157,7 +179,7 @@ class Gateway:
             await _refuse(send, Refusal(400, "invalid_json", str(error)))
             return
 
-        routes = self._routes.current()
+        routes = self._current_routes()
         # vLLM answers a request without a model by the base.
         name = request.get("model") or (routes.base_model if routes else "")
         if not isinstance(name, str):
@@ -167,12 +189,14 @@ class Gateway:
         if not isinstance(route, Route):
             await _refuse(send, _refusal(name, route))
             return
+        app, model = self._app, route.model
         if route.rewritten:
-            body = render_request({**request, "model": route.model})
+            side = self._canaries.choose(name)
+            if side is not None:
+                app, model = counted(app, side.tally, self._clock), side.model
+            body = render_request({**request, "model": model})
             scope = {**scope, "headers": with_content_length(scope["headers"], len(body))}
-        await self._app(
-            scope, replay_body(body, receive), _adding_header(send, MODEL_ID_HEADER, route.model)
-        )
+        await app(scope, replay_body(body, receive), _adding_header(send, MODEL_ID_HEADER, model))
 
     async def _answer_models(self, scope: Scope, receive: Receive, send: Send) -> None:
         """vLLM's list plus a card for each alias whose adapter is in that list."""
@@ -258,11 +282,14 @@ def _adding_header(send: Send, name: str, value: str) -> Send:
 
 
 async def _refuse(send: Send, refusal: Refusal) -> None:
-    body = refusal.body()
+    await _send_json(send, refusal.status, refusal.body(), refusal.headers)
+
+
+async def _send_json(send: Send, status: int, body: bytes, more: Headers = ()) -> None:
     headers = [
         (b"content-type", b"application/json"),
         (b"content-length", str(len(body)).encode()),
-        *refusal.headers,
+        *more,
     ]
-    await send({"type": "http.response.start", "status": refusal.status, "headers": headers})
+    await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})

@@ -33,6 +33,11 @@ def index_problem(index: PoolIndex, config: ServerConfig) -> str | None:
     for alias, target in index.aliases.items():
         if target not in ids:
             return f"the index points {alias!r} to {target!r}, which it does not list"
+    for alias, canary in index.canaries.items():
+        if alias not in index.aliases:
+            return f"the index has a canary for {alias!r}, which is no name of it"
+        if canary.id not in ids:
+            return f"the index has the canary {canary.id!r}, which it does not list"
     return None
 
 
@@ -43,6 +48,9 @@ def plan_routes(
 
     An alias goes to its new adapter once that answers, and until then stays where it was as long as
     the old adapter answers. An alias that is the base model's name or an id is left out.
+
+    A canary takes part once it answers, beside the adapter that the index means: against an older
+    one it would be compared with the wrong incumbent.
     """
     before = previous.aliases if previous is not None and previous.boot == boot else {}
     listed = {adapter.id for adapter in index.adapters}
@@ -54,12 +62,20 @@ def plan_routes(
             aliases[alias] = str(choices[0])
     ids = (listed & answering) | set(aliases.values())
     loading = (listed | set(wanted)) - ids - set(aliases)
+    canaries = {
+        alias: canary
+        for alias, canary in sorted(index.canaries.items())
+        if canary.id in listed & answering
+        and alias in aliases
+        and aliases[alias] == wanted[alias] != canary.id
+    }
     return Routes(
         boot=boot,
         serial=index.serial,
         base_model=index.base_model,
         ids=sorted(ids),
         aliases=dict(sorted(aliases.items())),
+        canaries=canaries,
         loading=sorted(loading),
     )
 

@@ -10,7 +10,7 @@ from enum import Enum, auto
 from typing import Literal
 
 from qwen3_api.job.base import Document
-from qwen3_api.serving.pool import Alias, ModelId
+from qwen3_api.serving.pool import Alias, ModelId, PoolCanary
 
 ROUTES_FILE = "routes.json"
 TOKEN_FILE = "agent.token"  # noqa: S105 (a file name)
@@ -19,6 +19,8 @@ TOKEN_HEADER = "x-qwen3-agent-token"  # noqa: S105 (a header name)
 """On the agent's requests: the content of TOKEN_FILE."""
 BOOT_HEADER = "x-qwen3-boot"
 """On the gateway's answers to the agent: a random name of this vLLM process."""
+CANARIES_PATH = "/-/canaries"
+"""The gateway's own route, for the agent alone: `CanaryReport`."""
 
 
 class Routes(Document):
@@ -34,6 +36,8 @@ class Routes(Document):
     """Loaded in that process, each proved by a completion."""
     aliases: dict[Alias, ModelId]
     """Public name to one of `ids`."""
+    canaries: dict[Alias, PoolCanary] = {}
+    """By those of `aliases` that share their requests with another one of `ids`."""
     loading: list[str]
     """Ids and aliases of the index that cannot be answered yet."""
 
@@ -49,7 +53,7 @@ class Unroutable(Enum):
 
 @dataclass(frozen=True)
 class Route:
-    """The model that answers a request."""
+    """The model that a name means; a canary of the name may answer in its place."""
 
     model: str
     """Base model or immutable id."""
