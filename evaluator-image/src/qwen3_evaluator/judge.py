@@ -102,11 +102,10 @@ class Jury:
     async def _ask(self, judge: JudgeClient, matter: Matter) -> Verdict:
         """The judge's verdict, asked once in a run however many want it at the same time."""
         key = (judge.name, matter)
-        if key not in self._verdicts:
-            async with self._asking.setdefault(key, asyncio.Lock()):
-                if key not in self._verdicts:
-                    self._verdicts[key] = await self._ask_until_readable(judge, matter)
-            self._asking.pop(key, None)
+        async with self._asking.setdefault(key, asyncio.Lock()):
+            if key not in self._verdicts:
+                self._verdicts[key] = await self._ask_until_readable(judge, matter)
+        self._asking.pop(key, None)
         return self._verdicts[key]
 
     async def _ask_until_readable(self, judge: JudgeClient, matter: Matter) -> Verdict:

@@ -5,10 +5,8 @@ limit of tokens: its name differs between servers, and a judge that thinks needs
 """
 
 import asyncio
-import json
 import logging
 import math
-import os
 import random
 import time
 from collections.abc import Mapping
@@ -23,6 +21,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from qwen3_api.job.evaluate import EvalEndpoint, JudgeUsage
 from qwen3_api.job.exit_codes import ExitCode
 from qwen3_api.v1alpha1.conditions import Reason
+from qwen3_evaluator.chat import describe_error, read_api_key
 from qwen3_evaluator.failures import EvaluationError
 
 if TYPE_CHECKING:
@@ -134,7 +133,7 @@ class JudgeClient:
         self._http = http
         self._patience = patience
         self._meter = meter
-        self._key = _read_key(endpoint)
+        self._key = read_api_key(endpoint)
         self._not_before = 0.0
 
     def __str__(self) -> str:
@@ -164,7 +163,7 @@ class JudgeClient:
                 log.warning("asking again in %.1f s: %s: %s", wait, self, error)
                 if error.after:
                     # For the others too: whoever asks meanwhile is refused as well, and pays.
-                    self._not_before = max(self._not_before, time.monotonic() + error.after)
+                    self._not_before = max(self._not_before, time.monotonic() + wait)
                 else:
                     await asyncio.sleep(wait)
                 pause = min(pause * 2, self._patience.longest_pause)
@@ -190,7 +189,7 @@ class JudgeClient:
             raise _AwayError(f"{type(error).__name__}: {error}") from error
         if response.status == 200:
             return self._parse(text)
-        said = f"{response.status}: {_error_text(text)}"
+        said = f"{response.status}: {describe_error(text)}"
         if response.status in _TRANSIENT or response.status >= 500:
             raise _AwayError(said, _retry_after(response.headers.get("Retry-After", "")))
         raise EvaluationError(
@@ -244,21 +243,6 @@ class JudgeClient:
         )
 
 
-def _read_key(endpoint: EvalEndpoint) -> str | None:
-    """The key without the newline that `echo` leaves in a Secret. Raises EvaluationError."""
-    if endpoint.api_key_env is None:
-        return None
-    key = os.environ.get(endpoint.api_key_env, "").strip()
-    if key and key.isascii() and key.isprintable():
-        return key
-    wrong = "has characters that no HTTP header takes" if key else "is missing or empty"
-    raise EvaluationError(
-        Reason.JUDGE_UNAVAILABLE,
-        f"judge {endpoint.name}: its key {wrong}",
-        hint=f"Check {KEY_NAME} in the Secret that its secretRef names.",
-    )
-
-
 async def _read_text(response: aiohttp.ClientResponse) -> str:
     body = bytearray()
     async for chunk in response.content.iter_chunked(1 << 16):
@@ -266,14 +250,6 @@ async def _read_text(response: aiohttp.ClientResponse) -> str:
         if len(body) > REPLY_LIMIT:
             break
     return body.decode(errors="replace")
-
-
-def _error_text(text: str) -> str:
-    """The message of an OpenAI error, or the start of whatever came instead."""
-    try:
-        return str(json.loads(text)["error"]["message"])[:400]
-    except (ValueError, KeyError, TypeError, RecursionError):
-        return text.strip()[:200]
 
 
 def _retry_after(value: str) -> float:

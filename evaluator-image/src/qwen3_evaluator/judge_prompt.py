@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
 
-from qwen3_evaluator.score import strip_thinking
+from qwen3_evaluator.thinking import split_thinking
 
 SCALE = (0.0, 0.25, 0.5, 0.75, 1.0)
 """What an answer by itself may score."""
@@ -97,8 +97,9 @@ def parse_verdict(text: str, *, pair: bool) -> Verdict | None:
     It may think and write as it likes before: the JSON object is looked for behind the think
     block. A reply with two different verdicts (one of them quoted, perhaps) is not guessed at.
     """
-    said = strip_thinking(text)[-_READ_LIMIT:]
-    verdicts = [v for o in _json_objects(said) if (v := _read(o, pair=pair)) is not None]
+    _, said = split_thinking(text)
+    found = _json_objects(said[-_READ_LIMIT:])
+    verdicts = [v for o in found if (v := _read(o, pair=pair)) is not None]
     return verdicts[-1] if len({v.value for v in verdicts}) == 1 else None
 
 

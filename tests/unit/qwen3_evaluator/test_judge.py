@@ -116,17 +116,18 @@ async def test_without_swaps_a_liked_place_favours_neither_model() -> None:
 
 
 async def test_judges_that_disagree_are_counted_once_for_a_pair() -> None:
-    async with (
-        serve_judge(fair) as one,
-        serve_judge(contrary) as two,
-        serve_judge(biased) as three,
-        jury(one, two, three) as judges,
-    ):
-        opinions = await judges.compare(QUESTION, "base", "4", "5")
-        assert judges.usage.disagreements == 1
-        await judges.compare(QUESTION, "base", "4", "6")
-        assert judges.usage.disagreements == 2
-    assert [o.score for o in opinions] == [1, 0, 0.5]
+    async with serve_judge(fair) as one, serve_judge(contrary) as two:
+        async with jury(one, two) as judges:
+            opinions = await judges.compare(QUESTION, "base", "4", "5")
+            assert [o.score for o in opinions] == [1, 0]
+            assert judges.usage.disagreements == 1
+        async with serve_judge(biased) as three, jury(one, two, three) as judges:
+            opinions = await judges.compare(QUESTION, "base", "4", "5")
+            assert [o.score for o in opinions] == [1, 0, 0.5]
+            assert judges.usage.disagreements == 1
+        async with jury(one, one) as judges:
+            await judges.compare(QUESTION, "base", "4", "5")
+            assert judges.usage.disagreements == 0
 
 
 @pytest.mark.parametrize("blank", ["", " \n\t", "\u200b\u2060\ufeff", "\u3000"])

@@ -36,9 +36,11 @@ async def score(
         return await asyncio.gather(*(jury.score(QUESTION, a) for a in answers or ("4",)))
 
 
-async def refused(server: JudgeServer, key_env: str | None = None) -> EvaluationError:
+async def refused(
+    server: JudgeServer, key_env: str | None = None, patience: Patience = QUICK
+) -> EvaluationError:
     with pytest.raises(EvaluationError) as caught:
-        await score(server.url, key_env=key_env)
+        await asyncio.wait_for(score(server.url, key_env=key_env, patience=patience), 30)
     assert caught.value.failure.reason == "JudgeUnavailable"
     assert caught.value.failure.message.startswith(f"judge wise (m at {server.url}/chat/")
     return caught.value
@@ -57,16 +59,15 @@ async def test_a_judge_that_fails_is_asked_again() -> None:
 
 
 async def test_a_judge_that_stays_away_ends_the_attempt_and_not_the_evaluation() -> None:
+    patience = Patience(endpoint_away=1.2, first_pause=0.01, longest_pause=0.2)
     async with serve_judge(fair, *[lambda: error(503, "no GPU left")] * 1000) as server:
-        failure = await refused(server)
+        failure = await refused(server, patience=patience)
         gaps = [b.at - a.at for a, b in zip(server.asked, server.asked[1:], strict=False)]
     assert failure.exit_code == 1
     assert "the last try: 503: no GPU left" in str(failure)
     assert "judge wise runs" in failure.failure.hint
-    assert len(gaps) > 5
-    # It backs off: pauses of 10 ms grow to 50 ms.
-    assert sum(gaps[:3]) < sum(gaps[-3:])
-    assert 0.3 < sum(gaps) < 0.5
+    # Pauses begin at 5 to 10 ms and end at 100 to 200 ms.
+    assert min(gaps[:3]) < 0.1 <= gaps[-1]
 
 
 async def test_nobody_at_the_address() -> None:
@@ -175,42 +176,49 @@ async def test_a_key_that_cannot_be_sent_ends_it_before_anything_is_asked(
     if value is not None:
         monkeypatch.setenv(KEY_ENV, value)
     async with serve_judge(fair) as server:
-        with pytest.raises(EvaluationError, match=f"judge wise: its key .*{words}") as caught:
+        with pytest.raises(EvaluationError, match=f"key of wise .*{words}") as caught:
             await score(server.url, key_env=KEY_ENV)
-    assert (caught.value.failure.reason, caught.value.exit_code) == ("JudgeUnavailable", 42)
+    assert (caught.value.failure.reason, caught.value.exit_code) == ("CredentialsNotFound", 42)
     assert "OPENAI_API_KEY" in caught.value.failure.hint
     assert server.asked == []
 
 
 async def test_a_busy_judge_says_when_to_come_back_and_all_keep_to_it() -> None:
-    busy = lambda: error(429, "slow down", **{"Retry-After": "0.4"})  # noqa: E731
+    busy = lambda: error(429, "slow down", **{"Retry-After": "1"})  # noqa: E731
     patience = Patience(endpoint_away=5, first_pause=0.01, longest_pause=0.05)
     async with serve_judge(fair, busy) as server, aiohttp.ClientSession() as http:
         jury = Jury(order(server.url), http, patience)
         first = asyncio.create_task(jury.score(QUESTION, "4"))
-        await asyncio.wait([first], timeout=0.1)
+        await asyncio.wait([first], timeout=0.3)
         assert len(server.asked) == 1
         await asyncio.gather(first, *(jury.score(QUESTION, f"4 {i}") for i in range(4)))
     assert len(server.asked) == 6
-    assert all(a.at - server.asked[0].at >= 0.4 for a in server.asked[1:])
+    assert all(a.at - server.asked[0].at >= 1 for a in server.asked[1:])
 
 
 async def test_a_date_to_come_back_at() -> None:
-    date = format_datetime(datetime.now(UTC) + timedelta(seconds=3), usegmt=True)
+    def busy() -> web.Response:
+        # Whole seconds, so 2 to 3 of them.
+        date = format_datetime(datetime.now(UTC) + timedelta(seconds=3), usegmt=True)
+        return error(503, **{"Retry-After": date})
+
     patience = Patience(endpoint_away=30, first_pause=0.01, longest_pause=0.05)
-    async with serve_judge(fair, lambda: error(503, **{"Retry-After": date})) as server:
+    async with serve_judge(fair, busy) as server:
         await score(server.url, patience=patience)
     first, second = server.asked
     assert second.at - first.at >= 1.5
 
 
-@pytest.mark.parametrize("value", ["3600", "0", "-1", "nan", "inf", "soon", ""])
-async def test_odd_times_to_come_back(value: str) -> None:
+@pytest.mark.parametrize("value", ["0", "0.001", "-1", "nan", "inf", "soon", ""])
+async def test_an_odd_time_to_come_back_is_an_ordinary_pause(value: str) -> None:
     async with serve_judge(fair, lambda: error(429, **{"Retry-After": value})) as server:
-        if value == "3600":
-            failure = await refused(server)
-            assert "wants 3600 s of quiet" in str(failure)
-            assert failure.exit_code == 1
-        else:
-            await score(server.url)
-    assert len(server.asked) == (1 if value == "3600" else 2)
+        await score(server.url)
+    first, second = server.asked
+    assert second.at - first.at >= 0.005
+
+
+async def test_a_judge_that_wants_more_quiet_than_there_is_patience_is_away() -> None:
+    async with serve_judge(fair, lambda: error(429, **{"Retry-After": "3600"})) as server:
+        failure = await refused(server)
+    assert "wants 3600 s of quiet" in str(failure)
+    assert (failure.exit_code, len(server.asked)) == (1, 1)
