@@ -22,7 +22,7 @@ import pytest
 
 from qwen3_api.job.base import S3Location
 from qwen3_api.job.train import S3Model
-from qwen3_api.serving.pool import PoolAdapter
+from qwen3_api.serving.pool import AgentCanary, PoolAdapter, PoolCanary
 from qwen3_api.v1alpha1.conditions import Reason
 from qwen3_server.base_model import fetch_base
 from qwen3_server.errors import PodError
@@ -193,6 +193,72 @@ async def _is_gone(pod: Pod, adapter: PoolAdapter) -> bool:
     return adapter.id not in await _model_names(pod) and not folder.exists()
 
 
+async def test_a_canary_gets_its_share_and_its_counts(pod: Pod, tmp_path: Path) -> None:
+    old = await _adapter(pod, tmp_path, "canary", seed=14)
+    new = await _adapter(pod, tmp_path, "canary", seed=15, required=False)
+    half = {"canary": PoolCanary(id=new.id, weight_percent=50)}
+    await until_ready(pod, await pod.write_index([old, new], {"canary": old.id}, half))
+
+    async def routed() -> bool:
+        return "canary" in (await pod.status()).canaries
+
+    await until(pod, 30, "the canary is routed", routed)
+    async with _steady_requests(pod, "canary") as seen:
+        await _until_more(pod, seen, 30)
+    assert set(seen) == {(200, old.id), (200, new.id)}
+    # Neither asked for by the alias nor answered with 5xx.
+    assert (await pod.chat(new.id))[::2] == (200, new.id)
+    bad = Counter([await _ask_badly(pod, "canary") for _ in range(6)])
+    gone = await _leave_streams(pod, "canary", 6)
+    told = Counter(answered for _, answered in seen) + bad + gone
+
+    async def all_ended() -> bool:
+        return _requests((await pod.status()).canaries["canary"]) == (told[new.id], told[old.id])
+
+    await until(pod, 30, f"counted what was seen: {told}", all_ended)
+    found = (await pod.status()).canaries["canary"]
+    print(f"canary: {found}")
+    assert (found.canary.errors, found.stable.errors) == (0, 0)
+    assert found.canary.seconds > 0
+    assert await _counts_route(pod, pod.outside) == await _counts_route(pod, "127.0.0.1") == 404
+    assert await _model_names(pod) == {BASE, old.id, new.id, "canary"}
+
+    await until_ready(pod, await pod.write_index([old, new], {"canary": old.id}))
+    assert (await pod.status()).canaries == {}
+    assert {(await pod.chat("canary"))[2] for _ in range(8)} == {old.id}
+
+
+def _requests(found: AgentCanary) -> tuple[int, int]:
+    return found.canary.requests, found.stable.requests
+
+
+async def _ask_badly(pod: Pod, model: str) -> str:
+    """The id that refuses a request which vLLM itself finds wrong (400)."""
+    code, _, answered = await pod.chat(model, max_tokens=-1)
+    assert code == 400
+    return answered
+
+
+async def _leave_streams(pod: Pod, model: str, count: int) -> Counter[str]:
+    """Read the first event of a long stream and hang up; the ids that had begun to answer."""
+    url = f"http://{pod.outside}:{pod.vllm_port}/v1/completions"
+    order = {"model": model, "prompt": "hello", "max_tokens": 400, "stream": True}
+    order |= {"ignore_eos": True}
+    left: Counter[str] = Counter()
+    for _ in range(count):
+        async with aiohttp.ClientSession() as http, http.post(url, json=order) as answer:
+            assert (await answer.content.readline()).startswith(b"data: {")
+            left[answer.headers["x-qwen3-model-id"]] += 1
+            answer.close()
+    return left
+
+
+async def _counts_route(pod: Pod, host: str) -> int:
+    url = f"http://{host}:{pod.vllm_port}/-/canaries"
+    async with aiohttp.ClientSession() as http, http.get(url) as answer:
+        return answer.status
+
+
 async def test_a_bad_adapter_fails_alone(pod: Pod, tmp_path: Path) -> None:
     good = await _adapter(pod, tmp_path, "good", seed=3)
     candidates: dict[str, Any] = {"seed": 4, "required": False}
@@ -295,6 +361,7 @@ async def test_a_required_adapter_that_is_bad_keeps_the_pod_unready(
         "http://x/v1/load_lora_adapter",
         "/v1/load_lora_adapter?x=/v1/chat/completions",
         "/adapters",
+        "/-/canaries",
         "/invocations",
         "/tokenize",
     ],

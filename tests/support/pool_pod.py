@@ -24,7 +24,7 @@ import qwen3_server
 from qwen3_api.job.base import S3Location
 from qwen3_api.job.train import S3Model
 from qwen3_api.serving.config import ENV_POD_NAME, ENV_RUN_DIR, GATEWAY_CLASS, ServerConfig
-from qwen3_api.serving.pool import AgentStatus, PoolAdapter, PoolIndex
+from qwen3_api.serving.pool import AgentStatus, PoolAdapter, PoolCanary, PoolIndex
 from qwen3_local import s3
 from qwen3_local.layout import Home
 from qwen3_local.programs import stop_recorded
@@ -224,7 +224,12 @@ class Pod:
         await self.bucket.put_folder(key, folder)
         return found.model_copy(update={"location": self.bucket.location(key)})
 
-    async def write_index(self, adapters: list[PoolAdapter], aliases: dict[str, str]) -> int:
+    async def write_index(
+        self,
+        adapters: list[PoolAdapter],
+        aliases: dict[str, str],
+        canaries: dict[str, PoolCanary] | None = None,
+    ) -> int:
         self.serial += 1
         index = PoolIndex(
             namespace=NAMESPACE,
@@ -233,6 +238,7 @@ class Pod:
             max_rank=16,
             adapters=adapters,
             aliases=aliases,
+            canaries=canaries or {},
             serial=self.serial,
         )
         await self.bucket.put(self.index_key, index.to_json())

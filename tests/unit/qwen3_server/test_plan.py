@@ -5,7 +5,7 @@ import pytest
 from qwen3_api.job.base import S3Location
 from qwen3_api.job.train import S3Model
 from qwen3_api.serving.config import ServerConfig
-from qwen3_api.serving.pool import PoolAdapter, PoolIndex
+from qwen3_api.serving.pool import PoolAdapter, PoolCanary, PoolIndex
 from qwen3_server.plan import assess_readiness, index_problem, plan_routes, plan_unloads
 from qwen3_server.routes import Routes
 
@@ -20,7 +20,12 @@ def adapter(model: str, required: bool = True) -> PoolAdapter:
     )
 
 
-def index(adapters: list[PoolAdapter], aliases: dict[str, str], serial: int = 2) -> PoolIndex:
+def index(
+    adapters: list[PoolAdapter],
+    aliases: dict[str, str],
+    serial: int = 2,
+    canaries: dict[str, PoolCanary] | None = None,
+) -> PoolIndex:
     return PoolIndex(
         namespace="a",
         pool="pool",
@@ -28,6 +33,7 @@ def index(adapters: list[PoolAdapter], aliases: dict[str, str], serial: int = 2)
         max_rank=16,
         adapters=adapters,
         aliases=aliases,
+        canaries=canaries or {},
         serial=serial,
     )
 
@@ -104,6 +110,56 @@ def test_routes(
     planned = plan_routes(wanted, answering, previous, BOOT)
     assert (planned.aliases, planned.ids, planned.loading) == (aliases, ids, loading)
     assert (planned.boot, planned.serial) == (BOOT, wanted.serial)
+
+
+def canary(model: str = V2) -> dict[str, PoolCanary]:
+    return {"bot": PoolCanary(id=model, weight_percent=10)}
+
+
+CANDIDATE = index([adapter(V1), adapter(V2, required=False)], {"bot": V1}, canaries=canary())
+
+
+@pytest.mark.parametrize(
+    ("wanted", "answering", "previous", "canaries"),
+    [
+        pytest.param(CANDIDATE, {V1, V2}, None, canary(), id="both-loaded"),
+        pytest.param(CANDIDATE, {V1}, None, {}, id="canary-not-loaded"),
+        pytest.param(CANDIDATE, {V2}, None, {}, id="nobody-to-compare-with"),
+        pytest.param(
+            CANDIDATE, {OTHER, V2}, routes({"bot": OTHER}), {}, id="the-alias-is-still-elsewhere"
+        ),
+        pytest.param(
+            index([adapter(V1)], {"bot": V1}, canaries=canary()), {V1, V2}, None, {}, id="unlisted"
+        ),
+        pytest.param(
+            index([adapter(V2)], {"bot": V2}, canaries=canary()), {V2}, None, {}, id="promoted"
+        ),
+        pytest.param(
+            index(
+                [adapter(V1), adapter(V2)],
+                {"base": V1},
+                canaries={"base": PoolCanary(id=V2, weight_percent=10)},
+            ),
+            {V1, V2},
+            None,
+            {},
+            id="alias-hides-the-base",
+        ),
+    ],
+)
+def test_canaries(
+    wanted: PoolIndex,
+    answering: set[str],
+    previous: Routes | None,
+    canaries: dict[str, PoolCanary],
+) -> None:
+    assert plan_routes(wanted, answering, previous, BOOT).canaries == canaries
+
+
+@pytest.mark.parametrize("loaded", [{V1}, {V1, V2}])
+def test_readiness_does_not_wait_for_a_canary(loaded: set[str]) -> None:
+    told = plan_routes(CANDIDATE, loaded, None, BOOT)
+    assert assess_readiness(CANDIDATE, True, loaded, told, BOOT).ready
 
 
 def test_an_adapter_is_unloaded_only_after_it_left_index_and_routes_and_drained() -> None:
@@ -192,6 +248,9 @@ CONFIG = ServerConfig(
         (FLIP.model_copy(update={"base_model": "other"}), "base_model"),
         (index([adapter(V1), adapter(V1)], {}), "twice"),
         (index([adapter(V1)], {"bot": V2}), "does not list"),
+        (CANDIDATE, None),
+        (index([adapter(V1)], {"bot": V1}, canaries=canary()), "does not list"),
+        (index([adapter(V1), adapter(V2)], {"b": V1}, canaries=canary()), "no name"),
     ],
 )
 def test_an_index_for_another_pod_is_not_applied(wanted: PoolIndex, words: str | None) -> None:
