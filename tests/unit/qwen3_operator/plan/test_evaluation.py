@@ -1,102 +1,32 @@
 """The decision about an evaluation: a low score is no error, a missing target no failure."""
 
-from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from qwen3_api.job.base import Failure
-from qwen3_api.job.evaluate import EvalJob, EvalProgressDocument, EvalReport, EvalResult
-from qwen3_api.v1alpha1.evaluation import EvalStatus, Verdict
+from qwen3_api.job.evaluate import EvalProgressDocument, EvalResult
+from qwen3_api.v1alpha1.evaluation import Verdict
 from qwen3_api.v1alpha1.finetune import FineTuneStatus
 from qwen3_operator.desired.names import ANNOTATION_PARKED
-from qwen3_operator.observed import Evaluation, FineTune, JobView, Observed, parse_evaluation
-from qwen3_operator.plan.evaluation import EvalObserved, plan_evaluation
-from qwen3_operator.plan.finetune import plan_finetune
-from qwen3_operator.plan.plan import EvalPlan
-from support.operator_world import (
-    MODEL,
-    NOW,
-    SETTINGS,
-    build_alias,
-    build_body,
-    build_commit,
-    build_finetune,
-    build_job,
-    build_pod,
-    build_pool,
-    id_of,
-    serving_pod,
+from qwen3_operator.observed import FineTune, Problem
+from support.evaluation_world import (
+    BOT,
+    SERVED,
+    build_eval,
+    build_eval_job,
+    build_report,
+    order_of,
+    plan,
+    told,
 )
-
-QUESTIONS = {"data": {"type": "ConfigMap", "configMap": {"name": "q", "key": "q.jsonl"}}}
-SPEC: dict[str, Any] = {
-    "target": {"fineTune": {"name": "bot"}},
-    "suites": [{"name": "quiz", "questions": QUESTIONS}],
-}
-
-
-def build_evaluation(status: EvalStatus | None = None, **changes: Any) -> Evaluation:
-    wire = status.to_wire() if status else None
-    body = build_body({**SPEC, **changes}, wire, name="quiz", uid="uid-quiz")
-    return parse_evaluation(body)
-
-
-def build_eval_job(**changes: Any) -> JobView:
-    job = build_job(build_finetune(), owner_uid="uid-quiz")
-    return replace(job, name="quiz-eval", revision="", **changes)
-
-
-def served() -> FineTune:
-    ft = build_finetune()
-    commit = build_commit(ft)
-    observed = Observed(
-        commit=commit,
-        verified=True,
-        alias=build_alias(ft, commit),
-        pool=build_pool(serving_pod(ft, commit)),
-    )
-    status = plan_finetune(ft, observed, SETTINGS, NOW).status
-    assert status is not None
-    return build_finetune(status=status)
-
-
-BOT = served()
-SERVED = {"bot": BOT}
-
-
-def plan(ev: Evaluation | None = None, **observed: Any) -> EvalPlan:
-    world = EvalObserved(**({"fine_tunes": SERVED} | observed))
-    return plan_evaluation(ev or build_evaluation(), world, SETTINGS, NOW)
-
-
-def told(found: EvalPlan) -> dict[str, tuple[str, str]]:
-    """Status and reason by condition, as the API server would take them."""
-    assert found.status is not None
-    status = EvalStatus.model_validate(found.status.to_wire())
-    return {c.type: (c.status.value, c.reason) for c in status.conditions}
-
-
-def build_report(**changes: Any) -> EvalReport:
-    results = [
-        EvalResult(suite="quiz", metric="ExactMatch", model="target", value=0.75, samples=20),
-        EvalResult(suite="quiz", metric="ExactMatch", model="base", value=0.25, samples=20),
-        EvalResult(suite="quiz", metric="AssistantLoss", model="target", value=0.5, samples=20),
-    ]
-    values: dict[str, Any] = {
-        "outcome": "Completed",
-        "results": results,
-        "target_model": "x",
-        "started": "2026-03-01T11:00:00Z",
-        "finished": "2026-03-01T11:30:00Z",
-    }
-    return EvalReport(**(values | changes))
+from support.operator_world import MODEL, build_commit, build_finetune, build_pod, id_of
 
 
 def test_asks_the_immutable_id() -> None:
     found = plan()
-    config_map, job = found.apply
-    order = EvalJob.model_validate_json(config_map["data"]["job.json"])
+    _, job = found.apply
+    order = order_of(found)
     assert order.target.model == id_of(BOT, build_commit(BOT))
     assert order.target.base_url.endswith("/v1")
     assert [(b.name, b.model) for b in order.baselines] == [("base", MODEL)]
@@ -133,7 +63,7 @@ def test_asks_the_immutable_id() -> None:
     ],
 )
 def test_waits_for_its_target(fine_tunes: dict[str, FineTune], changes: dict[str, Any]) -> None:
-    found = plan(build_evaluation(**changes), fine_tunes=fine_tunes)
+    found = plan(build_eval(**changes), fine_tunes=fine_tunes)
     assert told(found)["Ready"] == ("False", "TargetNotReady")
     assert told(found)["Succeeded"] == ("Unknown", "TargetNotReady")
     assert found.apply == ()
@@ -151,7 +81,7 @@ def test_completed() -> None:
     assert found.status.verdict is Verdict.COMPLETED
     assert [m["spec"] for m in found.lifecycle] == [{"ttlSecondsAfterFinished": 86400}]
     again = plan(
-        build_evaluation(found.status),
+        build_eval(found.status),
         job=build_eval_job(complete=True, ttl=86400),
         report=build_report(),
         report_uri="s3://q/r",
@@ -210,7 +140,7 @@ def test_no_number_of_a_tenant_breaks_the_status(value: float) -> None:
 
 
 def test_suspend_and_resume() -> None:
-    parked = build_evaluation(suspend=True)
+    parked = build_eval(suspend=True)
     assert plan(parked).apply == ()
     found = plan(parked, job=build_eval_job())
     assert found.lifecycle[0]["metadata"]["annotations"] == {ANNOTATION_PARKED: "true"}
@@ -229,5 +159,62 @@ def test_the_job_of_an_earlier_namesake_is_no_verdict() -> None:
 
 
 def test_an_unreadable_spec() -> None:
-    found = plan(build_evaluation(suites=[]))
+    found = plan(build_eval(suites=[]))
     assert told(found)["Stalled"] == ("True", "InvalidSpec")
+
+
+STORE_REFUSES = Problem("StorageDenied", "the object store refused", retriable=True)
+
+
+def test_a_store_that_refuses_is_no_verdict() -> None:
+    """A promotion would refuse the candidate over it, and it may be mended in a minute."""
+    found = plan(job=build_eval_job(), storage_problem=STORE_REFUSES)
+    assert told(found)["Stalled"] == ("True", "StorageDenied")
+    assert told(found)["Succeeded"] == ("Unknown", "StorageDenied")
+    assert found.status is not None
+    assert found.status.verdict is None
+    assert found.requeue_after is not None
+
+
+def test_a_verdict_outlives_the_store() -> None:
+    done = plan(job=build_eval_job(complete=True, ttl=86400), report=build_report()).status
+    found = plan(build_eval(done), storage_problem=STORE_REFUSES)
+    assert (found.status, found.events) == (None, ())
+    assert found.requeue_after is not None
+
+
+@pytest.mark.parametrize(
+    ("pod", "reason", "words"),
+    [
+        (
+            {
+                "waiting_reason": "CreateContainerConfigError",
+                "waiting_message": 'secret "judge-key" not found',
+            },
+            "CredentialsNotFound",
+            ('secret "judge-key" not found', "OPENAI_API_KEY", "secretRef"),
+        ),
+        (
+            {"unschedulable": "0/3 nodes are available"},
+            "Unschedulable",
+            ("0/3 nodes are available", "spec.runner"),
+        ),
+    ],
+)
+def test_a_pod_that_waits_says_for_what(
+    pod: dict[str, str], reason: str, words: tuple[str, ...]
+) -> None:
+    found = plan(job=build_eval_job(), pods=(build_pod(phase="Pending", **pod),))
+    assert told(found)["Ready"] == ("False", reason)
+    assert found.status is not None
+    message = found.status.conditions[0].message
+    assert [w for w in words if w not in message] == []
+
+
+def test_progress_ends_full() -> None:
+    """A quick run is over before anybody looks: its last progress.json lies beside the report."""
+    last = EvalProgressDocument(completed=38, total=40, suite="quiz", eta_seconds=3, updated="")
+    found = plan(job=build_eval_job(complete=True), report=build_report(), progress=last)
+    assert found.status is not None
+    assert found.status.progress is not None
+    assert found.status.progress.to_wire() == {"completed": 40, "total": 40}

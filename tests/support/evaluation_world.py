@@ -1,0 +1,109 @@
+"""Evaluations and the world around them, for tests of the decision about one."""
+
+from dataclasses import replace
+from typing import Any
+
+from qwen3_api.job.evaluate import EvalJob, EvalReport, EvalResult
+from qwen3_api.v1alpha1.evaluation import EvalStatus
+from qwen3_api.v1alpha1.meta import Condition
+from qwen3_operator.observed import Evaluation, FineTune, JobView, Observed, parse_evaluation
+from qwen3_operator.plan.evaluation import EvalObserved, plan_evaluation
+from qwen3_operator.plan.finetune import plan_finetune
+from qwen3_operator.plan.plan import EvalPlan
+from support.operator_world import (
+    NOW,
+    SETTINGS,
+    build_alias,
+    build_body,
+    build_commit,
+    build_finetune,
+    build_job,
+    build_pool,
+    serving_pod,
+)
+
+QUESTIONS = {"data": {"type": "ConfigMap", "configMap": {"name": "q", "key": "q.jsonl"}}}
+SPEC: dict[str, Any] = {
+    "target": {"fineTune": {"name": "bot"}},
+    "suites": [{"name": "quiz", "questions": QUESTIONS}],
+}
+
+
+def build_eval(status: EvalStatus | None = None, **changes: Any) -> Evaluation:
+    """A Qwen3Eval that asks the fine-tune bot; `changes` replace fields of its spec."""
+    wire = status.to_wire() if status else None
+    body = build_body({**SPEC, **changes}, wire, name="quiz", uid="uid-quiz")
+    return parse_evaluation(body)
+
+
+def build_eval_job(**changes: Any) -> JobView:
+    """Its running Job."""
+    job = build_job(build_finetune(), owner_uid="uid-quiz")
+    return replace(job, name="quiz-eval", revision="", **changes)
+
+
+def served() -> FineTune:
+    """The fine-tune bot, serving."""
+    ft = build_finetune()
+    commit = build_commit(ft)
+    observed = Observed(
+        commit=commit,
+        verified=True,
+        alias=build_alias(ft, commit),
+        pool=build_pool(serving_pod(ft, commit)),
+    )
+    status = plan_finetune(ft, observed, SETTINGS, NOW).status
+    assert status is not None
+    return build_finetune(status=status)
+
+
+BOT = served()
+SERVED = {"bot": BOT}
+
+
+def plan(ev: Evaluation | None = None, **observed: Any) -> EvalPlan:
+    """Decide about an evaluation; the fine-tune bot serves unless `observed` says otherwise."""
+    world = EvalObserved(**({"fine_tunes": SERVED} | observed))
+    return plan_evaluation(ev or build_eval(), world, SETTINGS, NOW)
+
+
+def conditions_of(found: EvalPlan) -> dict[str, Condition]:
+    """By type, as the API server would take them."""
+    assert found.status is not None
+    status = EvalStatus.model_validate(found.status.to_wire())
+    return {c.type: c for c in status.conditions}
+
+
+def told(found: EvalPlan) -> dict[str, tuple[str, str]]:
+    """Status and reason by condition."""
+    return {type_: (c.status.value, c.reason) for type_, c in conditions_of(found).items()}
+
+
+def order_of(found: EvalPlan) -> EvalJob:
+    """The order that the pod would read."""
+    config_map, _ = found.apply
+    return EvalJob.model_validate_json(config_map["data"]["job.json"])
+
+
+def env_of(found: EvalPlan) -> dict[str, Any]:
+    """The container's environment by name."""
+    _, job = found.apply
+    (container,) = job["spec"]["template"]["spec"]["containers"]
+    return {e["name"]: e.get("value", e.get("valueFrom")) for e in container["env"]}
+
+
+def build_report(**changes: Any) -> EvalReport:
+    """A report about quiz: target, base, and a loss of the target alone."""
+    results = [
+        EvalResult(suite="quiz", metric="ExactMatch", model="target", value=0.75, samples=20),
+        EvalResult(suite="quiz", metric="ExactMatch", model="base", value=0.25, samples=20),
+        EvalResult(suite="quiz", metric="AssistantLoss", model="target", value=0.5, samples=20),
+    ]
+    values: dict[str, Any] = {
+        "outcome": "Completed",
+        "results": results,
+        "target_model": "x",
+        "started": "2026-03-01T11:00:00Z",
+        "finished": "2026-03-01T11:30:00Z",
+    }
+    return EvalReport(**(values | changes))
