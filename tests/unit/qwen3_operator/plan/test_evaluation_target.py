@@ -45,8 +45,8 @@ ENDPOINT: dict[str, Any] = {
 OPEN = {"url": "http://vllm.models.svc:8000/v1", "model": "qwen3-8b"}
 JUDGE = {
     "endpoints": [
-        {"name": "open", **OPEN},
         {"name": "strict", **ENDPOINT, "secretRef": {"name": "judge-key"}},
+        {"name": "open", **OPEN},
     ],
     "rubric": "Is it polite?",
     "swapPositions": False,
@@ -106,12 +106,12 @@ def test_each_key_goes_to_its_own_endpoint() -> None:
     judge = order.suites[1].judge
     assert judge is not None
     assert [(e.name, e.base_url, e.api_key_env) for e in judge.endpoints] == [
+        ("strict", "https://models.example.com/v1", "API_KEY_JUDGE_1_0"),
         ("open", "http://vllm.models.svc:8000/v1", None),
-        ("strict", "https://models.example.com/v1", "API_KEY_JUDGE_1_1"),
     ]
     assert secret_of(found) == {
         "API_KEY_BASELINE_2": ("models-key", "OPENAI_API_KEY"),
-        "API_KEY_JUDGE_1_1": ("judge-key", "OPENAI_API_KEY"),
+        "API_KEY_JUDGE_1_0": ("judge-key", "OPENAI_API_KEY"),
     }
 
 
