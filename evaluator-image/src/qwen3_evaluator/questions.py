@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Annotated, Any, Protocol
 
+import regex
 from pydantic import BaseModel, ConfigDict, StringConstraints, ValidationError
 
 from qwen3_api.job import layout
@@ -23,11 +24,13 @@ LINE_LIMIT = 1 << 20
 """Bytes of a row; bounds memory against a gzip bomb."""
 SPOOL_LIMIT = 16 << 20
 """Bytes of data kept in memory; more goes to the pod's scratch space."""
+PATTERN_LIMIT = 4096
+"""Characters of a row's regular expression; bounds what compiling it takes."""
 _CHUNK = 1 << 20
 _GZIP_MAGIC = b"\x1f\x8b"
 _ROW_HINT = (
     'Each line is a JSON object with text in "question" and "answer"; "category" and "system" '
-    "are optional."
+    'are optional, and so is "pattern" unless the suite measures RegexMatch.'
 )
 
 _Text = Annotated[str, StringConstraints(pattern=r"\S")]
@@ -42,6 +45,7 @@ class _Row(BaseModel):
     answer: _Text
     category: str | None = None
     system: str | None = None
+    pattern: str | None = None
 
 
 class Lines(Protocol):
@@ -61,6 +65,8 @@ class Question:
     answer: str
     category: str | None = None
     system: str | None = None
+    pattern: str | None = None
+    """Regular expression of RegexMatch; checked to be one where that is measured."""
 
 
 @dataclass(frozen=True)
@@ -71,8 +77,12 @@ class QuestionSet:
     sha256: Sha256
 
 
-async def read_questions(source: DataSource, limit: int | None, store: Store) -> QuestionSet:
+async def read_questions(
+    source: DataSource, limit: int | None, store: Store, *, with_pattern: bool = False
+) -> QuestionSet:
     """Read the whole source, check its first `limit` rows (all without one).
+
+    with_pattern: whether each row must have a regular expression.
 
     Raises EvaluationError: DatasetNotFound, DatasetEmpty, DatasetInvalid (names line and field),
     and the store's reasons.
@@ -83,7 +93,8 @@ async def read_questions(source: DataSource, limit: int | None, store: Store) ->
         compressed = spool.read(2) == _GZIP_MAGIC
         spool.seek(0)
         lines = gzip.GzipFile(fileobj=spool, mode="rb") if compressed else spool
-        return QuestionSet(parse_questions(lines, limit, describe(source)), sha256)
+        questions = parse_questions(lines, limit, describe(source), with_pattern=with_pattern)
+        return QuestionSet(questions, sha256)
 
 
 def _scratch_folder() -> str | None:
@@ -96,7 +107,9 @@ def describe(source: DataSource) -> str:
     return source.location.uri if isinstance(source, S3Data) else source.source
 
 
-def parse_questions(lines: Lines, limit: int | None, name: str) -> list[Question]:
+def parse_questions(
+    lines: Lines, limit: int | None, name: str, *, with_pattern: bool = False
+) -> list[Question]:
     """Check and keep the first `limit` rows of a JSONL stream; blank lines are skipped.
 
     Raises EvaluationError: DatasetInvalid (names line and field), DatasetEmpty.
@@ -106,7 +119,10 @@ def parse_questions(lines: Lines, limit: int | None, name: str) -> list[Question
         if limit is not None and len(questions) == limit:
             break
         if line.strip():
-            questions.append(_parse_row(line, number, name))
+            question = _parse_row(line, number, name)
+            if with_pattern:
+                _check_pattern(question, name)
+            questions.append(question)
     if not questions:
         raise EvaluationError(
             Reason.DATASET_EMPTY, f"{name} has no rows", hint="Give it at least one question."
@@ -144,7 +160,21 @@ def _parse_row(line: bytes, number: int, name: str) -> Question:
         answer=row.answer,
         category=row.category,
         system=row.system,
+        pattern=row.pattern,
     )
+
+
+def _check_pattern(question: Question, name: str) -> None:
+    if question.pattern is None:
+        raise _invalid(name, question.line, "pattern", "is missing; RegexMatch needs it")
+    if len(question.pattern) > PATTERN_LIMIT:
+        complaint = f"is longer than {PATTERN_LIMIT} characters"
+        raise _invalid(name, question.line, "pattern", complaint)
+    try:
+        regex.compile(question.pattern)
+    except (regex.error, OverflowError, RecursionError) as error:
+        complaint = f"is no regular expression: {error}"
+        raise _invalid(name, question.line, "pattern", complaint) from error
 
 
 def _complaint(error: dict[str, Any]) -> str:

@@ -20,13 +20,26 @@ from qwen3_api.job.evaluate import (
     EvalReport,
     EvalSample,
     EvalSuite,
+    JudgeUsage,
 )
 from qwen3_evaluator import VERSION
+from qwen3_evaluator.gate import decide_gates, decide_report
+from qwen3_evaluator.metrics import needs_answer
 from qwen3_evaluator.questions import Question, QuestionSet
-from qwen3_evaluator.score import aggregate
+from qwen3_evaluator.scores import Scores, build_comparisons, build_results
 
 PARTIAL_START = "samples.partial-"
-_LIBRARIES = ("aiohttp", "aiobotocore", "pydantic")
+USAGE_START = "usage.partial-"
+_LIBRARIES = (
+    "aiohttp",
+    "aiobotocore",
+    "jsonschema",
+    "numpy",
+    "pydantic",
+    "regex",
+    "sacrebleu",
+    "scipy",
+)
 
 
 class SampleKey(NamedTuple):
@@ -35,6 +48,12 @@ class SampleKey(NamedTuple):
     suite: str
     model: str
     line: int
+    sample: int
+
+    @classmethod
+    def of(cls, sample: EvalSample) -> "SampleKey":
+        """Key of the sample."""
+        return cls(sample.suite, sample.model, sample.line, sample.sample)
 
 
 @dataclass(frozen=True)
@@ -44,22 +63,25 @@ class Unit:
     suite: EvalSuite
     endpoint: EvalEndpoint
     question: Question
+    sample: int
 
     @property
     def key(self) -> SampleKey:
         """Key of the sample."""
-        return SampleKey(self.suite.name, self.endpoint.name, self.question.line)
+        return SampleKey(self.suite.name, self.endpoint.name, self.question.line, self.sample)
 
 
 def plan_units(job: EvalJob, sets: Mapping[str, QuestionSet]) -> list[Unit]:
-    """Every question to every model, suite by suite.
+    """Every question to every model as often as the suite says, suite by suite.
 
-    The models take turns, so that all of them are compared under the same load.
+    The models take turns, so that all of them are compared under the same load. A suite without
+    answers has one sample: the loss of an expected answer is always the same.
     """
     return [
-        Unit(suite, endpoint, question)
+        Unit(suite, endpoint, question, sample)
         for suite in job.suites
         for question in sets[suite.name].questions
+        for sample in range(suite.samples if needs_answer(suite) else 1)
         for endpoint in (job.target, *job.baselines)
     ]
 
@@ -77,6 +99,11 @@ def compute_fingerprint(job: EvalJob, data: Mapping[str, Sha256]) -> str:
 def partial_name(fingerprint: str, attempt: str, number: int) -> str:
     """Name of a batch of answers; no other attempt writes it."""
     return f"{PARTIAL_START}{fingerprint}-{attempt}-{number:06d}.jsonl"
+
+
+def usage_name(fingerprint: str, attempt: str) -> str:
+    """Name of what the judges cost in an attempt."""
+    return f"{USAGE_START}{fingerprint}-{attempt}.json"
 
 
 def parse_samples(content: bytes) -> list[EvalSample]:
@@ -104,13 +131,20 @@ def build_report(
     sets: Mapping[str, QuestionSet],
     samples: Iterable[EvalSample],
     *,
+    judge: JudgeUsage | None = None,
     started: str,
     finished: str,
 ) -> EvalReport:
     """The report of a completed evaluation."""
+    scores = Scores.from_samples(samples)
+    gates = decide_gates(job, scores)
     return EvalReport(
         outcome="Completed",
-        results=aggregate(job, samples),
+        verdict=decide_report(gates),
+        results=build_results(job, scores),
+        comparisons=build_comparisons(job, scores),
+        gates=gates,
+        judge=judge,
         data_sha256={name: questions.sha256 for name, questions in sets.items()},
         target_model=job.target.model,
         started=started,

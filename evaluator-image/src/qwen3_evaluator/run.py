@@ -1,34 +1,34 @@
-"""One attempt of an evaluation: read all data, ask what is not answered yet, score, report.
+"""One attempt of an evaluation: read all data, ask what is not answered yet, judge, decide, report.
 
-The attempt may be killed at any point. Answers are flushed to the bucket every few seconds and
-taken over by the next attempt; the report is written once, after the samples it speaks of.
+The attempt may be killed at any point. Answers and opinions are flushed to the bucket every few
+seconds and taken over by the next attempt; the report is written once, after the samples it speaks
+of.
 """
 
 import asyncio
-import contextlib
 import logging
-import time
-import uuid
-from collections.abc import Iterator
-from datetime import UTC, datetime
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from typing import TypeVar
+
+import aiohttp
 
 from qwen3_api.job import layout
 from qwen3_api.job.evaluate import EvalJob, EvalReport, EvalSample
 from qwen3_api.job.exit_codes import ExitCode
 from qwen3_api.v1alpha1.conditions import Reason
 from qwen3_evaluator.ask import Asker, Patience
+from qwen3_evaluator.chat import open_session
 from qwen3_evaluator.failures import EvaluationError
+from qwen3_evaluator.html_report import render_html
+from qwen3_evaluator.judge import Jury
+from qwen3_evaluator.judging import Judgement, check_judges, plan_judgements
+from qwen3_evaluator.metrics import Scorer
 from qwen3_evaluator.questions import QuestionSet, read_questions
+from qwen3_evaluator.recorder import JSON, JSONL, Recorder, now
 from qwen3_evaluator.report import (
-    PARTIAL_START,
-    SampleKey,
     Unit,
     build_failed_report,
-    build_progress,
     build_report,
-    compute_fingerprint,
-    parse_samples,
-    partial_name,
     plan_units,
     render_samples,
 )
@@ -36,13 +36,8 @@ from qwen3_evaluator.store import Store
 
 log = logging.getLogger(__name__)
 
-_JSON = "application/json"
-_JSONL = "application/jsonl"
-
-
-def now() -> str:
-    """RFC 3339, UTC, whole seconds."""
-    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+_HTML = "text/html; charset=utf-8"
+_T = TypeVar("_T")
 
 
 async def run_evaluation(job: EvalJob, patience: Patience = Patience()) -> None:  # noqa: B008
@@ -53,8 +48,7 @@ async def run_evaluation(job: EvalJob, patience: Patience = Patience()) -> None:
     """
     started = now()
     async with Store() as store:
-        report_at = job.output.join(layout.REPORT)
-        if (earlier := await store.get(report_at)) is not None:
+        if (earlier := await store.get(job.output.join(layout.REPORT))) is not None:
             _accept(EvalReport.model_validate_json(earlier))
             return
         try:
@@ -62,7 +56,7 @@ async def run_evaluation(job: EvalJob, patience: Patience = Patience()) -> None:
         except EvaluationError as error:
             if error.exit_code is ExitCode.USER_ERROR:
                 report = build_failed_report(job, error.failure, started=started, finished=now())
-                await store.put_once(report_at, report.to_json(), _JSON)
+                await _publish(job, store, report, [])
             raise
 
 
@@ -76,122 +70,132 @@ def _accept(report: EvalReport) -> None:
 
 
 async def _evaluate(job: EvalJob, store: Store, patience: Patience, started: str) -> None:
-    sets: dict[str, QuestionSet] = {}
-    for suite in job.suites:
-        sets[suite.name] = await read_questions(suite.data, suite.limit, store)
-        log.info("suite %s has %d questions", suite.name, len(sets[suite.name].questions))
+    sets = await _read_all(job, store)
+    check_judges(job, sets)
     units = plan_units(job, sets)
-    recorder = Recorder(job, store, {name: s.sha256 for name, s in sets.items()}, len(units))
-    await recorder.resume({unit.key for unit in units})
-    missing = [unit for unit in units if unit.key not in recorder.samples]
-    log.info("%d of %d answers are in the bucket already", len(units) - len(missing), len(units))
-    try:
-        async with Asker(job.concurrency, patience) as asker:
-            await _ask_all(job, asker, missing, recorder)
-    finally:
-        await recorder.flush()
+    async with open_session(job.concurrency) as http:
+        interview = Interview(job, http, patience)
+        recorder = Recorder(
+            job,
+            store,
+            {name: s.sha256 for name, s in sets.items()},
+            units,
+            plan_judgements(job, units),
+            list(interview.juries.values()),
+        )
+        await recorder.resume()
+        try:
+            await interview.run(units, recorder)
+        finally:
+            await recorder.flush()
     await recorder.write_progress()
     samples = [recorder.samples[unit.key] for unit in units]
-    report = build_report(job, sets, samples, started=started, finished=now())
-    await store.put(job.output.join(layout.SAMPLES), render_samples(samples), _JSONL)
-    await store.put_once(job.output.join(layout.REPORT), report.to_json(), _JSON)
-    for result in report.results:
-        log.info(
-            "%s of %s on %s: %.6g (%d samples)",
-            *(result.metric, result.model, result.suite, result.value, result.samples),
-        )
+    report = build_report(
+        job,
+        sets,
+        samples,
+        judge=recorder.usage if interview.juries else None,
+        started=started,
+        finished=now(),
+    )
+    await store.put(job.output.join(layout.SAMPLES), render_samples(samples), JSONL)
+    await _publish(job, store, report, samples)
+    _log_report(report)
     await recorder.delete_partials()
 
 
-async def _ask_all(job: EvalJob, asker: Asker, units: list[Unit], recorder: "Recorder") -> None:
-    """Ask with `job.concurrency` workers; the first failure stops all."""
-    queue = iter(units)
-    try:
-        async with asyncio.TaskGroup() as group:
-            ticker = group.create_task(recorder.tick(job.progress_seconds))
-            workers = [
-                group.create_task(_work(asker, queue, recorder))
-                for _ in range(min(job.concurrency, len(units)))
-            ]
-            await asyncio.gather(*workers)
-            ticker.cancel()
-    except ExceptionGroup as group:
-        # Several workers may have failed of the same cause; one is enough to tell it.
-        raise group.exceptions[0] from None
-
-
-async def _work(asker: Asker, queue: Iterator[Unit], recorder: "Recorder") -> None:
-    for unit in queue:
-        recorder.suite = unit.suite.name
-        recorder.add(await asker.ask(unit.endpoint, unit.suite, unit.question))
-
-
-class Recorder:
-    """The answers so far, and what of them is in the bucket."""
-
-    def __init__(self, job: EvalJob, store: Store, data_sha256: dict[str, str], total: int) -> None:
-        self.samples: dict[SampleKey, EvalSample] = {}
-        self.suite = job.suites[0].name
-        self._folder = job.output
-        self._store = store
-        self._fingerprint = compute_fingerprint(job, data_sha256)
-        self._attempt = uuid.uuid4().hex[:8]
-        self._total = total
-        self._batch = 0
-        self._unsaved: list[EvalSample] = []
-        self._asked = 0
-        self._began = time.monotonic()
-        self._flushing = asyncio.Lock()
-
-    async def resume(self, wanted: set[SampleKey]) -> None:
-        """Take over the answers of earlier attempts that asked the same."""
-        start = f"{PARTIAL_START}{self._fingerprint}-"
-        for location in await self._store.list_keys(self._folder, start):
-            content = await self._store.get(location)
-            for sample in parse_samples(content or b""):
-                key = SampleKey(sample.suite, sample.model, sample.line)
-                if key in wanted:
-                    self.samples[key] = sample
-
-    def add(self, sample: EvalSample) -> None:
-        """Keep an answer; the next flush saves it."""
-        self.samples[SampleKey(sample.suite, sample.model, sample.line)] = sample
-        self._unsaved.append(sample)
-        self._asked += 1
-
-    async def flush(self) -> None:
-        """Save answers that are only in memory. They stay there if it fails."""
-        async with self._flushing:
-            batch = list(self._unsaved)
-            if not batch:
-                return
-            name = partial_name(self._fingerprint, self._attempt, self._batch)
-            await self._store.put(self._folder.join(name), render_samples(batch), _JSONL)
-            self._batch += 1
-            del self._unsaved[: len(batch)]
-
-    async def write_progress(self) -> None:
-        """Overwrite progress.json."""
-        progress = build_progress(
-            completed=len(self.samples),
-            total=self._total,
-            asked=self._asked,
-            seconds=time.monotonic() - self._began,
-            suite=self.suite,
-            now=now(),
+async def _read_all(job: EvalJob, store: Store) -> dict[str, QuestionSet]:
+    sets: dict[str, QuestionSet] = {}
+    for suite in job.suites:
+        sets[suite.name] = await read_questions(
+            suite.data, suite.limit, store, with_pattern="RegexMatch" in suite.metrics
         )
-        await self._store.put(self._folder.join(layout.PROGRESS), progress.to_json(), _JSON)
-        log.info("%d of %d answers", progress.completed, progress.total)
+        log.info("suite %s has %d questions", suite.name, len(sets[suite.name].questions))
+    return sets
 
-    async def tick(self, seconds: float) -> None:
-        """Save answers and progress now and every so many seconds, without end."""
-        while True:
-            await self.flush()
-            await self.write_progress()
-            await asyncio.sleep(seconds)
 
-    async def delete_partials(self) -> None:
-        """Remove what the samples file has replaced. The result doesn't depend on it."""
-        for location in await self._store.list_keys(self._folder, PARTIAL_START):
-            with contextlib.suppress(EvaluationError):
-                await self._store.delete(location)
+async def _publish(
+    job: EvalJob, store: Store, report: EvalReport, samples: Sequence[EvalSample]
+) -> None:
+    """Write both forms of the report; report.json last, since it says that all is there."""
+    html = render_html(job, report, samples).encode()
+    await store.put(job.output.join(layout.REPORT_HTML), html, _HTML)
+    await store.put_once(job.output.join(layout.REPORT), report.to_json(), JSON)
+
+
+def _log_report(report: EvalReport) -> None:
+    for result in report.results:
+        log.info(
+            "%s of %s on %s: %.6g (%d questions)",
+            *(result.metric, result.model, result.suite, result.value, result.samples),
+        )
+    for gate in report.gates:
+        log.info("gate %s: %s: %s", gate.name, gate.verdict, gate.message)
+    log.info("verdict: %s", report.verdict)
+
+
+class Interview:
+    """Everybody who is asked.
+
+    Raises EvaluationError when made: a schema can't be used, a key is missing.
+    """
+
+    def __init__(self, job: EvalJob, http: aiohttp.ClientSession, patience: Patience) -> None:
+        self._job = job
+        self._scorers = {suite.name: Scorer(suite) for suite in job.suites}
+        self._askers = {e.name: Asker(e, http, patience) for e in (job.target, *job.baselines)}
+        self.juries = {
+            suite.name: Jury(suite.judge, http, patience) for suite in job.suites if suite.judge
+        }
+
+    async def run(self, units: Sequence[Unit], recorder: Recorder) -> None:
+        """Ask and judge what the recorder doesn't know yet."""
+        questions = [unit for unit in units if unit.key not in recorder.samples]
+        known = len(units) - len(questions)
+        log.info("%d of %d answers are in the bucket already", known, len(units))
+        await self._work_through(questions, lambda unit: self._ask(unit, recorder), recorder)
+        judgements = [
+            judgement
+            for judgement in plan_judgements(self._job, units)
+            if not judgement.is_done(recorder.samples)
+        ]
+        await self._work_through(judgements, lambda each: self._judge(each, recorder), recorder)
+
+    async def _ask(self, unit: Unit, recorder: Recorder) -> None:
+        recorder.suite = unit.suite.name
+        asker, scorer = self._askers[unit.endpoint.name], self._scorers[unit.suite.name]
+        recorder.add(await asker.ask(unit.suite, unit.question, unit.sample, scorer))
+
+    async def _judge(self, judgement: Judgement, recorder: Recorder) -> None:
+        recorder.suite = judgement.key.suite
+        jury = self.juries[judgement.key.suite]
+        answer = recorder.samples[judgement.key].answer or ""
+        if judgement.baseline is None:
+            opinions = await jury.score(judgement.question, answer)
+        else:
+            other = recorder.samples[judgement.other].answer or ""
+            opinions = await jury.compare(judgement.question, judgement.baseline, answer, other)
+        recorder.add_opinions(judgement.key, opinions)
+
+    async def _work_through(
+        self, items: Sequence[_T], do: Callable[[_T], Awaitable[None]], recorder: Recorder
+    ) -> None:
+        """Do all with `job.concurrency` workers; the first failure stops all."""
+        queue = iter(items)
+        try:
+            async with asyncio.TaskGroup() as group:
+                ticker = group.create_task(recorder.tick(self._job.progress_seconds))
+                workers = [
+                    group.create_task(_work(queue, do))
+                    for _ in range(min(self._job.concurrency, len(items)))
+                ]
+                await asyncio.gather(*workers)
+                ticker.cancel()
+        except ExceptionGroup as group:
+            # Several workers may have failed of the same cause; one is enough to tell it.
+            raise group.exceptions[0] from None
+
+
+async def _work(queue: Iterator[_T], do: Callable[[_T], Awaitable[None]]) -> None:
+    for item in queue:
+        await do(item)
