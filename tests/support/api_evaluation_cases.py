@@ -20,6 +20,7 @@ MORE_SAMPLES = "samples above 1 need a temperature above 0: greedy answers are a
 ONE_BOUND = "set exactly one of minimum, maximum, maxRegression and minimumEffect"
 BASELINE_ONLY = "baseline goes with maxRegression and minimumEffect, and only with them"
 WIN_MINIMUM = "a gate on JudgeWin sets minimum: it is a comparison already, 0.5 is a tie"
+WIN_BASELINES = "the metric JudgeWin needs baselines to compare with"
 GATES_MEASURED = "each of gates names a suite and one of the metrics of that suite"
 GATES_BASELINE = "gates[].baseline is one of baselines"
 GATES_OWN_BASELINE = "gates[].baseline is base or incumbent"
@@ -121,6 +122,12 @@ EVALUATION_CASES: tuple[ApiCase, ...] = (
         _judged(["ExactMatch"], judge=JUDGE),
         "spec.suites[0].questions.judge",
         JUDGED_ONLY,
+    ),
+    eval_case(
+        "judge-win-against-nobody",
+        _judged(["JudgeWin"], judge=JUDGE) | {"baselines": []},
+        "spec.baselines",
+        WIN_BASELINES,
     ),
     eval_case("schema", _judged(["JSONValid"], jsonSchema="{}")),
     eval_case(

@@ -24,6 +24,7 @@ from qwen3_api.v1alpha1.suites import (
     GATES_MEASURED,
     EndpointTarget,
     Gates,
+    Metric,
     RunnerSpec,
     Suites,
     by_name,
@@ -174,6 +175,15 @@ class EvalSpec(KubeModel):
             check=lambda m: (
                 m.target.type == "FineTune"
                 or not any(b.type is TargetType.BASE_MODEL for b in m.baselines)
+            ),
+            field_path=".baselines",
+        ),
+        Rule(
+            cel="self.baselines.size() > 0"
+            " || !self.suites.exists(s, 'JudgeWin' in s.questions.metrics)",
+            message="the metric JudgeWin needs baselines to compare with",
+            check=lambda m: bool(
+                m.baselines or not any(Metric.JUDGE_WIN in s.questions.metrics for s in m.suites)
             ),
             field_path=".baselines",
         ),

@@ -185,7 +185,7 @@ class Gate(KubeModel):
     baseline: DnsLabel | None = None
     """baseline that it is compared with; needed for maxRegression and minimumEffect."""
     minimum: DecimalString | None = None
-    """minimum that the value must reach."""
+    """minimum that the value must reach; of JudgeWin, against each baseline."""
     maximum: DecimalString | None = None
     """maximum that the value may reach; for a loss."""
     max_regression: DecimalString | None = None
