@@ -279,19 +279,21 @@ def test_what_is_left_out_is_said(
 
 
 def test_ten_thousand_long_hostile_samples_stay_small(job: EvalJob) -> None:
+    """Characters that escape to five bytes, in as many lists as there is room for."""
+    names = [f"s{k}" for k in range(4)]
+    suites = [job.suites[0].model_copy(update={"name": name}) for name in names]
+    wide = job.model_copy(update={"suites": suites, "gates": []})
+    long = {"question": "'" * 5000, "expected": '"' * 5000, "answer": "'" * 5000}
     samples = [
         s.model_copy(
-            update={
-                "question": "'" * 5000,
-                "expected": "<" * 5000,
-                "answer": '"&' * 5000,
-                "reasoning": "中'" * 5000,
-                "category": f"{s.line}'" * 60,
-            }
+            update=long | {"suite": name, "category": f"{s.line}'" * 60, "reasoning": "'" * 9000}
         )
-        for s in build_samples(job, questions=1500)
+        for name in names
+        for s in build_samples(job, questions=850)
+        if s.suite == "support"
     ]
     assert len(samples) > 10_000
-    html = render_html(job, build_report(job, samples), samples)
+    html = render_html(wide, build_report(wide, samples), samples)
     assert len(html.encode()) <= MAX_BYTES
     assert "more characters in samples.jsonl" in html
+    assert html.count('<details class="item') >= 2 * len(names)
