@@ -92,8 +92,8 @@ class _Watch:
 
     async def receive(self) -> Message:
         message = await self._receive()
-        # A server says "disconnect" after a complete answer as well.
-        if message["type"] == "http.disconnect" and not self._complete:
+        # A server says so after a complete answer as well; that changes nothing.
+        if message["type"] == "http.disconnect":
             self._note_client_gone()
         return message
 

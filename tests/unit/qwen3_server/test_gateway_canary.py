@@ -71,6 +71,7 @@ def streams(*pieces: bytes, after: float = 0.25, ends: bool = True) -> Script:
 
     async def play(app: Scripted, _: Any, send: Any) -> None:
         await send(start(200))
+        await send(piece(b"", more=True))
         app.now += after
         for each in pieces:
             await send(piece(each, more=True))
@@ -356,7 +357,9 @@ async def test_any_look_of_the_agent_ends_a_canary(canary: Canary) -> None:
     ids=["not-loaded", "no-such-alias", "another-process"],
 )
 async def test_a_canary_that_cannot_be_is_ignored(canary: Canary, changes: dict[str, Any]) -> None:
-    canary.world.write_routes(**{"canaries": {"bot": CANARY}, **changes})
+    canary.world.write_routes(
+        **{"ids": [OLD, NEW], "loading": [], "canaries": {"bot": CANARY}, **changes}
+    )
     assert await canary.counts() == {}
     # No draw is taken.
     assert (await canary.world.chat("bot")).headers.get("x-qwen3-model-id") in (OLD, None)
