@@ -34,7 +34,12 @@ GATES = [
     },
 ]  # fmt: skip
 SHORT = {**SUITE, "questions": {**SUITE["questions"], "limit": 3}}
-CLEAN: Body = {"evaluation": None, "promotion": None}
+ROLLOUT = {
+    "canarySteps": [{"weightPercent": 30, "holdSeconds": 5}],
+    # How long an answer takes on two busy cores says nothing.
+    "autoRollback": {"minRequests": 5, "maxLatencyIncreasePercent": 10_000},
+}
+CLEAN: Body = {"evaluation": None, "promotion": None, "serving": {"rollout": None}}
 
 
 @pytest.fixture(scope="module")
@@ -156,6 +161,7 @@ def test_a_good_candidate_is_promoted_though_its_evaluator_was_killed(
             "evaluation": {"suites": [SUITE], "gates": GATES},
             "dataset": {"train": quickstart["spec"]["dataset"]["train"]},
             "hyperparameters": seed,
+            "serving": {"rollout": ROLLOUT},
         },
     )
     body = tenant.wait(QUICKSTART, lambda b: stage(b) == "Evaluating", "the evaluation begins", 300)
@@ -170,7 +176,14 @@ def test_a_good_candidate_is_promoted_though_its_evaluator_was_killed(
     killed = evaluator_pods(tenant, name)
     for pod in killed:
         tenant.core.delete_namespaced_pod(pod.metadata.name, NAMESPACE, grace_period_seconds=0)
-    body = tenant.wait_ready(QUICKSTART, 300)
+    body = tenant.wait(QUICKSTART, lambda b: stage(b) == "Canary", "gets its share", 300)
+    assert body["status"]["serving"]["canaryWeightPercent"] == 30
+    assert body["status"]["serving"]["revision"] == first
+    candidate = body["status"]["serving"]["candidateID"]
+    body = tenant.wait_ready(QUICKSTART, 180)
+    mixed = [a.model_id for a in stream.answers]
+    both = mixed[mixed.index(candidate) :]
+    assert len(set(both)) == 2, "for a while both answered"
     good = body["status"]["serving"]["revision"]
     assert good not in (first, "")
     assert history(body)[0] == ("Promoted", good)
