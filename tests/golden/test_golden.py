@@ -10,26 +10,12 @@ import yaml
 from qwen3_operator.observed import parse_finetune
 from qwen3_operator.plan.finetune import plan_finetune
 from qwen3_operator.plan.plan import FineTunePlan
+from support.golden_text import render_document
 from support.golden_world import ImpossibleError, build_observed
 from support.operator_world import NOW, SETTINGS, build_body, build_spec, revision_of
 
 HERE = Path(__file__).parent
 CASES = sorted(path.stem for path in (HERE / "input").glob("*.yaml"))
-
-
-class _Dumper(yaml.SafeDumper):
-    """Block YAML without anchors, texts of several lines as blocks."""
-
-    def ignore_aliases(self, data: Any) -> bool:
-        return True
-
-
-def _text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
-    style = "|" if "\n" in text else None
-    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
-
-
-_Dumper.add_representer(str, _text)
 
 
 def render(plan: FineTunePlan) -> str:
@@ -47,8 +33,7 @@ def render(plan: FineTunePlan) -> str:
         "wakePool": plan.wake_pool,
         "requeueAfter": plan.requeue_after,
     }
-    asked = {k: v for k, v in document.items() if v not in (None, [])}
-    return yaml.dump(asked, Dumper=_Dumper, sort_keys=False, width=100, allow_unicode=True)
+    return render_document(document)
 
 
 def plan_case(name: str) -> FineTunePlan:

@@ -4,9 +4,19 @@ from dataclasses import replace
 from typing import Any
 
 from qwen3_api.job.evaluate import EvalJob, EvalReport, EvalResult
+from qwen3_api.v1alpha1.conditions import ConditionType, Reason
 from qwen3_api.v1alpha1.evaluation import EvalStatus
+from qwen3_api.v1alpha1.finetune import FineTuneStatus, RevisionStatus, ServingStatus
 from qwen3_api.v1alpha1.meta import Condition
-from qwen3_operator.observed import Evaluation, FineTune, JobView, Observed, parse_evaluation
+from qwen3_operator.observed import (
+    Evaluation,
+    FineTune,
+    JobView,
+    Observed,
+    PoolPod,
+    parse_evaluation,
+)
+from qwen3_operator.plan.conditions import Conditions
 from qwen3_operator.plan.evaluation import EvalObserved, plan_evaluation
 from qwen3_operator.plan.finetune import plan_finetune
 from qwen3_operator.plan.plan import EvalPlan
@@ -19,9 +29,13 @@ from support.operator_world import (
     build_finetune,
     build_job,
     build_pool,
+    build_pool_pod,
+    id_of,
     serving_pod,
 )
 
+ENDPOINT = "http://pool-qwen3-8b-abc123.team-a.svc.cluster.local/v1"
+CREATED = "2026-03-01T11:00:00Z"
 QUESTIONS = {"data": {"type": "ConfigMap", "configMap": {"name": "q", "key": "q.jsonl"}}}
 SPEC: dict[str, Any] = {
     "target": {"fineTune": {"name": "bot"}},
@@ -55,6 +69,35 @@ def served() -> FineTune:
     status = plan_finetune(ft, observed, SETTINGS, NOW).status
     assert status is not None
     return build_finetune(status=status)
+
+
+def build_bot(serves: str | None, *stored: str) -> FineTune:
+    """The fine-tune bot by its status: a revision has the name, these are stored."""
+    ft = build_finetune()
+    commits = {r: build_commit(ft, r) for r in stored}
+    revisions = [
+        RevisionStatus(id=r, spec_hash=c.spec_hash, created_time=CREATED, adapter_digest=c.digest)
+        for r, c in commits.items()
+    ]
+    serving = ServingStatus(endpoint=ENDPOINT)
+    if serves is not None:
+        model = id_of(ft, commits[serves])
+        serving = serving.model_copy(
+            update={"model_id": model, "revision": serves, "digest": commits[serves].digest}
+        )
+    conditions = Conditions((), 1, NOW)
+    conditions.set(
+        ConditionType.SERVED, serves is not None, Reason.SERVED if serves else Reason.PENDING
+    )
+    status = FineTuneStatus(conditions=conditions.to_list(), revisions=revisions, serving=serving)
+    return build_finetune(status=status)
+
+
+def holding_pod(*revisions: str, ready: bool = True, name: str = "server-0") -> PoolPod:
+    """A pod of the pool that holds these revisions of bot."""
+    ft = build_finetune()
+    commits = [build_commit(ft, r) for r in revisions]
+    return build_pool_pod(name, {id_of(ft, c): c.digest for c in commits}, ready=ready)
 
 
 BOT = served()

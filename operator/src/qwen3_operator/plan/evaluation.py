@@ -5,7 +5,7 @@ results and GatePassed what came out.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
@@ -58,8 +58,9 @@ HINTS = {
     "OPENAI_API_KEY if an endpoint's secretRef names it, with AWS_ACCESS_KEY_ID and "
     "AWS_SECRET_ACCESS_KEY if it is the store's. The pod starts by itself then.",
     Reason.UNSCHEDULABLE: "Ask for less in spec.runner, or wait for a node.",
+    Reason.OUT_OF_MEMORY: "Raise spec.runner.memory.",
 }
-"""Hints of a waiting pod that read otherwise for an evaluation than for a training run."""
+"""Hints about a pod that read otherwise for an evaluation than for a training run."""
 
 
 @dataclass(frozen=True)
@@ -146,6 +147,8 @@ def _next_step(ev: Evaluation, observed: EvalObserved, settings: Settings) -> _S
             problem = Problem(told.reason, told.message, told.hint)
         elif problem.reason == Reason.TRAINER_FAILED:
             problem = Problem(Reason.EVALUATOR_FAILED, problem.message, problem.hint, user=False)
+        elif problem.reason == Reason.OUT_OF_MEMORY:
+            problem = replace(problem, hint=HINTS[Reason.OUT_OF_MEMORY])
         return _Step(Reason(problem.reason), problem.message, problem)
     if job is not None and job.complete:
         problem = Problem(

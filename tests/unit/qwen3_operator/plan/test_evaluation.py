@@ -211,6 +211,13 @@ def test_a_pod_that_waits_says_for_what(
     assert [w for w in words if w not in message] == []
 
 
+def test_out_of_memory_names_the_field_of_an_evaluation() -> None:
+    found = plan(job=build_eval_job(failed=True), pods=(build_pod(phase="Failed", exit_code=137),))
+    assert found.status is not None
+    assert found.status.failure is not None
+    assert found.status.failure.hint == "Raise spec.runner.memory."
+
+
 def test_progress_ends_full() -> None:
     """A quick run is over before anybody looks: its last progress.json lies beside the report."""
     last = EvalProgressDocument(completed=38, total=40, suite="quiz", eta_seconds=3, updated="")

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from qwen3_operator.observed import FineTune, Observed, PoolPod, PoolView, Problem
+from qwen3_operator.observed import FineTune, Observed, PoolView, Problem
 from qwen3_operator.plan.evaluation import EvalObserved, plan_evaluation
 from qwen3_operator.plan.finetune import plan_finetune
 from qwen3_operator.plan.plan import EvalPlan
@@ -17,6 +17,7 @@ from support.evaluation_world import (
     SERVED,
     build_eval,
     env_of,
+    holding_pod,
     order_of,
     plan,
     told,
@@ -174,18 +175,13 @@ GATED = build_spec(evaluation=EVALUATION)
 OLD, OLDER = "01d00001", "01d00000"
 
 
-def pod(*revisions: str, ready: bool = True, name: str = "server-0") -> PoolPod:
-    """A pod of the pool that holds these revisions of bot."""
-    commits = [build_commit(build_finetune(GATED), r) for r in revisions]
-    loaded = {id_of(build_finetune(GATED), c): c.digest for c in commits}
-    return build_pool_pod(name, loaded, ready=ready)
-
-
 def candidate(incumbent: str | None = None) -> FineTune:
     """bot with a new revision that is loaded and waits for its evaluation."""
     ft = build_finetune(GATED)
     revisions = [revision_of(ft), *([incumbent] if incumbent else [])]
-    observed = Observed(commit=build_commit(ft), verified=True, pool=build_pool(pod(*revisions)))
+    observed = Observed(
+        commit=build_commit(ft), verified=True, pool=build_pool(holding_pod(*revisions))
+    )
     if incumbent is not None:
         commit = build_commit(ft, incumbent)
         observed = replace(observed, alias=build_alias(ft, commit))
@@ -210,7 +206,7 @@ def test_a_candidate_that_has_never_served_is_asked() -> None:
     served = {c.type: c.status for c in ft.status.conditions}["Served"]
     assert served == "False"
     ev = build_evaluation(ft, NEW, None)
-    found = plan(ev, fine_tunes={"bot": ft}, pools={"bot": build_pool(pod(NEW))})
+    found = plan(ev, fine_tunes={"bot": ft}, pools={"bot": build_pool(holding_pod(NEW))})
     order = order_of(found)
     assert order.target.model == id_of(ft, build_commit(ft))
     assert order.target.base_url == "http://pool-qwen3-8b-abc123.team-a.svc.cluster.local/v1"
@@ -224,7 +220,7 @@ def test_a_candidate_that_has_never_served_is_asked() -> None:
 def test_candidate_and_incumbent_are_asked_by_their_ids() -> None:
     ft = candidate(OLD)
     ev = build_evaluation(ft, NEW, OLD)
-    found = plan(ev, fine_tunes={"bot": ft}, pools={"bot": build_pool(pod(NEW, OLD))})
+    found = plan(ev, fine_tunes={"bot": ft}, pools={"bot": build_pool(holding_pod(NEW, OLD))})
     order = order_of(found)
     assert order.target.model == id_of(ft, build_commit(ft, NEW))
     assert [(b.name, b.model) for b in order.baselines] == [
@@ -237,9 +233,9 @@ def test_candidate_and_incumbent_are_asked_by_their_ids() -> None:
 def test_a_replaced_revision_is_asked_while_the_pool_keeps_it() -> None:
     ft = candidate(OLD)
     ev = build_eval(target={"fineTune": {"name": "bot", "revision": OLDER}})
-    kept = plan(ev, fine_tunes={"bot": ft}, pools={"bot": build_pool(pod(NEW, OLD, OLDER))})
+    kept = plan(ev, fine_tunes={"bot": ft}, pools={"bot": build_pool(holding_pod(NEW, OLD, OLDER))})
     assert order_of(kept).target.model == id_of(ft, build_commit(ft, OLDER))
-    gone = plan(ev, fine_tunes={"bot": ft}, pools={"bot": build_pool(pod(NEW, OLD))})
+    gone = plan(ev, fine_tunes={"bot": ft}, pools={"bot": build_pool(holding_pod(NEW, OLD))})
     assert told(gone)["Ready"] == ("False", "TargetNotReady")
 
 
@@ -251,13 +247,13 @@ NO_GPU = Problem("Unschedulable", "0/3 nodes are available")
     [
         pytest.param(
             NEW,
-            build_pool(pod(NEW), pod(name="server-1")),
+            build_pool(holding_pod(NEW), holding_pod(name="server-1")),
             f"revision {NEW} of bot is loaded on 1 of 2 ready pods of its pool",
             id="half loaded",
         ),
         pytest.param(
             NEW,
-            build_pool(pod(NEW, ready=False)),
+            build_pool(holding_pod(NEW, ready=False)),
             f"revision {NEW} of bot can't be asked: no pod of its pool is ready",
             id="nobody answers",
         ),
@@ -281,7 +277,10 @@ NO_GPU = Problem("Unschedulable", "0/3 nodes are available")
             id="no pool",
         ),
         pytest.param(
-            "ffffffff", build_pool(pod(NEW)), "bot has no stored revision ffffffff", id="unknown"
+            "ffffffff",
+            build_pool(holding_pod(NEW)),
+            "bot has no stored revision ffffffff",
+            id="unknown",
         ),
     ],
 )
@@ -300,7 +299,7 @@ def test_a_revision_that_is_not_loaded_is_waited_for(
 def test_an_incumbent_that_is_not_loaded_is_waited_for() -> None:
     ft = candidate(OLD)
     ev = build_evaluation(ft, NEW, OLD)
-    found = plan(ev, fine_tunes={"bot": ft}, pools={"bot": build_pool(pod(NEW))})
+    found = plan(ev, fine_tunes={"bot": ft}, pools={"bot": build_pool(holding_pod(NEW))})
     assert told(found)["Ready"] == ("False", "TargetNotReady")
     assert found.apply == ()
 
@@ -314,13 +313,13 @@ def test_what_isn_t_served_by_its_spec_says_so() -> None:
 
 def test_without_a_revision_it_asks_what_has_the_name() -> None:
     """A loaded candidate beside it changes nothing."""
-    found = plan(pools={"bot": build_pool(pod(NEW))})
+    found = plan(pools={"bot": build_pool(holding_pod(NEW))})
     assert order_of(found).target.model == BOT.status.serving.model_id  # type: ignore[union-attr]
 
 
 def test_the_cluster_s_domain_is_the_platform_s() -> None:
     settings = Settings.model_validate({**SETTINGS.model_dump(), "cluster_domain": "corp.local"})
     ev = build_eval(target={"fineTune": {"name": "bot", "revision": NEW}})
-    world = EvalObserved(SERVED | {"bot": candidate()}, {"bot": build_pool(pod(NEW))})
+    world = EvalObserved(SERVED | {"bot": candidate()}, {"bot": build_pool(holding_pod(NEW))})
     found = plan_evaluation(ev, world, settings, NOW)
     assert order_of(found).target.base_url.endswith(".team-a.svc.corp.local/v1")
