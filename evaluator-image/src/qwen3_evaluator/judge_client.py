@@ -161,7 +161,7 @@ class JudgeClient:
                 if failing + wait > self._patience.endpoint_away:
                     raise self._give_up(error, failing) from error
                 log.warning("asking again in %.1f s: %s: %s", wait, self, error)
-                if error.after:
+                if error.after > 0:
                     # For the others too: whoever asks meanwhile is refused as well, and pays.
                     self._not_before = max(self._not_before, time.monotonic() + wait)
                 else:
@@ -233,7 +233,7 @@ class JudgeClient:
         )
 
     def _give_up(self, error: _AwayError, seconds: float) -> EvaluationError:
-        wanted = f"; it wants {error.after:.0f} s of quiet" if error.after else ""
+        wanted = f"; it wants {error.after:.0f} s of quiet" if error.after > 0 else ""
         return EvaluationError(
             Reason.JUDGE_UNAVAILABLE,
             f"{self}: no answer for {seconds:.0f} s; the last try: {error}{wanted}",
@@ -262,4 +262,4 @@ def _retry_after(value: str) -> float:
         except ValueError:
             return 0
         seconds = (date.replace(tzinfo=date.tzinfo or UTC) - datetime.now(UTC)).total_seconds()
-    return max(seconds, 0) if math.isfinite(seconds) else 0
+    return seconds if math.isfinite(seconds) else 0

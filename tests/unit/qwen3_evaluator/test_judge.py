@@ -26,7 +26,7 @@ from support.judge_server import (
     serve_judge,
 )
 
-QUICK = Patience(endpoint_away=0.5, model_unknown=0.2, first_pause=0.01, longest_pause=0.05)
+PATIENT = Patience(endpoint_away=30, first_pause=0.01, longest_pause=0.05)
 QUESTION = Question(7, "2+2?", "4", system="Be brief.")
 SPELT = Question(7, "2+2?", "four")
 """For attacks, which repeat fences: those have digits."""
@@ -47,7 +47,7 @@ def order(*servers: JudgeServer, **fields: Any) -> EvalJudge:
 @asynccontextmanager
 async def jury(*servers: JudgeServer, **fields: Any) -> AsyncIterator[Jury]:
     async with aiohttp.ClientSession() as http:
-        yield Jury(order(*servers, **fields), http, QUICK)
+        yield Jury(order(*servers, **fields), http, PATIENT)
 
 
 async def test_each_judge_has_its_own_opinion_of_an_answer() -> None:
@@ -246,7 +246,9 @@ async def test_a_reply_that_is_no_verdict_is_asked_again_with_a_reminder() -> No
         (lambda: web.Response(text="<html>welcome</html>"), "<html>welcome"),
         (lambda: web.json_response({"choices": []}), "choices"),
         (lambda: web.json_response({"error": {"message": "quota"}}), "quota"),
-        (lambda: web.Response(body=b"\xff" * (5 << 20)), "�"),
+        (lambda: web.Response(body=b"\xff" * 300), "�"),
+        # More than is read of a reply.
+        (lambda: completion(" " * (5 << 20) + '{"score": 1}'), "chat.completion"),
     ],
 )
 async def test_a_judge_that_never_gives_a_verdict_is_unusable(reply: Any, words: str) -> None:

@@ -17,6 +17,7 @@ from qwen3_evaluator.judge import Jury
 from qwen3_evaluator.questions import Question
 from support.judge_server import JudgeServer, error, fair, serve_judge
 
+PATIENT = Patience(endpoint_away=30, first_pause=0.01, longest_pause=0.05)
 QUICK = Patience(endpoint_away=0.5, first_pause=0.01, longest_pause=0.05)
 QUESTION = Question(7, "2+2?", "4")
 KEY_ENV = "QWEN3_KEY_JUDGE_0_0"
@@ -29,7 +30,7 @@ def order(url: str, api_key_env: str | None = None) -> EvalJudge:
 
 
 async def score(
-    url: str, *answers: str, key_env: str | None = None, patience: Patience = QUICK
+    url: str, *answers: str, key_env: str | None = None, patience: Patience = PATIENT
 ) -> list[list[JudgeOpinion]]:
     async with aiohttp.ClientSession() as http:
         jury = Jury(order(url, key_env), http, patience)
@@ -37,7 +38,7 @@ async def score(
 
 
 async def refused(
-    server: JudgeServer, key_env: str | None = None, patience: Patience = QUICK
+    server: JudgeServer, key_env: str | None = None, patience: Patience = PATIENT
 ) -> EvaluationError:
     with pytest.raises(EvaluationError) as caught:
         await asyncio.wait_for(score(server.url, key_env=key_env, patience=patience), 30)
@@ -73,14 +74,14 @@ async def test_a_judge_that_stays_away_ends_the_attempt_and_not_the_evaluation()
 async def test_nobody_at_the_address() -> None:
     async with serve_judge(fair) as server:
         pass
-    failure = await refused(server)
+    failure = await refused(server, patience=QUICK)
     assert failure.exit_code == 1
     assert "ClientConnectorError" in str(failure)
 
 
 async def test_a_judge_that_never_answers_is_away() -> None:
     async with serve_judge(fair, held=asyncio.Event()) as server:
-        failure = await refused(server)
+        failure = await refused(server, patience=QUICK)
     assert failure.exit_code == 1
     assert "no answer in time" in str(failure)
     assert len(server.asked) == 1
@@ -185,9 +186,8 @@ async def test_a_key_that_cannot_be_sent_ends_it_before_anything_is_asked(
 
 async def test_a_busy_judge_says_when_to_come_back_and_all_keep_to_it() -> None:
     busy = lambda: error(429, "slow down", **{"Retry-After": "1"})  # noqa: E731
-    patience = Patience(endpoint_away=5, first_pause=0.01, longest_pause=0.05)
     async with serve_judge(fair, busy) as server, aiohttp.ClientSession() as http:
-        jury = Jury(order(server.url), http, patience)
+        jury = Jury(order(server.url), http, PATIENT)
         first = asyncio.create_task(jury.score(QUESTION, "4"))
         await asyncio.wait([first], timeout=0.3)
         assert len(server.asked) == 1
@@ -202,9 +202,8 @@ async def test_a_date_to_come_back_at() -> None:
         date = format_datetime(datetime.now(UTC) + timedelta(seconds=3), usegmt=True)
         return error(503, **{"Retry-After": date})
 
-    patience = Patience(endpoint_away=30, first_pause=0.01, longest_pause=0.05)
     async with serve_judge(fair, busy) as server:
-        await score(server.url, patience=patience)
+        await score(server.url)
     first, second = server.asked
     assert second.at - first.at >= 1.5
 
