@@ -1,5 +1,6 @@
 """Samples by question: the score of a question, its representative answer, texts cut to fit."""
 
+import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -95,13 +96,25 @@ def score_question(
 
 
 def choose_answer(
-    answers: Sequence[EvalSample], metric: MetricName, baseline: str | None = None
+    answers: Sequence[EvalSample],
+    metric: MetricName,
+    baseline: str | None = None,
+    *,
+    best: bool = False,
 ) -> EvalSample:
-    """The answer that stands for its question: its score is the nearest to their mean."""
+    """The answer that stands for its question: its score is the nearest to their mean.
+
+    Of several that are as near, the best or the worst: of 0 and 1 with a mean of 0.5, the one that
+    shows what the question is listed for.
+    """
     mean = score_question(answers, metric, baseline)
+    sign = -1 if best != (metric == LOSS) else 1
 
-    def distance(sample: EvalSample) -> float:
+    def rank(sample: EvalSample) -> tuple[float, float]:
         score = score_sample(sample, metric, baseline)
-        return 0.0 if mean is None else float("inf") if score is None else abs(score - mean)
+        if score is None or mean is None:
+            return math.inf, 0.0
+        # Rounded: means of thirds make equal distances differ in the last bit.
+        return round(abs(score - mean), 9), sign * score
 
-    return min(answers, key=distance)
+    return min(answers, key=rank)

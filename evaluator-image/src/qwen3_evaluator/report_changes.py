@@ -169,7 +169,11 @@ def _compare(pairing: _Pairing, baseline: str, each: int, characters: int) -> Ch
         (c for c in changes if c.size > _NO_CHANGE), key=lambda c: (-c.size, -c.tie_break, c.line)
     )
     lists = tuple(
-        ItemList(kind, len(found), tuple(_item(pairing, c, characters) for c in found[:each]))
+        ItemList(
+            kind,
+            len(found),
+            tuple(_item(pairing, c.line, kind == "better", characters) for c in found[:each]),
+        )
         for kind, found in (("worse", worse), ("better", better))
     )
     same = len(changes) - len(worse) - len(better)
@@ -186,7 +190,7 @@ def _rank(pairing: _Pairing, each: int, characters: int) -> ChangesView | None:
     if not scored:
         return None
     scored.sort(key=lambda c: (c.size, c.line))
-    items = tuple(_item(pairing, c, characters) for c in scored[:each])
+    items = tuple(_item(pairing, c.line, False, characters) for c in scored[:each])
     return _view(pairing, (ItemList("lowest", len(scored), items),), 0)
 
 
@@ -219,16 +223,17 @@ def _goodness(score: float, metric: MetricName) -> float:
     return -score if metric == LOSS else score
 
 
-def _item(pairing: _Pairing, change: _Change, characters: int) -> ItemView:
-    metric, baseline, line = pairing.metric, pairing.baseline, change.line
+def _item(pairing: _Pairing, line: int, better: bool, characters: int) -> ItemView:
+    metric, baseline = pairing.metric, pairing.baseline
     targets = pairing.of(pairing.target, line)
     theirs = pairing.of(baseline, line) if baseline else ()
     after = score_question(targets, metric, baseline)
     before = score_question(theirs, metric) if metric != WIN else None
-    shown = choose_answer(targets, metric, baseline)
+    shown = choose_answer(targets, metric, baseline, best=better)
     answers = [_answer(pairing, shown, len(targets), characters)]
     if theirs:
-        answers.append(_answer(pairing, choose_answer(theirs, metric), len(theirs), characters))
+        other = choose_answer(theirs, metric, best=not better)
+        answers.append(_answer(pairing, other, len(theirs), characters))
     return ItemView(
         line=line,
         category=None if shown.category is None else clip(shown.category, 80).text,

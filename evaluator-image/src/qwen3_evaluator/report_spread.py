@@ -211,7 +211,7 @@ def _spread_view(
     suite: str, models: list[str], found: Mapping[str, tuple[list[float], int]], decimals: int
 ) -> SpreadView:
     every = [value for values, _ in found.values() for value in values]
-    axis = build_axis([0.0, *every], intervals=6)
+    axis = build_axis([0.0, *every], intervals=5)
     counts = {model: count_bins(values, axis, _BINS) for model, (values, _) in found.items()}
     highest = max(max(c) / len(found[model][0]) for model, c in counts.items())
     spreads = []

@@ -168,7 +168,7 @@ TEXTS: Mapping[str, Text] = {
     "heat_note": Text(
         "Per cent of what could have been scored and was not; the stronger the colour the worse. "
         "Of few questions a share says little: look at n.",
-        "未得到的分数所占百分比，颜色越深越差。题目少时百分比意义不大，请看题数。",
+        "未得到的分数所占百分比，颜色越浓越差。题目少时百分比意义不大，请看题数。",
     ),
     "heat_wrong": Text("{suite}: wrong answers ({metric})", "{suite}：错误回答（{metric}）"),
     "heat_missed": Text("{suite}: 1 − mean {metric}", "{suite}：1 − 平均 {metric}"),

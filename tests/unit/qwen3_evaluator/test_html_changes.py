@@ -140,6 +140,23 @@ def test_question_scores_the_mean_of_its_samples_and_shows_the_one_nearest_to_it
     assert choose_answer(samples, "F1").sample == 1
 
 
+@pytest.mark.parametrize(("best", "sample"), [(True, 1), (False, 0)])
+def test_of_equally_near_answers_the_one_that_shows_the_change(best: bool, sample: int) -> None:
+    samples = [answered("target", 1, {"F1": s}, sample=k) for k, s in enumerate((0, 1, 0, 1))]
+    assert choose_answer(samples, "F1", best=best).sample == sample
+
+
+def test_item_shows_answers_that_differ_as_their_means_do() -> None:
+    samples = [
+        answered(model, 1, {"ExactMatch": score}, sample=k)
+        for model, scores in (("target", (1, 0)), ("base", (0, 1)), ("base", (1, 1)))
+        for k, score in enumerate(scores)
+    ]
+    (item,) = changes(order("ExactMatch"), samples).lists[0].items
+    assert (item.before, item.after) == ("0.75", "0.50")
+    assert [a.scores for a in item.answers] == [(("ExactMatch", "0"),), (("ExactMatch", "1"),)]
+
+
 def test_an_answer_without_a_score_never_stands_for_one_with() -> None:
     samples = [answered("target", 1, {}), answered("target", 1, {"F1": 0.2}, sample=1)]
     assert choose_answer(samples, "F1").sample == 1
