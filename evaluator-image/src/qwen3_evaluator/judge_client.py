@@ -80,7 +80,7 @@ class Meter:
         """Count a request that is about to be sent. Raises EvaluationError: one too many."""
         if self.requests >= self.limit:
             raise EvaluationError(
-                Reason.EVALUATOR_FAILED,
+                Reason.INVALID_SPEC,
                 f"the judges need more than judge.maxRequests, which is {self.limit}: that many "
                 "requests were sent, tries that failed or could not be read among them",
                 hint="Raise judge.maxRequests, or ask fewer questions (questions.limit, "

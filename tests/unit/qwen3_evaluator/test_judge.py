@@ -270,6 +270,7 @@ async def test_no_more_requests_than_allowed() -> None:
         with pytest.raises(EvaluationError, match=r"judge\.maxRequests, which is 3") as caught:
             await judges.score(QUESTION, "5")
     assert (len(server.asked), caught.value.exit_code) == (3, 42)
+    assert caught.value.failure.reason == "InvalidSpec"
 
 
 async def test_tries_that_fail_count_against_the_cap_of_all_judges_together() -> None:
