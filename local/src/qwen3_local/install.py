@@ -16,6 +16,7 @@ from qwen3_local.timings import say, step
 
 DEBIAN_PACKAGES = (
     "ca-certificates",
+    "chromium",
     "conntrack",
     "containerd",
     "containernetworking-plugins",
