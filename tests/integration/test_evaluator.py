@@ -190,7 +190,8 @@ def check_against_transformers(world: World, samples: list[EvalSample]) -> None:
         if "�" not in expected["text"]:
             assert sample.answer == expected["text"]
             answer = world.rows[sample.line - 1]["answer"]
-            assert sample.exact_match is (expected["text"].strip() == answer.strip())
+            matches = expected["text"].strip() == answer.strip()
+            assert sample.scores == {"ExactMatch": float(matches)}
 
 
 async def test_numbers_are_those_of_transformers(world: World, tmp_path: Path) -> None:
@@ -316,5 +317,5 @@ async def test_an_answer_that_the_template_takes_apart_is_an_error(world: World)
     row = {"question": "q", "answer": "<think>\nwell\n</think>\n\nyes", "system": None}
     odd = World(world.bucket, world.vllm_url, [row], world.right)
     job = await make_job(odd, "odd", world.vllm_url)
-    with pytest.raises(EvaluationError, match=r"line 1: AssistantLoss .* not a prefix"):
+    with pytest.raises(EvaluationError, match=r"line 1, .*AssistantLoss .* not a prefix"):
         await run_evaluation(job)

@@ -22,7 +22,7 @@ from qwen3_evaluator.failures import EvaluationError
 from qwen3_evaluator.questions import Question
 
 JUDGED: tuple[MetricName, ...] = ("JudgeScore", "JudgeWin")
-PATTERN_SECONDS = 2.0
+PATTERN_SECONDS = 1.0
 """Of processor time that a regular expression may take on one answer."""
 
 # Scripts that are written without spaces: each character is a word of its own.

@@ -123,3 +123,30 @@ async def test_an_object_of_another_kind_is_refused_before_it_is_fetched() -> No
     async with Store() as store:
         with pytest.raises(EvaluationError, match=r"neither .jsonl nor .jsonl.gz"):
             await read_questions(S3Data(location=at), None, store)
+
+
+def parse_with_pattern(row: str) -> list[Question]:
+    return parse_questions(
+        io.BytesIO(GOOD[:-2] + b', "pattern": "4"}\n' + row.encode()), None, "q", with_pattern=True
+    )
+
+
+def test_a_pattern_is_kept() -> None:
+    row = '{"question": "q", "answer": "a", "pattern": "\\\\p{Han}+"}'
+    assert [q.pattern for q in parse_with_pattern(row)] == ["4", r"\p{Han}+"]
+
+
+@pytest.mark.parametrize(
+    ("field", "words"),
+    [
+        ("", "field pattern is missing; RegexMatch needs it"),
+        (', "pattern": null', "field pattern is missing"),
+        (', "pattern": 4', "field pattern is wrong"),
+        (', "pattern": "(4"', r"field pattern is no regular expression: missing \)"),
+        (', "pattern": "' + "x" * 4097 + '"', "field pattern is longer than 4096 characters"),
+    ],
+)
+def test_a_row_whose_pattern_cant_be_used_is_named(field: str, words: str) -> None:
+    with pytest.raises(EvaluationError, match=f"line 2 of q: {words}") as caught:
+        parse_with_pattern('{"question": "q", "answer": "a"' + field + "}")
+    assert caught.value.failure.reason == "DatasetInvalid"

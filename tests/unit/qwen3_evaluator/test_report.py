@@ -21,6 +21,7 @@ from qwen3_evaluator.report import (
     plan_units,
     render_samples,
 )
+from support.evaluations import build_gate
 
 SUITE = EvalSuite(
     name="one",
@@ -72,11 +73,27 @@ def test_answers_are_taken_over_whatever_the_speed() -> None:
 
 def test_the_models_take_turns() -> None:
     assert [unit.key for unit in plan_units(JOB, SETS)] == [
-        ("one", "target", 1),
-        ("one", "base", 1),
-        ("one", "target", 3),
-        ("one", "base", 3),
+        ("one", "target", 1, 0),
+        ("one", "base", 1, 0),
+        ("one", "target", 3, 0),
+        ("one", "base", 3, 0),
     ]
+
+
+def test_each_question_is_asked_as_often_as_the_suite_says() -> None:
+    suite = SUITE.model_copy(update={"samples": 2})
+    units = plan_units(JOB.model_copy(update={"suites": [suite]}), SETS)
+    assert [unit.key[1:] for unit in units[:5]] == [
+        ("target", 1, 0),
+        ("base", 1, 0),
+        ("target", 1, 1),
+        ("base", 1, 1),
+        ("target", 3, 0),
+    ]
+    assert len(units) == 8
+    # The loss of an expected answer is the same each time.
+    suite = suite.model_copy(update={"metrics": ["AssistantLoss"]})
+    assert len(plan_units(JOB.model_copy(update={"suites": [suite]}), SETS)) == 4
 
 
 def sample(model: str, line: int, right: bool) -> EvalSample:
@@ -88,7 +105,7 @@ def sample(model: str, line: int, right: bool) -> EvalSample:
         question="问\u2028题\n?",
         expected="x",
         answer="x",
-        exact_match=right,
+        scores={"ExactMatch": float(right)},
         loss=None,
         answer_tokens=None,
     )
@@ -109,9 +126,27 @@ def test_the_report_names_data_model_and_versions() -> None:
     ]
     assert report.data_sha256 == DATA
     assert report.target_model == "a.b.12345678"
-    assert report.outcome == "Completed"
-    assert {"python", "aiohttp"} <= set(report.versions)
+    assert (report.outcome, report.verdict, report.judge) == ("Completed", "Completed", None)
+    assert [(c.metric, c.baseline, c.delta, c.samples) for c in report.comparisons] == [
+        ("ExactMatch", "base", 1.0, 1)
+    ]
+    assert {"python", "aiohttp", "scipy", "sacrebleu"} <= set(report.versions)
     assert report.versions["qwen3-evaluator"] == version("qwen3-evaluator")
+
+
+def test_the_verdict_is_that_of_the_gates() -> None:
+    gates = [
+        build_gate(name="low", minimum=0.01),
+        build_gate(name="none", baseline="base", minimum_effect=0.1),
+    ]
+    job = JOB.model_copy(update={"gates": gates})
+    samples = [sample("target", 1, True), sample("target", 3, True), sample("base", 1, False)]
+    report = build_report(job, SETS, samples, started="s", finished="f")
+    assert report.verdict == "Inconclusive"
+    assert [(g.name, g.verdict) for g in report.gates] == [
+        ("low", "Passed"),
+        ("none", "Inconclusive"),
+    ]
 
 
 @pytest.mark.parametrize(
