@@ -2,6 +2,8 @@
 SHELL := /bin/bash
 PYTHON := .venv/bin/python
 LOCAL := $(PYTHON) -m qwen3_local
+# Half of the integration tests wait for a server, the other half compute.
+TOGETHER := --numprocesses 2 --dist loadfile
 export PYTHONUNBUFFERED := 1
 
 .PHONY: help
@@ -29,7 +31,7 @@ test: init  ## every tier: lint, unit, golden, chart, integration, e2e
 	$(PYTHON) -m pytest tests/unit tests/golden
 	$(LOCAL) prepare
 	$(PYTHON) -m pytest tests/chart
-	$(PYTHON) -m pytest tests/integration
+	$(PYTHON) -m pytest tests/integration $(TOGETHER)
 	$(PYTHON) -m pytest tests/e2e
 
 .PHONY: lint
@@ -68,7 +70,7 @@ golden: init  ## resource and observed world in, manifests out
 chart: init  ## the Helm chart
 	$(PYTHON) -m pytest tests/chart
 integration: init  ## against a real API server, S3 server, trainer and vLLM (after `python -m qwen3_local prepare`)
-	$(PYTHON) -m pytest tests/integration
+	$(PYTHON) -m pytest tests/integration $(TOGETHER)
 e2e: init  ## on the local cluster, every part real
 	$(PYTHON) -m pytest tests/e2e
 

@@ -13,7 +13,7 @@ from botocore.exceptions import ClientError
 from qwen3_local import s3
 from qwen3_local.layout import Home
 from qwen3_local.programs import stop_recorded
-from support.control_plane import free_ports
+from support.ports import free_ports
 
 WRITERS = 16
 
@@ -23,7 +23,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[s3.S3Server]:
     """A server of its own, with two tenants."""
     folder = tmp_path_factory.mktemp("s3")
     started = s3.start(
-        Home(folder / "home"), address=s3.LOOPBACK, port=free_ports(), folder=folder / "s3"
+        Home(folder / "home"), address=s3.LOOPBACK, port=free_ports(8), folder=folder / "s3"
     )
     for tenant in ("red", "blue"):
         pair = s3.Credentials(tenant, f"{tenant}-secret")

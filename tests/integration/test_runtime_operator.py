@@ -20,7 +20,8 @@ from kubernetes import client, config, watch
 
 from qwen3_local.cluster import up_control_plane
 from qwen3_local.programs import stop_recorded
-from support.control_plane import ControlPlane, free_ports, install_crds, stop
+from support.control_plane import PORTS, ControlPlane, install_crds, stop
+from support.ports import free_ports
 from support.toy_process import ToyProcess, start_toy, write_token_kubeconfig
 from support.waiting import hold_for, wait_for
 
@@ -241,7 +242,7 @@ def test_a_leader_that_ends_hands_over_within_3_seconds(
 @pytest.fixture
 def own_place(tmp_path: Path) -> Iterator[tuple[Place, int]]:
     """A control plane of its own, because its API server is stopped; and its first port."""
-    name, port = f"pytest-{os.getpid()}-away", free_ports()
+    name, port = f"pytest-{os.getpid()}-away", free_ports(PORTS)
     cluster = up_control_plane(name, port)
     api = config.new_client_from_config(config_file=str(cluster.kubeconfig))
     plane = ControlPlane(api, cluster.kubeconfig, cluster)

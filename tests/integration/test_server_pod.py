@@ -28,7 +28,8 @@ from qwen3_server.base_model import fetch_base
 from qwen3_server.errors import PodError
 from qwen3_server.store import Store
 from support.adapters import make_adapter
-from support.pool_pod import BASE, Bucket, Pod, free_ports, running_pod, until, until_ready
+from support.pool_pod import BASE, Bucket, Pod, running_pod, until, until_ready
+from support.ports import free_ports
 
 pytestmark = [
     pytest.mark.integration,

@@ -3,7 +3,6 @@
 import itertools
 import os
 import shutil
-import socket
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,6 +14,7 @@ from kubernetes.client import ApiClient
 
 from qwen3_local.cluster import Cluster, up_control_plane
 from qwen3_local.programs import stop_recorded
+from support.ports import free_ports
 
 ROOT = Path(__file__).parents[2]
 INSTANCES = itertools.count()
@@ -50,7 +50,7 @@ def running_control_plane(*, scheduler: bool = False) -> Iterator[ControlPlane]:
     """Starts a control plane of its own, installs the CRDs, and removes it all at the end."""
     # Several may run in one session: a benchmark brings its own.
     name = f"pytest-{os.getpid()}-{next(INSTANCES)}"
-    cluster = up_control_plane(name, free_ports(), scheduler=scheduler)
+    cluster = up_control_plane(name, free_ports(PORTS), scheduler=scheduler)
     try:
         api = config.new_client_from_config(config_file=str(cluster.kubeconfig))
         plane = ControlPlane(api, cluster.kubeconfig, cluster)
@@ -76,16 +76,3 @@ def stop(cluster: Cluster) -> None:
     for name in ("kwok", "scheduler", "controllers", "apiserver", "etcd"):
         stop_recorded(run / f"{name}.json")
     shutil.rmtree(cluster.folder)
-
-
-def free_ports() -> int:
-    """The first of PORTS neighbouring ports that nobody listens on."""
-    for first in range(20000 + os.getpid() % 1000 * 10, 32000, PORTS):
-        if all(_is_free(port) for port in range(first, first + PORTS)):
-            return first
-    raise RuntimeError(f"no {PORTS} free neighbouring ports")
-
-
-def _is_free(port: int) -> bool:
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) != 0

@@ -3,7 +3,6 @@
 import asyncio
 import os
 import signal
-import socket
 import subprocess
 import time
 import urllib.request
@@ -21,27 +20,11 @@ from qwen3_api.v1alpha1.finetune import ALL_LINEAR
 from qwen3_local import s3
 from qwen3_local.layout import Home
 from qwen3_local.programs import stop_recorded
+from support.ports import free_ports
 
 NAMESPACE = "team-a"
 BUCKET = "tenants"
 TENANT = s3.Credentials("team-a-key", "team-a-secret-0123456789")
-
-
-def free_ports(count: int) -> int:
-    """The first of `count` free ports side by side."""
-    for first in range(13000 + os.getpid() % 5000, 32000, count):
-        if all(_is_free(first + i) for i in range(count)):
-            return first
-    raise AssertionError("no free ports")
-
-
-def _is_free(port: int) -> bool:
-    with socket.socket() as probe:
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError:
-            return False
-    return True
 
 
 @contextmanager

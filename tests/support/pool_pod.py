@@ -42,22 +42,6 @@ def find_outside_address() -> str:
         return str(probe.getsockname()[0])
 
 
-def free_ports(count: int) -> int:
-    """The first of `count` ports in a row that nobody uses, outside the kernel's own choice."""
-    for first in range(20000 + os.getpid() % 500 * 16, 32000, count):
-        sockets = [socket.socket() for _ in range(count)]
-        try:
-            for port, probe in enumerate(sockets, first):
-                probe.bind(("0.0.0.0", port))  # noqa: S104
-        except OSError:
-            continue
-        finally:
-            for probe in sockets:
-                probe.close()
-        return first
-    raise AssertionError("no free ports")
-
-
 @dataclass
 class Bucket:
     """SeaweedFS with an identity that may use its own namespace and read models."""

@@ -3,7 +3,6 @@
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -23,6 +22,7 @@ from qwen3_api.job.train import TrainJob
 from qwen3_local import s3
 from qwen3_local.layout import Home
 from qwen3_local.programs import stop_recorded
+from support.ports import free_ports
 
 BUCKET = "qwen3"
 ML_PYTHON = "QWEN3_ML_PYTHON"
@@ -34,23 +34,6 @@ def ml_python() -> str:
     python = os.environ.get(ML_PYTHON)
     assert python, f"{ML_PYTHON} must name an interpreter with unsloth and qwen3_trainer"
     return python
-
-
-def free_port_range(count: int) -> int:
-    """The first of `count` consecutive free ports."""
-    for first in range(21000 + os.getpid() % 5000, 60000, count):
-        if all(_is_free(first + i) for i in range(count)):
-            return first
-    raise AssertionError("no free ports")
-
-
-def _is_free(port: int) -> bool:
-    with socket.socket() as probe:
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError:
-            return False
-    return True
 
 
 @dataclass(frozen=True)
@@ -106,7 +89,7 @@ def running_store(folder: Path) -> Iterator[Store]:
     server = s3.start(
         Home(folder / "home"),
         address="127.0.0.1",
-        port=free_port_range(8),
+        port=free_ports(8),
         folder=folder / "s3",
         bucket=BUCKET,
     )
