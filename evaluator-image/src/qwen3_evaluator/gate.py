@@ -225,7 +225,9 @@ def plan_questions(
     if deviation <= 0 or abs(distance) < 1e-4 * deviation:
         return None
     spread = math.hypot(deviation, distance)
-    numerator = stats.norm.ppf(confidence) * spread + stats.norm.ppf(power) * deviation
+    numerator = (
+        float(stats.norm.ppf(confidence)) * spread + float(stats.norm.ppf(power)) * deviation
+    )
     return math.ceil((numerator / distance) ** 2)
 
 
