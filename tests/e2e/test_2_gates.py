@@ -108,8 +108,7 @@ def test_a_bad_candidate_is_refused_while_the_incumbent_serves(
 def test_too_few_questions_are_no_verdict(first: str, tenant: Tenant) -> None:
     """Other gates are another evaluation of the same revision; nothing is trained."""
     jobs = {j.metadata.uid for j in tenant.jobs(QUICKSTART)}
-    gate = {**GATES[0], "minimumEffect": "0.5"}
-    tenant.patch(QUICKSTART, {"evaluation": {"suites": [SHORT], "gates": [gate]}})
+    tenant.patch(QUICKSTART, {"evaluation": {"suites": [SHORT], "gates": GATES[:1]}})
     body = tenant.wait(QUICKSTART, lambda b: stage(b) == "GateInconclusive", "can't be told", 180)
     assert body["status"]["serving"]["revision"] == first
     evaluation = tenant.get(body["status"]["evaluation"]["evalName"], EVALS)

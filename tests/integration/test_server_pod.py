@@ -8,6 +8,7 @@ import asyncio
 import json
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import time
@@ -572,6 +573,22 @@ async def _why_not(where: S3Location, tmp_path: Path) -> Reason:
             await fetch_base(S3Model(location=where), target, store)
     assert not target.exists()
     return caught.value.reason
+
+
+async def test_a_busy_vllm_keeps_its_place_for_a_while(pod: Pod, tmp_path: Path) -> None:
+    adapter = await _adapter(pod, tmp_path, "slowpoke", seed=13)
+    await until_ready(pod, await pod.write_index([adapter], {"slowpoke": adapter.id}))
+    pod.pause("vllm", signal.SIGSTOP)
+    try:
+        assert (await pod.ready())[0] == 200, "a Service without its only pod helps nobody"
+
+        async def unready() -> bool:
+            return (await pod.ready())[0] == 503
+
+        await until(pod, 60, "a pod that stays silent is unready", unready)
+    finally:
+        pod.pause("vllm", signal.SIGCONT)
+    await until_ready(pod, (await pod.status()).serial)
 
 
 async def test_after_kill_9_of_vllm_the_adapters_come_back_by_themselves(

@@ -25,6 +25,7 @@ from qwen3_server.adapter_record import AdapterRecord
 from qwen3_server.engine import Engine, Listing
 from qwen3_server.errors import (
     AdapterError,
+    EngineBusyError,
     EngineDownError,
     PodError,
     StorageError,
@@ -49,6 +50,8 @@ INDEX_FILE = "index.json"
 """In the run dir: the last good index, for an agent that restarts while the bucket is away."""
 MAX_SILENCE_SECONDS = 60.0
 """A loop that has not gone round for so long is dead."""
+BUSY_SECONDS = 20.0
+"""A vLLM that was ready may be silent for so long."""
 _PULLS_AT_ONCE = 4
 
 _NOTHING = Listing(boot="", adapters={})
@@ -92,6 +95,8 @@ class Agent:
         self._unload_due: dict[str, float] = {}
         self._pulling = asyncio.Semaphore(_PULLS_AT_ONCE)
         self._loading = asyncio.Lock()
+        self._last_ready: tuple[PoolIndex | None, float] = (None, 0.0)
+        """The index that this pod was last found ready for, and when."""
         self._wake = asyncio.Event()
         self._last_tick = time.monotonic()
 
@@ -341,15 +346,26 @@ class Agent:
     # What others ask
 
     async def check_readiness(self) -> Readiness:
-        """Judge the newest index by what vLLM says at this moment."""
+        """Judge the newest index by what vLLM says at this moment.
+
+        One that is only slow stays ready for BUSY_SECONDS: without its only pod the Service would
+        refuse what a busy pod answers late.
+        """
+        index = self._index
         try:
             listing = await self._engine.list_adapters()
+            healthy = await self._engine.is_healthy()
         except EngineDownError as error:
+            judged, since = self._last_ready
+            slow = isinstance(error, EngineBusyError) and judged is index
+            if slow and time.monotonic() - since < BUSY_SECONDS:
+                return Readiness(True, ())
             return Readiness(False, (f"vLLM does not answer: {clean_message(str(error))}",))
-        healthy = await self._engine.is_healthy()
-        return assess_readiness(
-            self._index, healthy, self._answering(listing), self._routes, listing.boot
+        readiness = assess_readiness(
+            index, healthy, self._answering(listing), self._routes, listing.boot
         )
+        self._last_ready = (index, time.monotonic()) if readiness.ready else (None, 0.0)
+        return readiness
 
     async def build_status(self) -> AgentStatus:
         """The body of GET /status."""

@@ -11,7 +11,7 @@ import aiohttp
 
 from qwen3_api.serving.pool import AgentCanary
 from qwen3_server.canary import CanaryReport
-from qwen3_server.errors import EngineDownError, load_failed
+from qwen3_server.errors import EngineBusyError, EngineDownError, load_failed
 from qwen3_server.routes import BOOT_HEADER, CANARIES_PATH, TOKEN_HEADER
 
 _LOOK = aiohttp.ClientTimeout(total=3)
@@ -40,10 +40,7 @@ class Engine:
 
     async def is_healthy(self) -> bool:
         """Does /health say that the engine lives?"""
-        try:
-            return (await self._ask("GET", "/health", None, _LOOK))[0] == 200
-        except EngineDownError:
-            return False
+        return (await self._ask("GET", "/health", None, _LOOK))[0] == 200
 
     async def list_adapters(self) -> Listing:
         """The adapters loaded now. The base model's card has no parent."""
@@ -97,7 +94,9 @@ class Engine:
                 method, self._url + path, json=order, headers=self._headers, timeout=patience
             ) as answer:
                 return answer.status, answer.headers, await answer.read()
-        except (aiohttp.ClientError, TimeoutError, ConnectionError) as error:
+        except TimeoutError as error:
+            raise EngineBusyError(f"{method} {path}: no answer in {patience.total} s") from error
+        except (aiohttp.ClientError, ConnectionError) as error:
             raise EngineDownError(f"{method} {path}: {type(error).__name__} {error}") from error
 
 

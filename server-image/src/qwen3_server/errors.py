@@ -4,6 +4,7 @@ PodError(reason, message)
 ├── AdapterError      this adapter: it is marked Failed and tried again later
 └── StorageError      the object store: denied, unavailable, bucket missing
 EngineDownError       vLLM does not answer: nobody's fault, tried again at the next tick
+└── EngineBusyError   it holds the connection and says nothing yet
 
 Reasons are members of qwen3_api.v1alpha1.conditions.Reason: they end up in status.
 """
@@ -41,6 +42,10 @@ class StorageError(PodError):
 
 class EngineDownError(Exception):
     """vLLM does not answer now: it starts, restarts or is too busy."""
+
+
+class EngineBusyError(EngineDownError):
+    """vLLM took the connection and does not answer in time; a process that died refuses it."""
 
 
 def corrupt(message: str) -> AdapterError:
