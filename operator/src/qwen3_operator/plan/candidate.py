@@ -74,7 +74,9 @@ def plan_candidate(
     ready_pods = [p for p in pool.pods if p.ready]
     if admission.move is None:
         return waiting
-    if admission.move is Move.PROMOTED and before is not None and steps:
+    # Two revisions of the same bytes share an id: there is nothing to split then.
+    splits = before is not None and before.id != candidate
+    if admission.move is Move.PROMOTED and before is not None and splits and steps:
         canary = plan_canary(spec, before, commit, candidate, ready_pods, now)
         if not canary.done:
             return _with_canary(waiting, canary, observed.alias)

@@ -235,6 +235,14 @@ def test_without_an_incumbent_there_is_nothing_to_split() -> None:
     assert found.promote.alias.id == NEW_ID
 
 
+def test_the_same_bytes_are_no_canary() -> None:
+    """No pod could tell the two apart, so the steps would never be seen to pass."""
+    current = build_current(FT, OLD, id=NEW_ID, digest=NEW.digest)
+    found = serve(FT, current)
+    assert found.promote is not None
+    assert (found.promote.alias.revision, found.promote.alias.canary) == (NEW.revision, None)
+
+
 @pytest.mark.parametrize(
     "ft",
     [
