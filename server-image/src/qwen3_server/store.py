@@ -81,7 +81,7 @@ class Store:
                     where["IfNoneMatch"] = etag
                 answer = await client.get_object(**where)
                 async with answer["Body"] as body:
-                    content = await body.read(_MAX_INDEX_BYTES)
+                    content = await _read_whole(body, location)
         except ClientError as error:
             if _code(error) in ("304", "NotModified", "PreconditionFailed"):
                 return None
@@ -154,6 +154,20 @@ class Store:
                     )
                 )
             return self._clients[key]
+
+
+async def _read_whole(body: Any, location: S3Location) -> bytes:
+    """All bytes of an answer; `read(n)` alone would return what happens to have arrived.
+
+    Raises StorageError if there are more than an index can have.
+    """
+    content = bytearray()
+    async for chunk in body.iter_chunks(_CHUNK):
+        content += chunk
+        if len(content) > _MAX_INDEX_BYTES:
+            message = f"{location.uri} has more than {_MAX_INDEX_BYTES} bytes"
+            raise StorageError(Reason.STORAGE_UNAVAILABLE, message)
+    return bytes(content)
 
 
 def _code(error: ClientError) -> str:
