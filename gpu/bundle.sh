@@ -7,12 +7,13 @@
 #          PYTHONPATH=/tmp/gpu-site gpu/check.sh
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
-out=${1:?usage: gpu/bundle.sh OUT_DIR}
+out=$(realpath -m "${1:?usage: gpu/bundle.sh OUT_DIR}")
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
 site=$work/gpu-site
-uv pip install --quiet --no-deps --only-binary :all: --python-version 3.12 \
+# Copies: a hard link to a cache that others use changes while tar reads it.
+uv pip install --quiet --link-mode copy --no-deps --only-binary :all: --python-version 3.12 \
   --python-platform x86_64-manylinux_2_39 --target "$site" -r "$here/requirements.txt"
 cd "$site"
 # Weight that such a machine never loads. botocore finds its own data by folder.

@@ -62,6 +62,13 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.train")
     parser.add_argument("--cpu", action="store_true", help="a tiny model on the CPU")
     parser.add_argument("--seconds", type=float, default=560.0, help="stop after so many")
+    parser.add_argument(
+        "--skip",
+        type=int,
+        default=0,
+        metavar="N",
+        help="leave out the list's first N, measured before",
+    )
     parser.add_argument("--results", type=Path, default=Path("results.jsonl"))
     parser.add_argument("--work", type=Path, help="folder for 30 GB of base models (in memory)")
     parser.add_argument("--commit", default="", help="of this checkout, for the record")
@@ -89,6 +96,7 @@ def _measure(arguments: argparse.Namespace, folder: Path, started: float) -> Non
     card = None if on_cpu else card_of(machine)
     best = planned(compared, card)
     log.info("%s; planned: %s", machine.card, best.name)
+    listed = (TINY if on_cpu else MEASURED)[arguments.skip :]
     until = started + arguments.seconds - CLOSING_SECONDS
     orders = folder / "orders.json"
     orders.write_text(
@@ -97,7 +105,7 @@ def _measure(arguments: argparse.Namespace, folder: Path, started: float) -> Non
                 "results": str(arguments.results.resolve()),
                 "work": str(folder),
                 "bases": str(folder / "bases"),
-                "configurations": [c.to_json() for c in (best, *(TINY if on_cpu else MEASURED))],
+                "configurations": [c.to_json() for c in (best, *listed)],
                 "compared": compared.to_json(),
                 "until": until,
                 "gpus": 0 if on_cpu else 1,

@@ -195,7 +195,8 @@ def _fit_of_speed(results: Results, tflops: float) -> str:
         if used >= 0.85 * throughput.MFU:
             busy.append(used)
         else:
-            host.append(seconds / layers)
+            passes = throughput.RECOMPUTED if c.checkpointing else 1.0
+            host.append(seconds / layers / passes)
     texts = []
     if busy:
         texts.append(f"MFU {median(busy):.3f} from {len(busy)} (in use {throughput.MFU})")

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from gpu_check import rows
-from gpu_check.orders import BASE_PREFIX, LONG_KEY, TRAIN_KEY, example_spec
+from gpu_check.orders import BASE_PREFIX, LONG_KEY, PAIRS_KEY, TRAIN_KEY, example_spec
 from gpu_check.watch import GpuMemory, ProgressWatch
 from qwen3_api.job.base import S3Location
 from qwen3_api.job.train import TrainJob
@@ -85,6 +85,15 @@ class Machine:
     on_cpu: bool
 
     @property
+    def gpus(self) -> int:
+        """GPUs here; on a CPU, processes that stand for them."""
+        if self.on_cpu:
+            return 2
+        command = ["nvidia-smi", "--list-gpus"]
+        listed = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
+        return len(listed.splitlines())
+
+    @property
     def bucket(self) -> S3Location:
         """The platform's bucket."""
         return self.store.location
@@ -95,6 +104,7 @@ class Machine:
         size = self.size
         self.store.put(TRAIN_KEY, rows.messages_rows(size.rows, size.words, seed=1))
         self.store.put(LONG_KEY, rows.messages_rows(LONG_ROWS, LONG_WORDS, seed=2))
+        self.store.put(PAIRS_KEY, rows.preference_rows(size.rows, size.words, seed=5))
         dataset = example_spec()["dataset"]
         for role, count, seed in (("train", size.example_rows, 3), ("validation", 8, 4)):
             bucket, _, key = dataset[role]["s3"]["uri"].removeprefix("s3://").partition("/")

@@ -21,6 +21,7 @@ BASE_NAME = "Qwen/Qwen3-8B"
 BASE_PREFIX = "models/base"
 TRAIN_KEY = "datasets/train.jsonl"
 LONG_KEY = "datasets/long.jsonl"
+PAIRS_KEY = "datasets/pairs.jsonl"
 EXAMPLE = Path(__file__).parents[2] / "examples" / "03-qlora-h100" / "finetune.yaml"
 PROGRESS_SECONDS = 1
 """Faster than a platform's, for the sake of the measurements."""
@@ -40,7 +41,7 @@ def spec_of(bucket: str, key: str, **sections: Any) -> dict[str, Any]:
             "train": {"type": "S3", "s3": {"uri": f"s3://{bucket}/{key}"}},
             "maxSequenceLength": sections.pop("maxSequenceLength", 1024),
         },
-        "resources": {"gpus": 1},
+        "resources": {"gpus": sections.pop("gpus", 1)},
         **sections,
     }
 
@@ -73,7 +74,7 @@ def resolve(name: str, spec: dict[str, Any], bucket: S3Location) -> TrainJob:
     micro = hyper.micro_batch_size or 2
     sizing = Sizing(
         micro_batch_size=micro,
-        gradient_accumulation_steps=hyper.effective_batch_size // micro,
+        gradient_accumulation_steps=hyper.effective_batch_size // (micro * parsed.resources.gpus),
         gradient_checkpointing=hyper.gradient_checkpointing is not False,
         quantized=is_quantized(parsed),
     )

@@ -5,10 +5,11 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Any
 
 from gpu_check.commit_check import check_commit
 from gpu_check.machine import Machine, Observed
-from gpu_check.orders import LONG_KEY, TRAIN_KEY, example_spec, resolve, spec_of
+from gpu_check.orders import LONG_KEY, PAIRS_KEY, TRAIN_KEY, example_spec, resolve, spec_of
 from gpu_check.watch import ProgressWatch
 from qwen3_api.job import layout
 from qwen3_api.job.exit_codes import ExitCode
@@ -20,6 +21,9 @@ from support.trainer_runs import Attempt
 WAIT_SECONDS = 600.0
 LOSS_TOLERANCE = 0.01
 """Between a resumed and an uninterrupted run: kernels of a GPU may add in any order."""
+LADDER_ROWS = 24
+"""Of 4,096 tokens of the 0.6B shape: about 115 GiB without checkpointing, half of it fits 80."""
+TWO = 2
 CPU_MEMORY = 6 << 30
 """Address space of the attempt that is to run out of memory on a machine without a GPU."""
 
@@ -84,25 +88,70 @@ def resume(machine: Machine) -> list[Line]:
 
 
 def oom(machine: Machine) -> list[Line]:
-    """64 rows of 4,096 tokens at once, without gradient checkpointing."""
-    spec = spec_of(
-        machine.bucket.bucket,
-        LONG_KEY,
-        maxSequenceLength=4096,
-        hyperparameters={
-            "maxSteps": 2,
-            "effectiveBatchSize": 64,
-            "microBatchSize": 64,
-            "gradientCheckpointing": False,
-        },
-    )
-    job = resolve("oom", spec, machine.bucket)
+    """64 rows of 4,096 tokens at once, without gradient checkpointing, and no leave to adapt."""
+    job = _too_large(machine, "oom", 64, failurePolicy={"onOutOfMemory": "Fail"})
     attempt = machine.start(job, "pod-1", memory=CPU_MEMORY if machine.on_cpu else None)
     observed = machine.observe(attempt)
     hint = _check_failed(observed, ExitCode.OUT_OF_MEMORY, Reason.OUT_OF_MEMORY)
     for words in ("gradientCheckpointing", "from 64 to 32", "from 4096 to 2048", "QLoRA"):
         assert words in hint, f"the hint lacks {words!r}: {hint}"
     return [_failed("out of memory", observed, hint)]
+
+
+def ladder(machine: Machine) -> list[Line]:
+    """A micro-batch that doesn't fit: the same attempt goes on with a smaller one and commits."""
+    rows = 64 if machine.on_cpu else LADDER_ROWS
+    job = _too_large(machine, "ladder", rows)
+    attempt = machine.start(job, "pod-1", memory=CPU_MEMORY if machine.on_cpu else None)
+    observed = machine.observe(attempt)
+    line = _committed("adapted", observed, rises=True)
+    progress = attempt.progress()
+    sizing = progress.sizing
+    assert progress.adaptations, "it fitted: nothing was shown"
+    assert sizing is not None, "no sizing in progress.json"
+    assert sizing.micro_batch_size < rows, f"micro-batch {sizing.micro_batch_size}"
+    effective = sizing.micro_batch_size * sizing.gradient_accumulation_steps
+    assert effective == rows, f"the effective batch became {effective}"
+    return [replace(line, note=f"{line.note}; {'; '.join(progress.adaptations)}")]
+
+
+def dpo(machine: Machine) -> list[Line]:
+    """Preference pairs; the reference is the base without the adapter."""
+    spec = spec_of(
+        machine.bucket.bucket,
+        PAIRS_KEY,
+        method={"type": "DPO", "dpo": {"beta": "0.1"}},
+        adapter={"rank": 16},
+        hyperparameters={
+            "maxSteps": machine.size.steps // 4,
+            "learningRate": "1e-4",
+            "effectiveBatchSize": 8,
+            "microBatchSize": 4,
+        },
+    )
+    spec["dataset"]["format"] = "Preference"
+    observed = machine.observe(machine.start(resolve("dpo", spec, machine.bucket), "pod-1"))
+    line = _committed("dpo r16", observed)
+    assert line.final_loss is not None, "no loss"
+    assert line.final_loss < math.log(2), f"a loss of {line.final_loss} prefers nothing"
+    return [line]
+
+
+def ddp(machine: Machine) -> list[Line]:
+    """Two GPUs of one pod, half the micro-batch each, against `lora` on one of them."""
+    if machine.gpus < TWO:
+        return [Line("two GPUs", 0, 0.0, f"not run: this machine has {machine.gpus} GPU")]
+    before = [] if _commit_of_lora(machine) else lora(machine)
+    alone = _commit_of_lora(machine)
+    assert alone is not None, "lora committed nothing"
+    job = _lora_job(machine, "ddp", gpus=TWO, microBatchSize=4)
+    observed = machine.observe(machine.start(job, "pod-1"))
+    line = _committed("two GPUs", observed)
+    together = observed.attempt.commit().metrics
+    assert together.tokens == alone.metrics.tokens, f"{together.tokens} tokens"
+    losses = (together.train_loss, alone.metrics.train_loss)
+    assert math.isclose(*losses, rel_tol=LOSS_TOLERANCE), f"mean loss {losses[0]}, not {losses[1]}"
+    return [*before, replace(line, note=f"{line.note}; mean loss of one GPU {losses[1]:.4f}")]
 
 
 def nogpu(machine: Machine) -> list[Line]:
@@ -118,11 +167,31 @@ SCENARIOS: dict[str, Callable[[Machine], list[Line]]] = {
     "qlora": qlora,
     "resume": resume,
     "oom": oom,
+    "ladder": ladder,
+    "dpo": dpo,
+    "ddp": ddp,
     "nogpu": nogpu,
 }
 
 
-def _lora_job(machine: Machine, name: str) -> TrainJob:
+def _too_large(machine: Machine, name: str, rows: int, **sections: Any) -> TrainJob:
+    """`rows` of 4,096 tokens in one micro-batch, without gradient checkpointing."""
+    spec = spec_of(
+        machine.bucket.bucket,
+        LONG_KEY,
+        maxSequenceLength=4096,
+        hyperparameters={
+            "maxSteps": 2,
+            "effectiveBatchSize": rows,
+            "microBatchSize": rows,
+            "gradientCheckpointing": False,
+        },
+        **sections,
+    )
+    return resolve(name, spec, machine.bucket)
+
+
+def _lora_job(machine: Machine, name: str, gpus: int = 1, **hyperparameters: Any) -> TrainJob:
     size = machine.size
     spec = spec_of(
         machine.bucket.bucket,
@@ -133,8 +202,10 @@ def _lora_job(machine: Machine, name: str) -> TrainJob:
             "learningRate": "1e-3",
             "effectiveBatchSize": 16,
             "microBatchSize": 8,
+            **hyperparameters,
         },
         checkpoint={"everySteps": size.every_steps},
+        gpus=gpus,
     )
     return resolve(name, spec, machine.bucket)
 
@@ -145,16 +216,21 @@ def _example_job(machine: Machine) -> TrainJob:
 
 def _compare_with_uninterrupted(machine: Machine, resumed: Commit) -> str:
     """A resumed run ends as one that was not interrupted, if `lora` made one before."""
-    job = _lora_job(machine, "lora")
-    body = machine.store.get(f"{job.output.prefix}/{layout.COMMIT}")
-    if body is None:
+    whole = _commit_of_lora(machine)
+    if whole is None:
         return ""
-    whole = Commit.model_validate_json(body)
     assert resumed.metrics.tokens == whole.metrics.tokens, f"{resumed.metrics.tokens} tokens"
     losses = (resumed.metrics.train_loss, whole.metrics.train_loss)
     assert math.isclose(*losses, rel_tol=LOSS_TOLERANCE), f"mean loss {losses[0]}, not {losses[1]}"
     equal = _weights_sha256(resumed) == _weights_sha256(whole)
     return f", weights {'equal to' if equal else 'differ in bytes from'} those of lora"
+
+
+def _commit_of_lora(machine: Machine) -> Commit | None:
+    """What `lora` committed; None if it has not run."""
+    job = _lora_job(machine, "lora")
+    body = machine.store.get(f"{job.output.prefix}/{layout.COMMIT}")
+    return None if body is None else Commit.model_validate_json(body)
 
 
 def _weights_sha256(commit: Commit) -> str:
@@ -202,8 +278,10 @@ def _failed(name: str, observed: Observed, hint: str) -> Line:
     )
 
 
-def _committed(name: str, observed: Observed, resumed_from: int | None = None) -> Line:
-    """The numbers of an attempt that must have committed."""
+def _committed(
+    name: str, observed: Observed, resumed_from: int | None = None, *, rises: bool = False
+) -> Line:
+    """The numbers of an attempt that must have committed; `rises`: too short for a falling loss."""
     attempt = observed.attempt
     assert observed.exit_code == ExitCode.SUCCEEDED, f"exit code {observed.exit_code}"
     commit = check_commit(attempt)
@@ -214,7 +292,8 @@ def _committed(name: str, observed: Observed, resumed_from: int | None = None) -
     if job.hyperparameters.max_steps is not None:
         assert metrics.steps == job.hyperparameters.max_steps, f"{metrics.steps} steps"
         # Not of the example: it makes too few steps on a random model.
-        assert metrics.final_loss < metrics.train_loss, f"the loss rose to {metrics.final_loss}"
+        falls = metrics.final_loss < metrics.train_loss
+        assert falls or rises, f"the loss rose to {metrics.final_loss}"
     progress = attempt.progress()
     assert (progress.step, progress.total_steps) == (metrics.steps, metrics.steps), "last progress"
     done = resumed_from or 0

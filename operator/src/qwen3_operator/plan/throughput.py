@@ -1,6 +1,6 @@
 """How long a micro-batch takes on a card. Pure.
 
-    seconds = max(FLOPs / (MFU * the card's dense bfloat16 FLOP/s), layers * LAYER_SECONDS)
+    seconds = max(FLOPs / (MFU * the card's dense bfloat16 FLOP/s), layers * LAYER_SECONDS * R)
     FLOPs per token = 4 P + 3 A, with checkpointing 6 P + 4 A; DPO's reference 2 P + A more
         P  weights of projections and lm_head: 2 P forward, 2 P for the gradients of activations;
            the frozen weights have no gradients. Checkpointing runs the forward pass twice.
@@ -8,17 +8,20 @@
            all pairs, two products); twice that backward.
 
 The second term of the maximum is the host: a micro-batch too small for the card waits for Python.
-Both constants are fitted to the tables of docs/reference/performance.md.
+R is 1, with checkpointing RECOMPUTED: a forward pass is half of what Python does for a backward one.
+The constants are fitted to the tables of docs/reference/performance.md.
 """
 
 from qwen3_api.job.preflight import ModelShape, TokenHistogram
 from qwen3_operator.plan.cards import Card
 from qwen3_operator.plan.memory import Method, projection_parameters, sequences_per_row
 
-MFU = 0.45
+MFU = 0.47
 """Part of the card's dense bfloat16 FLOP/s that training reaches when the card is busy."""
-LAYER_SECONDS = 0.0104
+LAYER_SECONDS = 0.0090
 """Shortest time of a layer in a micro-batch, forward and backward: Python starting kernels."""
+RECOMPUTED = 1.5
+"""How much longer that takes with checkpointing."""
 UNKNOWN_TFLOPS = 100.0
 """For comparing settings on a card of unknown speed; no time is told from it."""
 
@@ -30,7 +33,13 @@ def micro_batch_seconds(
     tokens = rows * sequences_per_row(method) * length
     flops = tokens * flops_per_token(shape, method, length=length, checkpointing=checkpointing)
     busy = flops / (MFU * (card.tflops or UNKNOWN_TFLOPS) * 1e12)
-    return max(busy, shape.num_hidden_layers * LAYER_SECONDS)
+    return max(busy, host_seconds(shape, checkpointing=checkpointing))
+
+
+def host_seconds(shape: ModelShape, *, checkpointing: bool) -> float:
+    """Shortest time of a micro-batch, however small it is."""
+    layers = shape.num_hidden_layers * LAYER_SECONDS
+    return layers * RECOMPUTED if checkpointing else layers
 
 
 def flops_per_token(

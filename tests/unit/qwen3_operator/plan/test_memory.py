@@ -62,6 +62,12 @@ MEASURED = [
     ("1.7B", 8, 1024, True, True, 2.72),
     ("4B", 4, 2048, True, False, 9.72),
     ("4B", 4, 1024, False, True, 17.35),
+    # The model was fitted to rows above and not touched for these:
+    ("0.6B", 16, 1024, True, False, 2.62),
+    ("1.7B", 4, 2048, False, False, 17.78),
+    ("8B", 4, 1024, False, True, 23.89),
+    ("0.6B", 8, 1024, False, True, 10.59),
+    ("8B", 8, 1024, True, False, 18.12),
 ]
 
 

@@ -93,7 +93,7 @@ def planned(wanted: SizingRequest, card: Card | None) -> SizingPlan:
         # What was asked for is kept.
         (request(micro_batch_size=2), H100, 2, 8, False, False),
         (request(micro_batch_size=16), H100, 16, 1, True, False),
-        (request(gradient_checkpointing=True), H100, 2, 8, True, False),
+        (request(gradient_checkpointing=True), H100, 4, 4, True, False),
         (request(micro_batch_size=1, gradient_checkpointing=True), H100, 1, 16, True, False),
         # GPUs share the batch.
         (request(gpus=2), H100, 4, 2, False, False),
