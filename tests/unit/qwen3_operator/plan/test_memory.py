@@ -68,6 +68,8 @@ MEASURED = [
     ("8B", 4, 1024, False, True, 23.89),
     ("0.6B", 8, 1024, False, True, 10.59),
     ("8B", 8, 1024, True, False, 18.12),
+    ("8B", 2, 2048, False, False, 33.20),
+    ("8B", 6, 2048, False, False, 67.71),
 ]
 
 
@@ -80,6 +82,17 @@ def test_peaks_measured_on_an_h100(
     estimate = estimate_memory(setup, Step(rows, tokens, checkpointing))
 
     assert estimate.reserved / GIB == pytest.approx(gib, rel=0.08)
+
+
+@pytest.mark.parametrize(
+    ("setup", "step", "gib"),
+    [
+        (TrainingSetup(SHAPES["4B"], 64, ALL_LINEAR, False, "SFT"), Step(4, 2048, False), 37.39),
+        (TrainingSetup(SHAPES["1.7B"], 16, ALL_LINEAR, False, "DPO"), Step(4, 1024, False), 18.06),
+    ],
+)
+def test_peaks_of_another_rank_and_method(setup: TrainingSetup, step: Step, gib: float) -> None:
+    assert estimate_memory(setup, step).reserved / GIB == pytest.approx(gib, rel=0.08)
 
 
 @pytest.mark.parametrize(
