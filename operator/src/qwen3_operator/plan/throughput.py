@@ -8,7 +8,7 @@
            all pairs, two products); twice that backward.
 
 The second term of the maximum is the host: a micro-batch too small for the card waits for Python.
-R is 1, with checkpointing RECOMPUTED: a forward pass is half of what Python does for a backward one.
+R is 1, with checkpointing RECOMPUTED: the forward pass is started twice.
 The constants are fitted to the tables of docs/reference/performance.md.
 """
 
