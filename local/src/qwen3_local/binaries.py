@@ -105,6 +105,8 @@ def build(home: Home, program: GoProgram, target: Path) -> None:
     command: list[str | Path] = [
         go_command(home), "build", "-trimpath", "-mod=readonly", "-buildvcs=false",
         f"-tags={','.join(program.tags)}", f"-ldflags={program.linker_flags}",
+        # The linker drops it anyway; not making it saves a seventh of the compiler's time.
+        "-gcflags=all=-dwarf=false",
         "-o", unfinished, program.package,
     ]  # fmt: skip
     environment = {
