@@ -1,4 +1,5 @@
-"""The loop that closes itself: evaluated, gated, refused, held, forced, rolled back, promoted.
+"""The loop that closes itself: evaluated, gated, refused, held, forced, rolled back, taken back as
+a canary, promoted.
 
 One story on the session's fine-tune, told in order. Nothing in it may cost a request.
 """
@@ -39,6 +40,10 @@ ROLLOUT = {
     # How long an answer takes on two busy cores says nothing.
     "autoRollback": {"minRequests": 5, "maxLatencyIncreasePercent": 10_000},
 }
+WATCHED = {
+    "canarySteps": [{"weightPercent": 50, "holdSeconds": 600}],
+    "autoRollback": {"minRequests": 8, "maxLatencyIncreasePercent": 50},
+}
 CLEAN: Body = {"evaluation": None, "promotion": None, "serving": {"rollout": None}}
 
 
@@ -58,11 +63,13 @@ def first(stream: Stream, tenant: Tenant) -> str:
 
 
 def shuffle_answers() -> str:
-    """Every question with the answer to another one: a model that learns it is no good."""
+    """Every question with the answers to four others: a model that learns it is no good, and takes
+    its time."""
     rows = [json.loads(line) for line in (EXAMPLE / "data" / "train.jsonl").open()]
     answers = [row["messages"][-1]["content"] for row in rows]
-    for row, answer in zip(rows, answers[7:] + answers[:7], strict=True):
-        row["messages"][-1]["content"] = answer
+    for number, row in enumerate(rows):
+        others = [answers[(number + 7 * n) % len(answers)] for n in range(1, 5)]
+        row["messages"][-1]["content"] = " ".join(others)
     return "\n".join(json.dumps(row, ensure_ascii=False) for row in rows)
 
 
@@ -147,6 +154,38 @@ def test_force_and_rollback_are_on_the_record(
     assert is_true(body, "Ready")
     assert body["status"]["serving"]["revision"] == first
     assert history(body)[0] == ("RolledBack", first)
+
+
+def test_a_canary_that_keeps_its_clients_waiting_is_taken_back(
+    first: str, tenant: Tenant, stream: Stream, heldout: list[Body]
+) -> None:
+    """The same candidate without gates, which would refuse it. What it has learnt to say is long,
+    so whoever waits for a whole answer waits longer."""
+    incumbent, begun = stream.ids[0], len(stream.answers)
+    stream.question, stream.max_tokens = heldout[0]["question"], 96
+    tenant.patch(
+        QUICKSTART,
+        {"promotion": None, "evaluation": None, "serving": {"rollout": WATCHED}},
+    )
+    body = tenant.wait(QUICKSTART, lambda b: stage(b) == "CanaryFailed", "is taken back", 120)
+    bad, failure = body["status"]["candidateRevision"], body["status"]["failure"]
+    assert is_true(body, "Stalled")
+    assert is_true(body, "Served")
+    assert body["status"]["serving"]["revision"] == first
+    assert history(body)[0] == ("Refused", bad)
+    assert "the first byte takes" in failure["message"]
+    assert "autoRollback" in failure["hint"]
+    # By chance ten in a row go to one side once in a thousand times.
+    wait_for(
+        lambda: [a.model_id for a in stream.answers[-10:]],
+        lambda ids: set(ids) == {incumbent},
+        "the incumbent has all requests again",
+        30,
+    )
+    assert len({a.model_id for a in stream.answers[begun:]}) == 2, "for a while both answered"
+    assert stream.failures == []
+    assert stage(tenant.get(QUICKSTART)) == "CanaryFailed", "it isn't tried again by itself"
+    stream.question, stream.max_tokens = "Hello", 4
 
 
 def test_a_good_candidate_is_promoted_though_its_evaluator_was_killed(

@@ -1,14 +1,12 @@
 """Guards provoked for real: a full disk, a gated model, a budget that is used up.
 
-Stalls, the end of a budget in the middle of training and divergence are provoked by a stand-in
-worker in tests/unit/qwen3_trainer/test_training_run.py: the first two need minutes, and the loss of
-the tiny model stays below the limit even with a learning rate that climbs to 100.
+Stalls, the end of a budget in the middle of training and a bucket that is away are provoked in
+tests/e2e/test_6_guards.py. Divergence has a stand-in worker in
+tests/unit/qwen3_trainer/test_training_run.py: the loss of the tiny model stays below the limit even
+with a learning rate that climbs to 100.
 """
 
-import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +17,7 @@ from qwen3_api.job.exit_codes import ExitCode
 from qwen3_api.job.report import Progress
 from qwen3_api.job.train import TrainJob
 from qwen3_api.v1alpha1.conditions import Reason
+from support.gated_hub import gated_hub
 from support.train_jobs import train_job
 from support.trainer_runs import (
     Attempt,
@@ -72,37 +71,10 @@ def test_a_full_disk_has_a_name(store: Store, tmp_path: Path, file: str) -> None
     assert attempt.report().outcome == "Failed"
 
 
-class GatedHub(BaseHTTPRequestHandler):
-    """Answers as the hub does about a model whose licence was not accepted."""
-
-    def do_GET(self) -> None:
-        """403, whatever is asked for."""
-        self.send_response(403)
-        self.send_header("X-Error-Code", "GatedRepo")
-        self.send_header("Content-Length", "0")
-        self.end_headers()
-
-    do_HEAD = do_GET  # noqa: N815  (the base class's name)
-
-    def log_message(self, *_: Any) -> None:
-        """Nothing on stderr."""
-
-
-@contextmanager
-def _gated_hub() -> Iterator[str]:
-    server = ThreadingHTTPServer(("127.0.0.1", 0), GatedHub)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}"
-    finally:
-        server.shutdown()
-        server.server_close()
-
-
 def test_a_gated_model_is_told_from_a_missing_one(store: Store, tmp_path: Path) -> None:
     source = {"type": "HuggingFace", "repo": "Qwen/Qwen3-8B", "revision": None}
     job = _job(store, "gated", **{"base_model.source": source})
-    with _gated_hub() as endpoint:
+    with gated_hub() as endpoint:
         attempt = _start(job, tmp_path, store, {"HF_ENDPOINT": endpoint})
         assert attempt.wait() == ExitCode.USER_ERROR, attempt.log
     failure = attempt.failure()

@@ -105,6 +105,9 @@ class Stream:
 
     answers: list[Answer] = field(default_factory=list)
     failures: list[str] = field(default_factory=list)
+    question: str = "Hello"
+    """What is asked from now on."""
+    max_tokens: int = 4
 
     @property
     def ids(self) -> list[str]:
@@ -120,7 +123,7 @@ def steady_stream(url: str, model: str, pause: float = 0.3) -> Iterator[Stream]:
     def run() -> None:
         while not stop.is_set():
             try:
-                stream.answers.append(ask(url, model, "Hello", max_tokens=4))
+                stream.answers.append(ask(url, model, stream.question, stream.max_tokens))
             except (urllib.error.URLError, OSError) as error:
                 stream.failures.append(f"{time.strftime('%H:%M:%S')} {error!r}")
             stop.wait(pause)

@@ -3,11 +3,16 @@
 import base64
 import gzip
 import json
+import os
+import subprocess
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
+
+from support.trainer_runs import ml_python
 
 ENTITY = "team-a"
 
@@ -18,6 +23,8 @@ class WandbServer:
     def __init__(self) -> None:
         self.history: list[dict[str, Any]] = []
         """Rows of all runs, in the order in which they came."""
+        self.runs: set[str] = set()
+        """Ids of the runs that were told of."""
         self.keys: set[str] = set()
         """API keys that were shown."""
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
@@ -38,6 +45,9 @@ class WandbServer:
                 scheme, _, credentials = self.headers.get("Authorization", "").partition(" ")
                 if scheme == "Basic":
                     state.keys.add(base64.b64decode(credentials).decode().partition(":")[2])
+                if not body:  # metrics of wandb's own (OpenTelemetry)
+                    self.send_error(404)
+                    return
                 answer = json.dumps(state.answer(self.path, json.loads(body))).encode()
                 self.send_response(200)
                 self.send_header("Content-Type", "application/json")
@@ -53,6 +63,8 @@ class WandbServer:
     def answer(self, path: str, request: dict[str, Any]) -> dict[str, Any]:
         """The answer to one request."""
         if path == "/graphql":
+            if request["operationName"] == "UpsertBucket":
+                self.runs.add(request["variables"]["name"])
             return {"data": _data(request)}
         lines = request.get("files", {}).get("wandb-history.jsonl", {}).get("content", [])
         self.history += [json.loads(line) for line in lines]
@@ -88,3 +100,25 @@ def running_wandb() -> Iterator[WandbServer]:
         state.server.shutdown()
         state.server.server_close()
         thread.join()
+
+
+def synced_run(folder: Path) -> WandbServer:
+    """What `wandb sync` reads in the folder of an offline run, and sends. `folder` lies in /tmp,
+    which the ML environment sees."""
+    with running_wandb() as state:
+        done = subprocess.run(
+            [ml_python(), "-m", "wandb", "sync", "--yes", str(folder)],
+            cwd=folder,
+            env={
+                "PATH": os.environ["PATH"],
+                "HOME": str(folder.parent),
+                "WANDB_BASE_URL": state.url,
+                "WANDB_API_KEY": "0" * 40,
+            },
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=120,
+        )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return state

@@ -225,7 +225,7 @@ def test_at_the_end_of_the_budget_the_checkpoint_is_saved(
     with pytest.raises(TrainerError) as caught:
         run.run.train()
     assert caught.value.reason == Reason.BUDGET_EXHAUSTED
-    assert caught.value.step == 4
+    assert caught.value.step == run.writer.current.step == 4
     assert run.uploaded[-1] == 4
     assert "of 1000 GPU seconds are used" in caplog.text
 

@@ -49,7 +49,11 @@ class TrainingEvents:
             )
         elif isinstance(message, Step):
             self._on_step(message)
+        elif isinstance(message, Alive):
+            self._writer.update(step=message.step)
         elif isinstance(message, Saved):
+            # Of a long run not each step is logged: no checkpoint of a step that wasn't told.
+            self._writer.update(step=message.step)
             self._uploader.submit(Path(message.folder), message.step)
         elif isinstance(message, Tracked):
             self._writer.update(tracking_url=message.url)
