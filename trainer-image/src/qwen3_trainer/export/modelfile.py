@@ -69,8 +69,7 @@ For each function call, return a json object with function name and arguments wi
 {{- end }}
 {{- $previous = .Role }}
 {{- if and $last (ne .Role "assistant") }}<|im_start|>assistant
-GENERATION
-{{- end }}
+GENERATION{{ end }}
 {{- end }}"""
 
 _CHOICE = f"{{{{ if and $.IsThinkSet (not $.Think) }}}}{_EMPTY_THINKING}{{{{ end }}}}"
@@ -92,4 +91,4 @@ def render_modelfile(gguf: str, thinking: Thinking) -> str:
 def render_template(thinking: Thinking) -> str:
     """The template alone."""
     generation = _EMPTY_THINKING if thinking == "Disabled" else _CHOICE
-    return _TEMPLATE.replace("GENERATION\n", generation)
+    return _TEMPLATE.replace("GENERATION", generation)

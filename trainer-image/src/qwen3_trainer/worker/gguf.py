@@ -125,18 +125,16 @@ def tensor_types(file: Path) -> dict[str, int]:
 def check(file: Path, tokenizer: Path) -> None:
     """Loads the file as its users will. Raises TrainerError: ExportFailed."""
     import llama_cpp  # noqa: PLC0415
-    from transformers import AutoTokenizer  # noqa: PLC0415
+    from tokenizers import Tokenizer  # noqa: PLC0415
 
-    reference = AutoTokenizer.from_pretrained(
-        tokenizer, trust_remote_code=False, local_files_only=True
-    )
+    reference = Tokenizer.from_file(str(tokenizer / "tokenizer.json"))
     try:
         model = llama_cpp.Llama(str(file), n_ctx=256, n_gpu_layers=0, verbose=False)
     except ValueError as error:
         raise _failed(f"llama.cpp doesn't load {file.name}: {error}") from error
     for text in PROBES:
         tokens = model.tokenize(text.encode(), add_bos=False, special=True)
-        if tokens != reference.encode(text, add_special_tokens=False):
+        if tokens != reference.encode(text, add_special_tokens=False).ids:
             raise _failed(f"llama.cpp cuts {text[:30]!r} into other tokens than the tokenizer")
     model.eval(model.tokenize(PROBES[0].encode(), add_bos=False, special=True))
     logits = llama_cpp.llama_get_logits_ith(model.ctx, -1)[: model.n_vocab()]
