@@ -2,6 +2,7 @@
 
     python export_probe.py shard BASE FOLDER              the base model again, in several files
     python export_probe.py answer BASE ADAPTER MERGED PROMPTS GGUF…
+    python export_probe.py chat GGUF QUESTIONS            greedy answers without thinking, as texts
 
 `answer` generates greedily for each prompt of a JSON list: by transformers from the base with the
 adapter that PEFT merges, from the merged folder, and by llama.cpp's Python binding from each GGUF.
@@ -73,6 +74,21 @@ def answer(base: str, adapter: str, merged: str, prompts_file: str, *files: str)
     sys.stdout.write(json.dumps(found) + "\n")
 
 
+def chat(file: str, questions_file: str) -> None:
+    model = llama_cpp.Llama(file, n_ctx=512, n_gpu_layers=0, verbose=False)
+    answers = []
+    for question in json.loads(Path(questions_file).read_text()):
+        prompt = (
+            f"<|im_start|>user\n{question}<|im_end|>\n"
+            "<|im_start|>assistant\n<think>\n\n</think>\n\n"
+        )
+        told = model(
+            prompt, max_tokens=48, temperature=0.0, top_k=1, repeat_penalty=1.0, stop=["<|im_end|>"]
+        )
+        answers.append(told["choices"][0]["text"].strip())
+    sys.stdout.write(json.dumps(answers) + "\n")
+
+
 if __name__ == "__main__":
     command, *arguments = sys.argv[1:]
-    {"shard": shard, "answer": answer}[command](*arguments)
+    {"shard": shard, "answer": answer, "chat": chat}[command](*arguments)
