@@ -106,7 +106,7 @@ def main(arguments: list[str], environ: Mapping[str, str] | None = None) -> int:
         try:
             _run(Run(job, pod_uid, paths, shutdown, environ))
         except Exception as error:
-            raise _named(error) from error
+            raise name_failure(error) from error
     except TrainerError as error:
         log.error("%s: %s", error.reason, error.message, exc_info=error.__cause__ is not None)
         write_termination(paths.termination_log, error.to_failure())
@@ -119,7 +119,7 @@ def main(arguments: list[str], environ: Mapping[str, str] | None = None) -> int:
     return int(ExitCode.SUCCEEDED)
 
 
-def _named(error: Exception) -> TrainerError:
+def name_failure(error: Exception) -> TrainerError:
     """The failure behind any error, with the hint that fits an export."""
     text = error.message if isinstance(error, TrainerError) else f"{type(error).__name__}: {error}"
     reason = error.reason if isinstance(error, TrainerError) else None

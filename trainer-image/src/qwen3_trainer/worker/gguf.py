@@ -79,7 +79,8 @@ def read_pre_tokenizer(folder: Path) -> str | None:
     if steps.get("type") == "Sequence" and len(steps.get("pretokenizers", ())) == 2:
         split, level = steps["pretokenizers"]
         regex = (split.get("pattern") or {}).get("Regex")
-        if regex == QWEN2_SPLIT and level.get("type") == "ByteLevel":
+        plain = level.get("type") == "ByteLevel" and level.get("use_regex") is False
+        if regex == QWEN2_SPLIT and plain and not level.get("add_prefix_space"):
             return "qwen2"
     return None
 
