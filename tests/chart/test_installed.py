@@ -18,8 +18,10 @@ from qwen3_api.job.evaluate import EvalEndpoint
 from qwen3_api.v1alpha1.evaluation import EvalSpec
 from qwen3_api.v1alpha1.finetune import FineTuneSpec
 from qwen3_operator.desired.eval_job import build_eval_objects, resolve_eval_job
+from qwen3_operator.desired.export_job import build_export_job
 from qwen3_operator.desired.names import FIELD_MANAGER, pool_name, resolve_storage
 from qwen3_operator.desired.orders import (
+    resolve_export_job,
     resolve_job_model,
     resolve_preflight_job,
     resolve_train_job,
@@ -33,7 +35,7 @@ from qwen3_operator.settings import Settings
 from support.api_objects import EVAL_MINIMAL, FINE_TUNE_MINIMAL
 from support.control_plane import ControlPlane
 from support.operator_process import running_operator
-from support.operator_world import SIZING
+from support.operator_world import SIZING, build_commit
 from support.waiting import wait_for
 
 pytestmark = pytest.mark.integration
@@ -165,9 +167,11 @@ def children(installed: Installed, fine_tune: Manifest) -> list[Manifest]:
     meta, spec = parsed.meta, parsed.spec
     preflight = resolve_preflight_job(meta, spec, storage, settings, None)
     training = resolve_train_job(meta, spec, storage, settings, SIZING)
+    export = resolve_export_job(meta, spec, build_commit(parsed), storage, settings)
     return [
         build_preflight_job(meta, spec, preflight, storage, settings),
         *build_train_objects(meta, spec, training, storage, settings),
+        build_export_job(meta, spec, export, None, storage, settings),
         *evaluation_objects(parsed.meta, settings),
         *build_pool_objects(pool_spec(parsed.spec, settings), settings),
     ]

@@ -59,6 +59,13 @@ CASES: tuple[ApiCase, ...] = (
     fine_tune_case("no-source-type", {"dataset.train.type": REMOVED}, "spec.dataset.train.type"),
     eval_case("no-suites", {"suites": REMOVED}, "spec.suites"),
     eval_case("no-target", {"target": REMOVED}, "spec.target"),
+    # Exports
+    fine_tune_case("merged", {"serving.mode": "Merged", "export": {"gguf": ["q4_k_m"]}}),
+    fine_tune_case("export-nothing", {"export": {}}, "spec.export.gguf"),
+    fine_tune_case("export-empty", {"export": {"gguf": []}}, "spec.export.gguf"),
+    fine_tune_case("export-unknown", {"export": {"gguf": ["q4_k_xl"]}}, "spec.export.gguf[0]"),
+    fine_tune_case("export-upper", {"export": {"gguf": ["Q4_K_M"]}}, "spec.export.gguf[0]"),
+    fine_tune_case("export-twice", {"export": {"gguf": ["f16", "f16"]}}, "spec.export.gguf"),
     # Unions: base model
     fine_tune_case("source-hub", {"baseModel.source": {"type": "HuggingFace"}}),
     fine_tune_case("source-s3", {"baseModel.source": {"type": "S3", "s3": S3_ROWS}}),
@@ -294,6 +301,7 @@ TRANSITIONS: tuple[TransitionCase, ...] = (
     _fine_tune_edit("unchanged", {}),
     _fine_tune_edit("learning-rate", {"hyperparameters.learningRate": "3e-4"}),
     _fine_tune_edit("serving", {"serving.replicas": 3}),
+    _fine_tune_edit("export", {"export": {"gguf": ["q8_0"]}}),
     _fine_tune_edit("resume", {"suspend": False}),
     _fine_tune_edit("approve", {"promotion.approvedRevision": "4e5f6a7b"}),
     _fine_tune_edit("other-gates", {"evaluation.gates": []}),

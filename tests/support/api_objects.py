@@ -178,6 +178,7 @@ FINE_TUNE_FULL: Spec = {
         },
         "deletionPolicy": "Delete",
     },
+    "export": {"gguf": ["q4_k_m", "f16"]},
     "evaluation": {"suites": SUITES_FULL, "gates": GATES_FULL, "runner": RUNNER_FULL},
     "promotion": {
         "strategy": "Manual",

@@ -139,6 +139,10 @@ class Tenant:
         """Preflight Jobs of a fine-tune."""
         return self._jobs(name, "preflight")
 
+    def exports(self, name: str) -> list[Any]:
+        """Export Jobs of a fine-tune."""
+        return self._jobs(name, "export")
+
     def _jobs(self, name: str, component: str) -> list[Any]:
         selector = f"qwen3.dev/fine-tune={name},app.kubernetes.io/component={component}"
         return self.batch.list_namespaced_job(self.namespace, label_selector=selector).items

@@ -4,14 +4,21 @@ The format is described in tests/golden/README.md. A world that can't be is refu
 of something that never happens proves nothing.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from qwen3_api.job.base import FileDigest, S3Location
 from qwen3_api.job.preflight import Preflight
 from qwen3_api.job.report import Commit, Progress, TrainReport
 from qwen3_api.job.train import StartAdapter
-from qwen3_operator.desired.names import ANNOTATION_PARKED, job_name, preflight_name
+from qwen3_operator.desired.names import (
+    ANNOTATION_EXPORT,
+    ANNOTATION_PARKED,
+    export_digest,
+    export_name,
+    job_name,
+    preflight_name,
+)
 from qwen3_operator.observed import (
     Alias,
     Evaluation,
@@ -29,6 +36,7 @@ from support.operator_world import (
     build_commit,
     build_current,
     build_evaluation,
+    build_export,
     build_preflight,
     build_progress,
     id_of,
@@ -40,6 +48,7 @@ KEYS = {
     "preflight", "preflightJob", "preflightPods", "start",
     "job", "otherJobs", "pods", "progress", "report", "commit", "damage", "storage", "pointer",
     "pool", "aliasOwner", "evaluation", "otherEvaluations", "rollback",
+    "exportJob", "exportPods", "exports",
 }  # fmt: skip
 
 
@@ -58,7 +67,9 @@ def build_observed(ft: FineTune, world: World) -> Observed:
         raise ImpossibleError(f"unknown keys {sorted(unknown)}")
     check_possible(ft, world)
     revision = revision_of(ft) if ft.spec else ""
-    job, preflight_job = world.get("job"), world.get("preflightJob")
+    job, preflight_job, export_job = (
+        world.get(key) for key in ("job", "preflightJob", "exportJob")
+    )
     commit = build_commit(ft, revision) if world.get("commit") else None
     return Observed(
         job=parse_job(_job(ft, {"revision": revision, **job})) if job is not None else None,
@@ -66,13 +77,20 @@ def build_observed(ft: FineTune, world: World) -> Observed:
         pods=tuple(parse_pod(_pod(n, p)) for n, p in enumerate(world.get("pods", ()))),
         preflight=_preflight(ft, world.get("preflight")),
         preflight_job=(
-            parse_job(_job(ft, {"revision": revision, **preflight_job}, preflight=True))
+            parse_job(_job(ft, {"revision": revision, **preflight_job}, preflight_name))
             if preflight_job is not None
             else None
         ),
         preflight_pods=tuple(
             parse_pod(_pod(n, p)) for n, p in enumerate(world.get("preflightPods", ()))
         ),
+        export_job=(
+            parse_job(_job(ft, {"revision": revision, **export_job}, export_name))
+            if export_job is not None
+            else None
+        ),
+        export_pods=tuple(parse_pod(_pod(n, p)) for n, p in enumerate(world.get("exportPods", ()))),
+        exports=tuple(build_export(ft, name) for name in world.get("exports", ())),
         start=_start(world.get("start")),
         commit=commit,
         verified=commit is not None and "damage" not in world,
@@ -121,6 +139,8 @@ def check_possible(ft: FineTune, world: World) -> None:
             ft.spec is not None and j["revision"] == revision_of(ft)
             for j in world.get("otherJobs", ())
         ),
+        "an export before a result": "commit" not in world
+        and bool({"exports", "exportJob"} & set(world)),
         "a candidate is evaluated without a commit": "evaluation" in world
         and "commit" not in world,
         "an evaluation that nobody asked for": "evaluation" in world
@@ -164,9 +184,11 @@ def _evaluation(
     return build_evaluation(ft, revision, (pointer or {}).get("revision"), evaluation)
 
 
-def _job(ft: FineTune, job: Mapping[str, Any], *, preflight: bool = False) -> dict[str, Any]:
+def _job(
+    ft: FineTune, job: Mapping[str, Any], namer: Callable[[str, str], str] = job_name
+) -> dict[str, Any]:
     """A batch/v1 Job. condition: "Complete" or "Failed/<reason>"."""
-    name = (preflight_name if preflight else job_name)(ft.meta.name, job["revision"])
+    name = namer(ft.meta.name, job["revision"])
     conditions = []
     if "condition" in job:
         type_, _, reason = job["condition"].partition("/")
@@ -181,7 +203,14 @@ def _job(ft: FineTune, job: Mapping[str, Any], *, preflight: bool = False) -> di
         "namespace": NAMESPACE,
         "uid": f"uid-{name}",
         "labels": {"qwen3.dev/revision": job["revision"]},
-        "annotations": {ANNOTATION_PARKED: "true"} if job.get("parked") else {},
+        "annotations": {
+            **({ANNOTATION_PARKED: "true"} if job.get("parked") else {}),
+            **(
+                {ANNOTATION_EXPORT: export_digest(ft.spec)}
+                if namer is export_name and ft.spec
+                else {}
+            ),
+        },
         "ownerReferences": [{"uid": job.get("owner", ft.meta.uid), "controller": True}],
     }
     if job.get("deleting"):

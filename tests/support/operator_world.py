@@ -10,6 +10,7 @@ from typing import Any
 
 from qwen3_api.job import layout
 from qwen3_api.job.base import FileDigest
+from qwen3_api.job.export import Export
 from qwen3_api.job.preflight import ModelShape, Preflight, TokenHistogram
 from qwen3_api.job.report import (
     Commit,
@@ -25,6 +26,8 @@ from qwen3_api.v1alpha1.finetune import FineTuneSpec, FineTuneStatus
 from qwen3_operator.desired import evaluation as desired_evaluation
 from qwen3_operator.desired.names import (
     StorageTarget,
+    export_digest,
+    export_name,
     job_name,
     preflight_name,
     resolve_storage,
@@ -339,6 +342,33 @@ def build_commit(
         "committed": "2026-03-01T11:59:30Z",
     }
     return Commit.model_validate(values | changes)
+
+
+def build_export(ft: FineTune, artifact: str, **changes: Any) -> Export:
+    """EXPORT.json of one artifact of a fine-tune's revision."""
+    revision, suffix = revision_of(ft), "safetensors" if artifact == "merged" else "gguf"
+    folder = layout.revision_prefix("qwen3", ft.meta.namespace, ft.meta.uid, revision)
+    files = [FileDigest(path=f"model.{suffix}", size=2**33, sha256=sha256(artifact.encode()))]
+    values: dict[str, Any] = {
+        "artifact": artifact,
+        "spec_hash": spec_hash(spec_of(ft)),
+        "revision": revision,
+        "attempt": "uid-export-0",
+        "prefix": f"{layout.export_prefix(folder, artifact)}/uid-export-0",
+        "files": files,
+        "digest": adapter_digest(files),
+        "adapter_digest": build_commit(ft).digest,
+        "base_commit": "abc",
+        "written": "2026-03-01T11:59:50Z",
+    }
+    return Export.model_validate(values | changes)
+
+
+def build_export_job(ft: FineTune, **changes: Any) -> JobView:
+    """The running export Job of a fine-tune's revision."""
+    name = export_name(ft.meta.name, revision_of(ft))
+    values = {"name": name, "uid": f"uid-{name}", "export": export_digest(spec_of(ft))}
+    return build_job(ft, **(values | changes))
 
 
 def build_metrics(**changes: Any) -> Metrics:

@@ -10,6 +10,7 @@ import yaml
 from qwen3_api import reference
 from qwen3_api.job.base import Document
 from qwen3_api.job.evaluate import EvalJob, EvalReport
+from qwen3_api.job.export import Export, ExportJob
 from qwen3_api.job.preflight import Preflight, PreflightJob
 from qwen3_api.job.report import Commit, Progress, TrainReport
 from qwen3_api.job.train import TrainJob
@@ -24,6 +25,8 @@ DOCUMENTS: dict[str, type[Document]] = {
     "preflight": Preflight,
     "progress": Progress,
     "commit": Commit,
+    "export-job": ExportJob,
+    "export": Export,
     "eval-job": EvalJob,
     "eval-report": EvalReport,
     "pool-index": PoolIndex,

@@ -136,6 +136,8 @@ catalogue:
   {{- toYaml .Values.catalogue | nindent 2 }}
 preflight:
   {{- toYaml .Values.preflight | nindent 2 }}
+export:
+  {{- toYaml .Values.export | nindent 2 }}
 training:
   {{- toYaml .Values.training | nindent 2 }}
 serving:

@@ -37,7 +37,13 @@ ML_BASE = Image(
 TRAINER = Image(
     "trainer",
     "trainer-image/Dockerfile",
-    ("trainer-image/requirements.txt", API, "trainer-image/src/qwen3_trainer"),
+    (
+        "trainer-image/requirements.txt",
+        "trainer-image/llama-build.txt",
+        "trainer-image/llama-cpp.txt",
+        API,
+        "trainer-image/src/qwen3_trainer",
+    ),
     parent_argument="ML_BASE",
     parent="ml-base",
 )

@@ -104,6 +104,7 @@ def local_values(platform: Platform) -> dict[str, Any]:
             }
         ],
         "preflight": {"cpu": "200m", "memory": "1Gi", "scratch": "1Gi"},
+        "export": {"cpu": "200m", "memory": "2Gi", "scratch": "2Gi"},
         "training": {
             "cpu": "500m",
             "memory": "4Gi",

@@ -10,6 +10,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from qwen3_api.job.export import Export
 from qwen3_api.job.preflight import Preflight
 from qwen3_api.job.report import Commit, Progress, TrainReport
 from qwen3_api.job.train import StartAdapter
@@ -191,6 +192,8 @@ class JobView:
     created: datetime | None = None
     checks: str = ""
     """`checks_digest` of the spec that a preflight was made for."""
+    export: str = ""
+    """`export_digest` of the spec that an export was made for."""
 
     @property
     def finished(self) -> bool:
@@ -229,6 +232,7 @@ def parse_job(body: Object) -> JobView:
         if "creationTimestamp" in body["metadata"]
         else None,
         checks=body["metadata"].get("annotations", {}).get("qwen3.dev/checks", ""),
+        export=body["metadata"].get("annotations", {}).get("qwen3.dev/export", ""),
     )
 
 
@@ -292,6 +296,14 @@ class Observed:
     """preflight.json of the current revision."""
     start: StartAdapter | Problem | None = None
     """The adapter that spec.adapter.from names, or why there is none."""
+    export_job: JobView | None = None
+    """The export Job of the current revision."""
+    export_pods: tuple[PodView, ...] = ()
+    """Its pods, oldest first."""
+    exports: tuple[Export, ...] = ()
+    """Artifacts of the current revision that are asked for and complete."""
+    export_problem: Problem | None = None
+    """An EXPORT.json that isn't what the contract says."""
     commit: Commit | None = None
     verified: bool = False
     """The commit's files were all found as it says."""

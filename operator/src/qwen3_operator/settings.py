@@ -87,6 +87,16 @@ class PreflightSettings(_Section):
     scratch: str = "20Gi"
 
 
+class ExportSettings(_Section):
+    """Export pods: on a CPU."""
+
+    cpu: str = "4"
+    memory: str = "16Gi"
+    """Several matrices of the largest size in 32 bits."""
+    scratch: str = "200Gi"
+    """Size limit of the pod's /work where the size of the model isn't known."""
+
+
 class TrainingSettings(_Section):
     """Training pods."""
 
@@ -156,6 +166,7 @@ class Settings(_Section):
     storage: Storage
     catalogue: list[CatalogueModel] = []
     preflight: PreflightSettings = PreflightSettings()
+    export: ExportSettings = ExportSettings()
     training: TrainingSettings = TrainingSettings()
     serving: ServingSettings = ServingSettings()
     evaluation: EvaluationSettings = EvaluationSettings()

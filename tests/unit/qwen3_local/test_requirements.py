@@ -56,6 +56,9 @@ def test_every_lock_line_has_a_hash() -> None:
     for lock in [*PACKAGES, "trainer-image/ml-base.txt"]:
         text = (REPOSITORY / lock).read_text()
         assert text.count("--hash=sha256:") >= len(LOCKED.findall(text)) > 10, lock
+    for lock in ("trainer-image/llama-build.txt", "trainer-image/llama-cpp.txt"):
+        text = (REPOSITORY / lock).read_text()
+        assert text.count("--hash=sha256:") >= len(LOCKED.findall(text)) > 1, lock
 
 
 def test_operator_has_neither_torch_nor_the_kubernetes_package() -> None:

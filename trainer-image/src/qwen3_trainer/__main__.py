@@ -1,6 +1,8 @@
 """`python -m qwen3_trainer [job file]`: the program of the training pod.
 
 `python -m qwen3_trainer preflight [job file]`: the program of the preflight pod.
+
+`python -m qwen3_trainer export [job file]`: the program of the export pod.
 """
 
 import os
@@ -16,6 +18,10 @@ def _main(arguments: list[str]) -> int:
         from qwen3_trainer.preflight.run import main as preflight  # noqa: PLC0415
 
         return preflight(arguments[1:])
+    if arguments[:1] == ["export"]:
+        from qwen3_trainer.export.run import main as export  # noqa: PLC0415
+
+        return export(arguments[1:])
     from qwen3_trainer.run import main  # noqa: PLC0415
 
     return main(arguments)

@@ -101,12 +101,7 @@ def worker_environment(environ: Mapping[str, str], job: TrainJob) -> dict[str, s
     They read local files only, so nothing that a library does there can reach the hub or the
     bucket.
     """
-    hidden = (*_BUCKET_CREDENTIALS, *_HUB_CREDENTIALS, *_TRACKING_CREDENTIALS)
-    env = {k: v for k, v in environ.items() if k not in hidden}
-    env.update(HF_HUB_OFFLINE="1", HF_DATASETS_OFFLINE="1", TRANSFORMERS_OFFLINE="1")
-    # Idle threads sleep. By default they spin, and on cores shared with other pods each small
-    # operation waits for a time slice: 12 steps of a tiny model took 11 s instead of 0.8 s.
-    env.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    env = offline_environment(environ)
     if job.gpus > 1:
         # The processes of a pod talk to each other alone: no other network, no name to resolve.
         env.setdefault("GLOO_SOCKET_IFNAME", "lo")
@@ -115,6 +110,17 @@ def worker_environment(environ: Mapping[str, str], job: TrainJob) -> dict[str, s
         env.update(CUDA_VISIBLE_DEVICES="", UNSLOTH_FORCE_CPU="1")
     elif not cpu_is_allowed(environ):
         env["UNSLOTH_DISABLE_CPU_FALLBACK"] = "1"
+    return env
+
+
+def offline_environment(environ: Mapping[str, str]) -> dict[str, str]:
+    """What `worker_environment` does for any command."""
+    hidden = (*_BUCKET_CREDENTIALS, *_HUB_CREDENTIALS, *_TRACKING_CREDENTIALS)
+    env = {k: v for k, v in environ.items() if k not in hidden}
+    env.update(HF_HUB_OFFLINE="1", HF_DATASETS_OFFLINE="1", TRANSFORMERS_OFFLINE="1")
+    # Idle threads sleep. By default they spin, and on cores shared with other pods each small
+    # operation waits for a time slice: 12 steps of a tiny model took 11 s instead of 0.8 s.
+    env.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     return env
 
 

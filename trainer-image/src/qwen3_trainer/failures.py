@@ -11,6 +11,7 @@ import errno
 
 from qwen3_api.job.base import Failure
 from qwen3_api.job.exit_codes import ExitCode
+from qwen3_api.job.export import ExportJob
 from qwen3_api.job.train import TrainJob
 from qwen3_api.v1alpha1.conditions import Reason
 from qwen3_trainer.ladder import MemoryUse, sizing_of, smaller_micro_batch
@@ -39,6 +40,7 @@ EXIT_CODES: dict[Reason, ExitCode] = {
     Reason.STALL_DETECTED: ExitCode.STALLED,
     Reason.BUDGET_EXHAUSTED: ExitCode.BUDGET_EXHAUSTED,
     Reason.DISK_FULL: ExitCode.DISK_FULL,
+    Reason.EXPORT_FAILED: ExitCode.EXPORT_FAILED,
     Reason.STORAGE_UNAVAILABLE: ExitCode.STORAGE_UNAVAILABLE,
     Reason.GPU_UNAVAILABLE: ExitCode.GPU_UNAVAILABLE,
     Reason.ADAPTER_UNUSABLE: ExitCode.ADAPTER_UNUSABLE,
@@ -132,12 +134,14 @@ def is_out_of_memory(error: BaseException) -> bool:
     return isinstance(error, RuntimeError) and any(t in text for t in _OUT_OF_MEMORY_TEXTS)
 
 
-def classify(error: Exception, job: TrainJob, step: int | None = None) -> TrainerError:
-    """The named failure behind any exception of the trainer or of its training process."""
+def classify(error: Exception, job: TrainJob | ExportJob, step: int | None = None) -> TrainerError:
+    """The named failure behind any exception of the trainer or of one of its workers."""
     if isinstance(error, TrainerError):
         return error
     text = f"{type(error).__name__}: {error}"
     if is_out_of_memory(error):
+        if isinstance(job, ExportJob):
+            return TrainerError(Reason.OUT_OF_MEMORY, text, CONTAINER_MEMORY_HINT)
         return out_of_memory(job, text, step)
     if is_disk_full(error):
         return disk_full(text, step)

@@ -30,6 +30,7 @@ from qwen3_trainer.ladder import MemoryUse
 from qwen3_trainer.shutdown import Shutdown
 from qwen3_trainer.worker.messages import (
     MESSAGE,
+    Done,
     Downloaded,
     Failed,
     Message,
@@ -202,7 +203,7 @@ def _outcome(command: str, status: int, last: Message | None) -> Message:
     if status == -signal.SIGKILL:
         # Nobody here kills a worker that is still listened to: it was the kernel.
         raise container_killed()
-    if status != 0 or not isinstance(last, Downloaded | Trained | Verified):
+    if status != 0 or not isinstance(last, Done | Downloaded | Trained | Verified):
         end = f"signal {signal.Signals(-status).name}" if status < 0 else f"exit code {status}"
         raise TrainerError(
             Reason.TRAINER_FAILED,

@@ -35,6 +35,8 @@ class ExitCode(IntEnum):
     """No step for failurePolicy.stallTimeoutSeconds: counted, retried from the checkpoint."""
     DISK_FULL = 51
     """The pod's scratch volume is full: no retry, the next one would be as full."""
+    EXPORT_FAILED = 52
+    """The adapter can't be merged or converted: no retry."""
 
 
 class PodFailureAction(StrEnum):
@@ -57,4 +59,5 @@ ACTIONS: dict[ExitCode, PodFailureAction] = {
     ExitCode.BUDGET_EXHAUSTED: PodFailureAction.FAIL_JOB,
     ExitCode.STALLED: PodFailureAction.COUNT,
     ExitCode.DISK_FULL: PodFailureAction.FAIL_JOB,
+    ExitCode.EXPORT_FAILED: PodFailureAction.FAIL_JOB,
 }

@@ -1,7 +1,8 @@
 """Where everything lies: keys in the bucket and paths in a pod. Pure.
 
 <prefix>/<namespace>/<uid>/revisions/<rev>/{preflight.json, attempts/<pod-uid>/{progress.json,
-report.json, checkpoints/step-<n>/…, adapter/…}, wandb/<pod-uid>/…, COMMIT.json}
+report.json, checkpoints/step-<n>/…, adapter/…}, wandb/<pod-uid>/…, COMMIT.json,
+exports/<artifact>/{<pod-uid>/…, EXPORT.json}}
 <prefix>/<namespace>/evals/<uid>/{job.json, progress.json, report.json, report.html,
 samples.jsonl}
 <prefix>/<namespace>/aliases/<alias>/current.json
@@ -71,6 +72,8 @@ CHECKPOINTS = "checkpoints"
 CHECKPOINT_MANIFEST = "CHECKPOINT.json"
 SAMPLES = "samples.jsonl"
 WANDB = "wandb"
+EXPORTS = "exports"
+EXPORT_MANIFEST = "EXPORT.json"
 
 
 def attempt_prefix(revision: str, pod_uid: str) -> str:
@@ -86,3 +89,9 @@ def wandb_prefix(revision: str, pod_uid: str) -> str:
 def checkpoint_prefix(attempt: str, step: int) -> str:
     """Folder of one checkpoint below an attempt's prefix."""
     return _join(attempt, CHECKPOINTS, f"step-{step}")
+
+
+def export_prefix(revision: str, artifact: str) -> str:
+    """Folder of one exported artifact below a revision's prefix; EXPORT.json lies in it, and a
+    folder for each pod that tried."""
+    return _join(revision, EXPORTS, artifact)

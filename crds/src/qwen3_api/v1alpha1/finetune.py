@@ -6,6 +6,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
+from qwen3_api.v1alpha1.export import ExportSpec, ExportStatus
 from qwen3_api.v1alpha1.failure import FailureStatus
 from qwen3_api.v1alpha1.meta import (
     Condition,
@@ -509,6 +510,7 @@ class ServingMode(StrEnum):
 
     NONE = "None"
     SHARED_BASE = "SharedBase"
+    MERGED = "Merged"
 
 
 class CanaryStep(KubeModel):
@@ -547,7 +549,8 @@ class ServingSpec(KubeModel):
 
     mode: ServingMode = ServingMode.NONE
     """mode: SharedBase serves beside other adapters on one base model per namespace; None
-    doesn't serve."""
+    doesn't serve; Merged doesn't either, but writes base and adapter as one 16-bit model, for
+    servers elsewhere."""
     model_name: ModelAlias | None = None
     """modelName is the public name that clients put into `model`; default <namespace>.<name>."""
     replicas: Annotated[int, Field(ge=1, le=64)] = 1
@@ -594,6 +597,8 @@ class FineTuneSpec(KubeModel):
     """artifacts: where results are kept."""
     serving: ServingSpec = ServingSpec()
     """serving of the result."""
+    export: ExportSpec | None = None
+    """export of every result to other formats; default: none."""
     evaluation: EvaluationSpec | None = None
     """evaluation of a new revision before it serves; default: none, it serves once it is loaded."""
     promotion: PromotionSpec = PromotionSpec()
@@ -707,6 +712,8 @@ class RevisionStatus(StatusModel):
     """finalLoss is the training loss at the end."""
     verdict: ShortText | None = None
     """verdict of its evaluation."""
+    exports: Annotated[list[ExportStatus], Field(max_length=11), ListMap("name")] = []
+    """exports of it that are complete in the bucket."""
 
 
 class EstimateStatus(StatusModel):

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from qwen3_api.job.base import S3Location
-from qwen3_api.v1alpha1.finetune import DPOSpec, FineTuneSpec, MethodType, SFTSpec
+from qwen3_api.job.export import MERGED, gguf_name
+from qwen3_api.v1alpha1.finetune import DPOSpec, FineTuneSpec, MethodType, ServingMode, SFTSpec
 from qwen3_api.v1alpha1.sources import S3Spec
 from qwen3_operator.settings import Settings
 
@@ -33,9 +34,12 @@ ANNOTATION_CHECKS = "qwen3.dev/checks"
 """On a preflight Job: `checks_digest` of the spec that it was made for."""
 ANNOTATION_ORDER = "qwen3.dev/order"
 """On a preflight pod: the order that it reads."""
+ANNOTATION_EXPORT = "qwen3.dev/export"
+"""On an export Job: `export_digest` of the spec that it was made for."""
 LABEL_COMPONENT = "app.kubernetes.io/component"
 COMPONENT_PREFLIGHT = "preflight"
 COMPONENT_TRAINER = "trainer"
+COMPONENT_EXPORT = "export"
 LABEL_GPU_PRODUCT = "nvidia.com/gpu.product"
 """Of nodes, by NVIDIA's GPU feature discovery."""
 LABEL_QUEUE = "kueue.x-k8s.io/queue-name"
@@ -123,6 +127,19 @@ def checks_digest(spec: FineTuneSpec) -> str:
     return hashlib.sha256(json.dumps(wire, sort_keys=True).encode()).hexdigest()[:16]
 
 
+def wanted_exports(spec: FineTuneSpec) -> tuple[str, ...]:
+    """Names of the artifacts that are made of every result."""
+    merged = (MERGED,) if spec.serving.mode is ServingMode.MERGED else ()
+    types = spec.export.gguf if spec.export is not None else ()
+    return (*merged, *(gguf_name(t) for t in types))
+
+
+def export_digest(spec: FineTuneSpec) -> str:
+    """What an export Job is made of beside its revision."""
+    wire = json.dumps(sorted(wanted_exports(spec)))
+    return hashlib.sha256(wire.encode()).hexdigest()[:16]
+
+
 def revision_id(digest: str) -> str:
     """The first eight hex digits of a spec hash."""
     return digest[:8]
@@ -136,6 +153,11 @@ def job_name(name: str, revision: str) -> str:
 def preflight_name(name: str, revision: str) -> str:
     """Name of the preflight Job of a revision and of its ConfigMap."""
     return f"{name}-{revision}-pre"
+
+
+def export_name(name: str, revision: str) -> str:
+    """Name of the export Job of a revision."""
+    return f"{name}-{revision}-exp"
 
 
 def eval_job_name(name: str) -> str:

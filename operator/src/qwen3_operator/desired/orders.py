@@ -2,8 +2,9 @@
 
 from qwen3_api.job import layout
 from qwen3_api.job.base import S3Location
+from qwen3_api.job.export import ExportJob
 from qwen3_api.job.preflight import PreflightChecks, PreflightJob
-from qwen3_api.job.report import Sizing
+from qwen3_api.job.report import Commit, Sizing
 from qwen3_api.job.train import (
     HuggingFaceModel,
     JobAdapter,
@@ -31,6 +32,7 @@ from qwen3_api.v1alpha1.finetune import (
     MethodType,
     OnOutOfMemory,
     ResumePolicy,
+    ServingMode,
     WandbMode,
     WandbSpec,
 )
@@ -147,6 +149,29 @@ def resolve_train_job(
         output=revision_folder(meta, digest, storage),
         progress_seconds=settings.training.progress_seconds,
         image=settings.images.trainer,
+    )
+
+
+def resolve_export_job(
+    meta: Meta, spec: FineTuneSpec, commit: Commit, storage: StorageTarget, settings: Settings
+) -> ExportJob:
+    """The order of the export of one revision's result."""
+    digest = spec_hash(spec)
+    return ExportJob(
+        namespace=meta.namespace,
+        name=meta.name,
+        uid=meta.uid,
+        revision=revision_id(digest),
+        spec_hash=digest,
+        base_model=_resolve_base(spec, storage, settings),
+        base_commit=commit.provenance.base_commit,
+        adapter=StartAdapter(
+            location=storage.location(commit.prefix), files=commit.files, digest=commit.digest
+        ),
+        merged=spec.serving.mode is ServingMode.MERGED,
+        gguf=list(spec.export.gguf) if spec.export else [],
+        thinking=spec.dataset.chat_template.thinking.value,
+        output=revision_folder(meta, digest, storage),
     )
 
 

@@ -101,8 +101,9 @@ def _resolve_fine_tune(name: str, target: FineTuneTarget, world: World) -> _Mode
     ft = world.fine_tunes.get(target.name)
     if ft is None or ft.spec is None:
         return f"there is no Qwen3FineTune {target.name} in this namespace"
-    if ft.spec.serving.mode is ServingMode.NONE:
-        return f"{target.name} isn't served: its spec.serving.mode is None"
+    mode = ft.spec.serving.mode
+    if mode is not ServingMode.SHARED_BASE:
+        return f"{target.name} isn't served: its spec.serving.mode is {mode.value}"
     if target.revision is None:
         return _resolve_served(name, ft)
     return _resolve_revision(name, ft, target.revision, world)

@@ -21,6 +21,7 @@ from qwen3_operator.desired.names import (
 from qwen3_operator.observed import FineTune, JobView, Observed, Problem
 from qwen3_operator.plan.conditions import Conditions, find
 from qwen3_operator.plan.diagnosis import build_failure
+from qwen3_operator.plan.export import plan_export
 from qwen3_operator.plan.finetune_status import Story, build_status
 from qwen3_operator.plan.plan import Deletion, Event, FineTunePlan, TrainingPlan
 from qwen3_operator.plan.promotion import asked_revision
@@ -56,18 +57,26 @@ def plan_finetune(
         )
     else:
         training = plan_training(ft, spec, revision, observed, storage, settings)
+    export = None
+    if problem is None and storage is not None:
+        export = plan_export(ft, spec, observed, storage, settings)
     serving = None
     if spec.serving.mode is ServingMode.SHARED_BASE and observed.storage_problem is None:
         serving = plan_serving(ft, spec, revision, observed, settings, now)
     promote = serving.promote if serving is not None and problem is None else None
-    story = Story(revision, digest, problem, storage, training, serving, observed, settings)
+    story = Story(revision, digest, problem, storage, training, serving, export, observed, settings)
     status = build_status(ft, spec, story, now)
     return FineTunePlan(
         status=status,
-        apply=(*training.apply, *(serving.apply if serving and problem is None else ())),
-        lifecycle=training.lifecycle,
+        apply=(
+            *training.apply,
+            *(serving.apply if serving and problem is None else ()),
+            *(export.apply if export else ()),
+        ),
+        lifecycle=(*training.lifecycle, *(export.lifecycle if export else ())),
         delete=(
             *training.delete,
+            *(export.delete if export else ()),
             *_obsolete(observed.other_jobs),
             *_forgotten(observed, status),
         ),
@@ -76,10 +85,15 @@ def plan_finetune(
         wake_pool=pool_name(spec, settings) if _pool_must_look(serving, observed) else None,
         events=(
             *training.events,
+            *(export.events if export else ()),
             *tell_changes(ft, status),
             *(serving.events if serving and promote else ()),
         ),
-        requeue_after=_soonest(training.requeue_after, serving.requeue_after if serving else None),
+        requeue_after=_soonest(
+            training.requeue_after,
+            serving.requeue_after if serving else None,
+            export.requeue_after if export else None,
+        ),
     )
 
 
@@ -120,7 +134,7 @@ def plan_deletion(ft: FineTune, observed: Observed) -> FineTunePlan:
     let go. A pod that still runs could write after the folder was emptied."""
     if FINALIZER not in ft.meta.finalizers:
         return FineTunePlan(status=None)
-    ours = (observed.job, observed.preflight_job, *observed.other_jobs)
+    ours = (observed.job, observed.preflight_job, observed.export_job, *observed.other_jobs)
     jobs = [j for j in ours if j is not None]
     if jobs or observed.pods:
         return FineTunePlan(
@@ -186,6 +200,7 @@ def tell_changes(ft: FineTune, status: FineTuneStatus) -> tuple[Event, ...]:
     events: list[Event] = []
     for type_, kind in (
         (ConditionType.TRAINED, "Trained"),
+        (ConditionType.EXPORTED, "Exported"),
         (ConditionType.STALLED, "Stalled"),
         (ConditionType.READY, "Ready"),
     ):

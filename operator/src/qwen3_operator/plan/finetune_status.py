@@ -20,6 +20,7 @@ from qwen3_operator.desired.orders import revision_folder
 from qwen3_operator.observed import FineTune, Observed, Problem
 from qwen3_operator.plan.conditions import Conditions, format_time
 from qwen3_operator.plan.diagnosis import build_failure
+from qwen3_operator.plan.export import ExportPlan, build_export_status
 from qwen3_operator.plan.fit import resolve_price
 from qwen3_operator.plan.numbers import count, decimal
 from qwen3_operator.plan.plan import TrainingPlan
@@ -54,6 +55,7 @@ class Story:
     storage: StorageTarget | None
     training: TrainingPlan
     serving: ServingPlan | None
+    export: ExportPlan | None
     observed: Observed
     settings: Settings
 
@@ -102,8 +104,13 @@ def build_status(ft: FineTune, spec: FineTuneSpec, story: Story, now: datetime) 
             evaluation if stop is not None and stop.reason in REFUSED else None,
             now,
         ),
-        failure=build_failure(told) if (told := stop or story.training.warning) else None,
+        failure=build_failure(told) if (told := stop or _warning(story)) else None,
     )
+
+
+def _warning(story: Story) -> Problem | None:
+    """Why a pod can't start for now."""
+    return story.training.warning or (story.export.warning if story.export else None)
 
 
 def _evaluation(ft: FineTune, spec: FineTuneSpec, story: Story) -> EvaluationStatus | None:
@@ -126,7 +133,9 @@ def _blocking_problem(story: Story) -> Problem | None:
         return story.problem
     if story.training.problem is not None:
         return story.training.problem
-    return story.serving.problem if story.serving else None
+    if story.serving is not None and story.serving.problem is not None:
+        return story.serving.problem
+    return story.export.problem if story.export else None
 
 
 def _set_stages(conditions: Conditions, story: Story) -> None:
@@ -155,6 +164,9 @@ def _set_stages(conditions: Conditions, story: Story) -> None:
     if serving is not None:
         reason = Reason.SERVED if serving.served else serving.reason
         conditions.set(ConditionType.SERVED, serving.served, reason, serving.served_message)
+    export = story.export
+    if export is not None and export.reason is not Reason.NOT_REQUESTED:
+        conditions.set(ConditionType.EXPORTED, export.done, export.reason, export.message)
 
 
 def _set_validated(conditions: Conditions, training: TrainingPlan) -> None:
@@ -190,6 +202,10 @@ def _summarise(
         reason, message = Reason.VERIFYING, "the committed files are being checked"
         conditions.set(ConditionType.READY, False, reason, message)
         conditions.set(ConditionType.RECONCILING, True, reason, message)
+    elif _is_exporting(story):
+        reason, message = _tell_export(story)
+        conditions.set(ConditionType.READY, False, reason, message)
+        conditions.set(ConditionType.RECONCILING, True, reason, message)
     elif serving is None:
         reason, message = Reason.TRAINED, "the adapter is stored; serving was not asked for"
         conditions.set(ConditionType.READY, True, reason, message)
@@ -200,6 +216,20 @@ def _summarise(
         conditions.set(ConditionType.RECONCILING, busy, reason, message)
     _set_degraded(conditions, story)
     return reason
+
+
+def _is_exporting(story: Story) -> bool:
+    """Only the export is missing: whatever else moves is told first."""
+    waits = story.serving is not None and not story.serving.ready
+    return story.export is not None and not story.export.done and not waits
+
+
+def _tell_export(story: Story) -> tuple[str, str]:
+    export = story.export
+    assert export is not None  # noqa: S101  (the caller looked)
+    if export.warning is not None:
+        return export.reason, f"{export.warning.message}. {export.warning.hint}"
+    return export.reason, export.message
 
 
 def _set_degraded(conditions: Conditions, story: Story) -> None:
@@ -247,6 +277,9 @@ def _build_revisions(
                 "final_loss": decimal(commit.metrics.final_loss, 4),
             }
         )
+    if story.observed.exports:
+        told = build_export_status(entry.exports, story.observed.exports, story.storage)
+        entry = entry.model_copy(update={"exports": told})
     if evaluation is not None and evaluation.revision == story.revision:
         entry = entry.model_copy(update={"verdict": evaluation.verdict})
     rest = [r for r in ft.status.revisions if r.id != story.revision]

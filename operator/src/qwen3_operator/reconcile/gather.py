@@ -12,17 +12,21 @@ from qwen3_api.v1alpha1.conditions import Reason
 from qwen3_api.v1alpha1.finetune import FineTuneSpec, ServingMode, alias_of
 from qwen3_operator.cluster.kinds import EVALUATION, FINE_TUNE, JOB, POD
 from qwen3_operator.desired.names import (
+    COMPONENT_EXPORT,
     COMPONENT_PREFLIGHT,
+    COMPONENT_TRAINER,
     LABEL_COMPONENT,
     LABEL_FINE_TUNE,
     LABEL_REVISION,
     StorageTarget,
+    export_name,
     job_name,
     pool_name,
     preflight_name,
     resolve_storage,
     revision_id,
     spec_hash,
+    wanted_exports,
 )
 from qwen3_operator.observed import (
     Evaluation,
@@ -53,12 +57,15 @@ async def gather_finetune(ctx: Context, ft: FineTune) -> Observed:
         return Observed(other_jobs=tuple(jobs), pods=pods)
     revision = revision_id(spec_hash(ft.spec))
     name, preflight = job_name(ft.meta.name, revision), preflight_name(ft.meta.name, revision)
+    export = export_name(ft.meta.name, revision)
     observed = Observed(
         job=next((j for j in jobs if j.name == name), None),
         preflight_job=next((j for j in jobs if j.name == preflight), None),
-        other_jobs=tuple(j for j in jobs if j.name not in (name, preflight)),
+        export_job=next((j for j in jobs if j.name == export), None),
+        other_jobs=tuple(j for j in jobs if j.name not in (name, preflight, export)),
         pods=_gather_pods(ctx, ft, None if ft.meta.deleting else revision),
-        preflight_pods=_gather_pods(ctx, ft, revision, preflight=True),
+        preflight_pods=_gather_pods(ctx, ft, revision, COMPONENT_PREFLIGHT),
+        export_pods=_gather_pods(ctx, ft, revision, COMPONENT_EXPORT),
         alias_owner=ctx.alias_owner(ft)
         if ft.spec.serving.mode is ServingMode.SHARED_BASE
         else None,
@@ -76,15 +83,15 @@ async def gather_finetune(ctx: Context, ft: FineTune) -> Observed:
 
 
 def _gather_pods(
-    ctx: Context, ft: FineTune, revision: str | None, *, preflight: bool = False
+    ctx: Context, ft: FineTune, revision: str | None, component: str = COMPONENT_TRAINER
 ) -> tuple[PodView, ...]:
-    """Pods of a revision's training or preflight; of all revisions and both when it is None."""
+    """Pods of a revision's training, preflight or export; of all revisions and all three when it
+    is None."""
     bodies = ctx.cache.by_owner(POD, ft.meta.namespace, LABEL_FINE_TUNE, ft.meta.name)
     views = []
     for body in bodies:
         labels = body["metadata"]["labels"]
-        is_preflight = labels.get(LABEL_COMPONENT) == COMPONENT_PREFLIGHT
-        mine = labels.get(LABEL_REVISION) == revision and is_preflight == preflight
+        mine = labels.get(LABEL_REVISION) == revision and labels.get(LABEL_COMPONENT) == component
         if revision is None or mine:
             views.append(parse_pod(body))
     return tuple(sorted(views, key=lambda p: (p.created, p.name)))
@@ -101,7 +108,10 @@ async def _gather_artifacts(
         return replace(observed, artifact_problem=commit)
     if commit is not None:
         problem = await ctx.artifacts.verify(folder, commit)
-        return replace(observed, commit=commit, verified=problem is None, artifact_problem=problem)
+        observed = replace(
+            observed, commit=commit, verified=problem is None, artifact_problem=problem
+        )
+        return await _gather_exports(ctx, ft, commit, observed, folder)
     observed = await _gather_preflight(ctx, ft, revision, observed, folder)
     progress: Progress | None = None
     report: TrainReport | None = None
@@ -129,6 +139,23 @@ async def _gather_preflight(
     if found is not None and ft.spec is not None and found.spec_hash != spec_hash(ft.spec):
         found = None
     return replace(observed, preflight=found)
+
+
+async def _gather_exports(
+    ctx: Context, ft: FineTune, commit: Commit, observed: Observed, folder: S3Location
+) -> Observed:
+    """The artifacts that are asked for; and while one is missing, the size of the model."""
+    if ft.spec is None or not observed.verified:
+        return observed
+    wanted = wanted_exports(ft.spec)
+    found = await asyncio.gather(*(ctx.artifacts.read_export(folder, commit, n) for n in wanted))
+    problem = next((f for f in found if isinstance(f, Problem)), None)
+    exports = tuple(f for f in found if f is not None and not isinstance(f, Problem))
+    observed = replace(observed, exports=exports, export_problem=problem)
+    if len(exports) == len(wanted) or observed.export_job is not None:
+        return observed
+    preflight = await ctx.artifacts.read_document(folder.join(layout.PREFLIGHT), Preflight)
+    return replace(observed, preflight=preflight)
 
 
 async def _gather_start(

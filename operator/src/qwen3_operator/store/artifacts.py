@@ -9,6 +9,7 @@ from pydantic import BaseModel, ValidationError
 
 from qwen3_api.job import layout
 from qwen3_api.job.base import S3Location
+from qwen3_api.job.export import Export
 from qwen3_api.job.report import Commit, Progress, TrainReport, adapter_digest
 from qwen3_api.serving.pool import CurrentAlias, PoolIndex
 from qwen3_api.v1alpha1.conditions import Reason
@@ -30,6 +31,7 @@ class Artifacts:
         self._store = store
         self._commits: OrderedDict[str, Commit] = OrderedDict()
         self._verdicts: OrderedDict[str, Problem | None] = OrderedDict()
+        self._exports: OrderedDict[str, Export] = OrderedDict()
 
     async def read_commit(self, revision: S3Location) -> Commit | Problem | None:
         """COMMIT.json below a revision's folder; a Problem when it isn't what the contract says.
@@ -81,6 +83,35 @@ class Artifacts:
                 break
         _remember(self._verdicts, key, problem)
         return problem
+
+    async def read_export(
+        self, revision: S3Location, commit: Commit, artifact: str
+    ) -> Export | Problem | None:
+        """EXPORT.json of an artifact; a Problem when it isn't what the contract says.
+
+        The pod read every file back before it wrote this; nothing of ours loads them, so tens of
+        gigabytes aren't read once more.
+
+        Raises:
+            StorageProblem, Transient: see ObjectStore.get.
+        """
+        folder = layout.export_prefix(revision.prefix, artifact)
+        location = revision.model_copy(update={"prefix": f"{folder}/{layout.EXPORT_MANIFEST}"})
+        known = self._exports.get(location.uri)
+        if known is not None:
+            return known
+        fetched = await self._store.get(location)
+        if fetched is None:
+            return None
+        try:
+            export = Export.model_validate_json(fetched.body)
+        except ValidationError as error:
+            return _unreadable_export(f"{location.uri}: {error.errors()[0]['msg']}")
+        problem = check_export(export, commit, folder, artifact)
+        if problem is not None:
+            return problem
+        _remember(self._exports, location.uri, export)
+        return export
 
     async def read_progress(self, attempt: S3Location) -> Progress | None:
         """progress.json of an attempt; a broken one is no progress."""
@@ -149,6 +180,26 @@ def check_commit(commit: Commit, revision: S3Location) -> Problem | None:
     if revision.prefix.rsplit("/", 1)[-1] != commit.revision:
         return _corrupt(f"COMMIT.json is for revision {commit.revision[:40]}")
     return None
+
+
+def check_export(export: Export, commit: Commit, folder: str, artifact: str) -> Problem | None:
+    """What a manifest must be; a tenant's pod wrote it."""
+    if export.artifact != artifact or export.prefix != f"{folder}/{export.attempt}":
+        return _unreadable_export(f"EXPORT.json of {artifact} points elsewhere: {export.prefix}")
+    if adapter_digest(export.files) != export.digest:
+        return _unreadable_export(f"the digest of {artifact}'s EXPORT.json isn't that of its files")
+    if export.adapter_digest != commit.digest:
+        return _unreadable_export(f"{artifact} was made of another adapter")
+    return None
+
+
+def _unreadable_export(message: str) -> Problem:
+    return Problem(
+        Reason.ARTIFACT_CORRUPT,
+        message,
+        "Remove its folder below exports/ in the bucket; it is made again then.",
+        user=False,
+    )
 
 
 def _corrupt(message: str) -> Problem:

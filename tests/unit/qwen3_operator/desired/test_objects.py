@@ -10,8 +10,10 @@ from qwen3_api.job.exit_codes import ExitCode
 from qwen3_api.job.train import FileData, S3Data, TrainJob
 from qwen3_api.serving.config import ServerConfig
 from qwen3_operator.desired.eval_job import build_eval_objects, resolve_eval_job
+from qwen3_operator.desired.export_job import build_export_job
 from qwen3_operator.desired.names import LABEL_QUEUE, resources_digest
 from qwen3_operator.desired.orders import (
+    resolve_export_job,
     resolve_job_model,
     resolve_preflight_job,
     resolve_train_job,
@@ -27,6 +29,7 @@ from support.operator_world import (
     SETTINGS,
     SIZING,
     build_body,
+    build_commit,
     build_finetune,
     build_meta,
     build_spec,
@@ -52,6 +55,13 @@ def preflight_job(settings: Settings = SETTINGS, **changes: Any) -> Manifest:
     spec, storage = spec_of(ft), storage_of(ft, settings)
     order = resolve_preflight_job(ft.meta, spec, storage, settings, None)
     return build_preflight_job(ft.meta, spec, order, storage, settings)
+
+
+def export_job() -> Manifest:
+    ft = build_finetune(build_spec(export={"gguf": ["f16"]}))
+    spec, storage = spec_of(ft), storage_of(ft)
+    order = resolve_export_job(ft.meta, spec, build_commit(ft), storage, SETTINGS)
+    return build_export_job(ft.meta, spec, order, 2**30, storage, SETTINGS)
 
 
 def train_pod(settings: Settings = SETTINGS, **changes: Any) -> Manifest:
@@ -99,6 +109,7 @@ def all_pods() -> dict[str, Manifest]:
             dataset={"train": {"type": "ConfigMap", "s3": None, "configMap": {"name": "d"}}}
         ),
         "preflight": preflight_job()["spec"]["template"]["spec"],
+        "export": export_job()["spec"]["template"]["spec"],
         "evaluator": eval_objects()[1]["spec"]["template"]["spec"],
         "server": pool_objects()["Deployment"]["spec"]["template"]["spec"],
     }
@@ -165,8 +176,8 @@ def test_placement_is_the_specs() -> None:
 
 @pytest.mark.parametrize(
     "job",
-    [train_objects()[1], preflight_job(), eval_objects()[1]],
-    ids=["train", "preflight", "eval"],
+    [train_objects()[1], preflight_job(), export_job(), eval_objects()[1]],
+    ids=["train", "preflight", "export", "eval"],
 )
 def test_never_two_pods_and_codes_that_mean_something(job: Manifest) -> None:
     spec = job["spec"]
@@ -174,7 +185,7 @@ def test_never_two_pods_and_codes_that_mean_something(job: Manifest) -> None:
     assert spec["podReplacementPolicy"] == "Failed"
     rules = spec["podFailurePolicy"]["rules"]
     fail, ignore, disrupted = rules
-    assert fail["onExitCodes"]["values"] == [42, 44, 45, 48, 49, 51]
+    assert fail["onExitCodes"]["values"] == [42, 44, 45, 48, 49, 51, 52]
     assert ignore["onExitCodes"]["values"] == [int(ExitCode.INTERRUPTED)]
     assert disrupted["onPodConditions"] == [{"type": "DisruptionTarget", "status": "True"}]
     names = {c["name"] for c in spec["template"]["spec"]["containers"]}

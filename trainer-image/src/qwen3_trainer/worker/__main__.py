@@ -1,4 +1,4 @@
-"""`python -m qwen3_trainer.worker download|train|verify <plan file> <descriptor>`."""
+"""`python -m qwen3_trainer.worker <command> <plan file> <descriptor>`; the commands are `PLANS`."""
 
 import logging
 import sys
@@ -7,16 +7,27 @@ from pathlib import Path
 from qwen3_api.v1alpha1.conditions import Reason
 from qwen3_trainer.failures import TrainerError, classify
 from qwen3_trainer.worker.channel import Channel, configure_logging
-from qwen3_trainer.worker.messages import DownloadPlan, Failed, TrainPlan, VerifyPlan
+from qwen3_trainer.worker.messages import (
+    ConvertPlan,
+    DownloadPlan,
+    Failed,
+    MergePlan,
+    QuantizePlan,
+    TrainPlan,
+    VerifyPlan,
+)
 from qwen3_trainer.worker.stop import StopFlag
 
 log = logging.getLogger("qwen3_trainer.worker")
 
-Plan = DownloadPlan | TrainPlan | VerifyPlan
-PLANS: dict[str, type[DownloadPlan] | type[TrainPlan] | type[VerifyPlan]] = {
+Plan = DownloadPlan | TrainPlan | VerifyPlan | MergePlan | ConvertPlan | QuantizePlan
+PLANS: dict[str, type[Plan]] = {
     "download": DownloadPlan,
     "train": TrainPlan,
     "verify": VerifyPlan,
+    "merge": MergePlan,
+    "convert": ConvertPlan,
+    "quantize": QuantizePlan,
 }
 
 
@@ -41,7 +52,7 @@ def main(arguments: list[str]) -> int:
 
 
 def _failed(failure: TrainerError, plan: Plan) -> Failed:
-    if failure.reason != Reason.OUT_OF_MEMORY or isinstance(plan, DownloadPlan):
+    if failure.reason != Reason.OUT_OF_MEMORY or not isinstance(plan, TrainPlan | VerifyPlan):
         return Failed(failure=failure.to_failure())
     from qwen3_trainer.worker.memory import gpu_peak_mib, gpu_total_mib  # noqa: PLC0415
 
@@ -69,10 +80,26 @@ def _run(plan: Plan, channel: Channel, stop: StopFlag) -> None:
         from qwen3_trainer.worker.verification import verify  # noqa: PLC0415
 
         verify(plan, channel)
-    else:
+    elif isinstance(plan, DownloadPlan):
         from qwen3_trainer.worker.download import download  # noqa: PLC0415
 
         download(plan, channel)
+    else:
+        _export(plan, channel)
+
+
+def _export(plan: MergePlan | ConvertPlan | QuantizePlan, channel: Channel) -> None:
+    if isinstance(plan, MergePlan):
+        from qwen3_trainer.worker.merging import merge  # noqa: PLC0415
+
+        merge(plan, channel)
+        return
+    from qwen3_trainer.worker.gguf import convert, quantize  # noqa: PLC0415
+
+    if isinstance(plan, ConvertPlan):
+        convert(plan, channel)
+    else:
+        quantize(plan, channel)
 
 
 if __name__ == "__main__":

@@ -5,7 +5,9 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, TypeAdapter
 
 from qwen3_api.job.base import Document, Failure
+from qwen3_api.job.export import ExportJob
 from qwen3_api.job.train import HuggingFaceModel, TrainJob
+from qwen3_api.v1alpha1.export import Quantization
 
 
 class TrainPlan(Document):
@@ -42,10 +44,52 @@ class VerifyPlan(Document):
 class DownloadPlan(Document):
     """What to fetch from the hub."""
 
-    job: TrainJob
+    job: TrainJob | ExportJob
     source: HuggingFaceModel
     patterns: list[str]
     """Files to take."""
+
+
+class MergePlan(Document):
+    """What to merge into what."""
+
+    job: ExportJob
+    base: str
+    """Folder of the base model in 16 bits."""
+    adapter: str
+    output: str
+    """Folder of the merged model, to be made."""
+    scratch: str
+    """Files of the base below this folder are removed as soon as they are merged."""
+
+
+class ConvertPlan(Document):
+    """What to convert to GGUF."""
+
+    job: ExportJob
+    model: str
+    """Folder of the merged model."""
+    output: str
+
+
+class QuantizePlan(Document):
+    """What to quantise, and to what."""
+
+    job: ExportJob
+    source: str
+    """GGUF file in 16 bits."""
+    type: Quantization
+    output: str
+    tokenizer: str
+    """Folder of the tokenizer that the file must agree with."""
+
+
+class Done(Document):
+    """An export command has written its output."""
+
+    kind: Literal["done"] = "done"
+    tensor_types: dict[str, int] = {}
+    """Of a quantised file."""
 
 
 class Downloaded(Document):
@@ -156,7 +200,17 @@ class Failed(Document):
 
 
 Message = Annotated[
-    Downloaded | Started | Alive | Step | Tracked | Saved | Stopped | Trained | Verified | Failed,
+    Downloaded
+    | Started
+    | Alive
+    | Step
+    | Tracked
+    | Saved
+    | Stopped
+    | Trained
+    | Verified
+    | Done
+    | Failed,
     Field(discriminator="kind"),
 ]
 MESSAGE: TypeAdapter[Message] = TypeAdapter(Message)
