@@ -1,7 +1,10 @@
 """Rows of the shapes of public benchmarks, written for these tests: no benchmark's data."""
 
 import json
+import os
+import subprocess
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 Row = dict[str, Any]
@@ -83,3 +86,15 @@ ROWS: dict[str, Row] = {
 def to_jsonl(rows: Iterable[Row]) -> bytes:
     """Rows as a file."""
     return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows).encode()
+
+
+def run_script(name: str, order: dict[str, Any]) -> Any:
+    """What a script of this folder says to the order, run by the evaluator image's Python."""
+    done = subprocess.run(
+        [os.environ["QWEN3_EVALUATOR_PYTHON"], str(Path(__file__).with_name(name))],
+        input=json.dumps(order).encode(),
+        capture_output=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr.decode()[-3000:]
+    return json.loads(done.stdout)
