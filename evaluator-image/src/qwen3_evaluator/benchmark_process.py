@@ -105,7 +105,7 @@ class Suite:
             return Scored(score=0, note=f"scoring it took longer than {SCORE_SECONDS} s")
         if found.main_value is not None and found.status.is_usable:
             return Scored(score=float(found.main_value))
-        told = " ".join(str(v) for v in found.metadata.values())
+        told = " ".join(v for v in found.metadata.values() if isinstance(v, str))
         if "Invalid mathematical reference" in told:
             raise _RefusedError(line, "can't be read as mathematics", self._answer_field)
         return Scored(score=0, note=told[:400])
