@@ -47,6 +47,8 @@ class Shape:
     question: str
     """Field of the question."""
     rows: list[Row]
+    readable: str
+    """Pattern of an answer of the model's that can be made the expected one."""
     wrap: str = ""
     few_shot: int = 0
     thinking: bool = False
@@ -67,6 +69,7 @@ SHAPES = [
             {"question": f"Tom has {n} pears, buys {n + 1}.", "answer": f"#### {2 * n + 1}"}
             for n in range(11, 17)
         ],
+        readable=r"\d{1,3}",
         wrap="#### {}",
         few_shot=1,
         examples=[{"question": "1 + 1?", "answer": "Two.\n#### 2"}],
@@ -85,6 +88,7 @@ SHAPES = [
             }
             for n in range(11, 17)
         ],
+        readable="[A-D]",
     ),
     Shape(
         "ceval",
@@ -95,12 +99,14 @@ SHAPES = [
             | {"answer": "B", "subject": "law"}
             for n in range(11, 17)
         ],
+        readable="[A-D]",
     ),
     Shape(
         "aime24",
         "default_test.jsonl",
         "problem",
         [{"problem": f"Find ${n} + 1$.", "answer": str(n + 1)} for n in range(11, 17)],
+        readable=r"\d{1,3}",
         thinking=True,
     ),
 ]
@@ -132,6 +138,7 @@ def ask_evalscope(folder: Path, url: str) -> dict[str, dict[str, Any]]:
                 "few_shot": shape.few_shot,
                 "thinking": shape.thinking,
                 "question": shape.question,
+                "readable": shape.readable,
                 "wrap": shape.wrap,
             }
         )

@@ -1,10 +1,10 @@
 """A second opinion on benchmarks: EvalScope's own `run_task`. Run by the evaluator image's Python.
 
 Reads `{"url", "models": [target, …], "max_tokens", "seed", "suites": [{"dataset", "file", "subset",
-"few_shot", "thinking", "question", "wrap"}, …]}` from standard input. First the target is asked;
-every other row whose answer EvalScope can read gets that as its expected answer, so that some
-answers are right. Then every model is asked. Writes, per suite, `{"rows": […], "models": {model:
-{"score": …, "samples": {prompt: {"answer", "score", "extracted"}}}}}`.
+"few_shot", "thinking", "question", "readable", "wrap"}, …]}` from standard input. First the target
+is asked; every other row whose answer EvalScope can read gets that as its expected answer, so that
+some answers are right. Then every model is asked. Writes, per suite, `{"rows": […], "models":
+{model: {"score": …, "samples": {prompt: {"answer", "score", "extracted"}}}}}`.
 """
 
 import json
@@ -89,7 +89,7 @@ def ask(order: dict[str, Any], suite: dict[str, Any], model: str) -> dict[str, A
         scored = review["sample_score"]["score"]
         samples[asked["content"]] = {
             "answer": said["content"],
-            "score": scored["value"]["accuracy"],
+            "score": next(iter(scored["value"].values())),
             "extracted": scored["extracted_prediction"],
         }
     return {"score": reports[suite["dataset"]].metrics[0].score, "samples": samples}
@@ -104,7 +104,7 @@ def compare(order: dict[str, Any], suite: dict[str, Any]) -> dict[str, Any]:
         (said,) = (
             s["extracted"] for prompt, s in pilot.items() if row[suite["question"]] in prompt
         )
-        if n % 2 and re.fullmatch(r"[A-D]|\d{1,3}", said):
+        if n % 2 and re.fullmatch(suite["readable"], said):
             right = "ABCD".index(said) if isinstance(row["answer"], int) else said
             row["answer"] = suite["wrap"].format(right) if suite["wrap"] else right
     path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
