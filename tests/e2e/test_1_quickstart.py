@@ -9,10 +9,12 @@ import pytest
 
 from qwen3_api.job import layout
 from qwen3_api.job.report import Commit
+from qwen3_local.tenants import Platform
 from support.finetunes import EVALS, Body, Tenant, condition, is_true
 from support.quickstart import (
     NAMESPACE,
     QUICKSTART,
+    ROOT,
     agent_status,
     ask,
     pod_ready,
@@ -109,3 +111,26 @@ def test_the_report_of_the_evaluation_is_in_the_bucket(tenant: Tenant, bucket: A
     mine = [json.loads(line) for line in samples.splitlines()]
     target = [s for s in mine if s["model"] == "target"]
     assert sum(s["scores"]["ExactMatch"] for s in target) / len(target) == value
+
+
+def test_the_aime_example_runs_through_and_reports_what_is_true(
+    quickstart: Body, platform: Platform, tenant: Tenant, bucket: Any
+) -> None:
+    """A model of a million parameters solves next to no problem, and is not said to."""
+    example = ROOT / "examples" / "14-aime" / "own-problems.yaml"
+    platform.cluster.kubectl_run("apply", f"--namespace={NAMESPACE}", "-f", str(example))
+    body = tenant.wait_ready("aime-own-problems", 240, EVALS)
+    (result,) = body["status"]["results"]
+    assert (result["suite"], result["metric"], result["samples"]) == ("aime", "Accuracy", 6)
+    assert result["value"] == body["status"]["score"]
+    assert float(result["value"]) <= 0.5
+
+    folder = layout.eval_prefix("qwen3", NAMESPACE, body["metadata"]["uid"])
+    content = bucket.get_object(Bucket="qwen3", Key=f"{folder}/{layout.SAMPLES}")["Body"].read()
+    samples = [json.loads(line) for line in content.splitlines()]
+    assert len(samples) == 12
+    target = [s["scores"]["Accuracy"] for s in samples if s["model"] == "target"]
+    assert f"{sum(target) / 6:.4f}" == result["value"]
+    for sample in samples:
+        assert "\\boxed{}" in sample["question"], "EvalScope's prompt"
+        assert sample["answer"] or not sample["scores"]["Accuracy"], "no answer is no right one"

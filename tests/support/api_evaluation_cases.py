@@ -32,10 +32,20 @@ FORCE_OR_BACK = "set either force or rollbackTo, not both"
 EVALUATION_SERVED = (
     "evaluation needs serving.mode SharedBase: a candidate is asked where it would serve"
 )
+QUESTIONS_ONLY = "questions goes with type Questions, and only with it"
+EVAL_SCOPE_ONLY = "evalScope goes with type EvalScope, and only with it"
+ACCURACY_ONLY = "metrics can't have Accuracy: it is that of suites of type EvalScope"
+EXAMPLES_ONLY = "examples goes with fewShot, and only with it"
+FEW_SHOT_ONLY = (
+    "fewShot goes with arc, ceval, cmmlu, general_mcq, gsm8k, mmlu, mmlu_pro: the others "
+    "are asked without examples"
+)
 NO_TARGET = "baselines[].name can't be target: results use that name"
 SERVED = {"serving": {"mode": "SharedBase"}}
 ENDPOINT = {"url": "http://vllm:8000/v1", "model": "qwen3"}
 SUITE = EVAL_MINIMAL["suites"][0]
+ROWS = {"type": "S3", "s3": {"uri": "s3://team-a/rows.jsonl"}}
+BENCHMARK = {"dataset": "mmlu", "data": ROWS}
 GATE = {"name": "g", "suite": "held-out", "metric": "ExactMatch", "minimum": "0.5"}
 
 
@@ -45,6 +55,15 @@ def _gate(
     """A Qwen3Eval with one gate; a None takes a field of GATE out."""
     gate = {key: value for key, value in (GATE | changes).items() if value is not None}
     return eval_case(name, {"gates": [gate]}, blamed, message)
+
+
+def _benchmark(
+    name: str, changes: Spec, blamed: str | None = None, message: str | None = None, **more: Any
+) -> ApiCase:
+    """A Qwen3Eval of one benchmark; a None takes a field of BENCHMARK out."""
+    found = {key: value for key, value in (BENCHMARK | changes).items() if value is not None}
+    suite = {"name": "b", "type": "EvalScope", "evalScope": found}
+    return eval_case(name, {"suites": [suite]} | more, blamed, message)
 
 
 def _judged(metrics: list[str], **questions: Any) -> dict[str, Any]:
@@ -145,6 +164,82 @@ EVALUATION_CASES: tuple[ApiCase, ...] = (
         {"suites[0].generation": {"samples": 2, "temperature": "0.0"}},
         "spec.suites[0].generation.samples",
         MORE_SAMPLES,
+    ),
+    # Benchmarks
+    _benchmark("benchmark", {}),
+    _benchmark("benchmark-few-shot", {"fewShot": 5, "examples": ROWS}),
+    _benchmark("benchmark-unknown", {"dataset": "gsm9k"}, "spec.suites[0].evalScope.dataset"),
+    _benchmark(
+        "benchmark-without-examples",
+        {"fewShot": 5},
+        "spec.suites[0].evalScope.examples",
+        EXAMPLES_ONLY,
+    ),
+    _benchmark(
+        "benchmark-idle-examples",
+        {"examples": ROWS},
+        "spec.suites[0].evalScope.examples",
+        EXAMPLES_ONLY,
+    ),
+    _benchmark(
+        "benchmark-never-few-shot",
+        {"dataset": "aime24", "fewShot": 2, "examples": ROWS},
+        "spec.suites[0].evalScope.fewShot",
+        FEW_SHOT_ONLY,
+    ),
+    _benchmark(
+        "benchmark-gate",
+        {},
+        gates=[{"name": "g", "suite": "b", "metric": "Accuracy", "minimum": "0.5"}],
+    ),
+    _benchmark(
+        "benchmark-gate-of-another-metric",
+        {},
+        "spec.gates",
+        GATES_MEASURED,
+        gates=[{"name": "g", "suite": "b", "metric": "ExactMatch", "minimum": "0.5"}],
+    ),
+    _benchmark(
+        "benchmark-against-nobody",
+        {},
+        target={"type": "Endpoint", "endpoint": ENDPOINT},
+        baselines=[],
+    ),
+    eval_case(
+        "benchmark-nothing",
+        {"suites": [{"name": "b", "type": "EvalScope"}]},
+        "spec.suites[0].evalScope",
+        EVAL_SCOPE_ONLY,
+    ),
+    eval_case(
+        "questions-nothing", {"suites": [{"name": "b"}]}, "spec.suites[0].questions", QUESTIONS_ONLY
+    ),
+    eval_case(
+        "questions-with-benchmark",
+        {"suites[0].evalScope": BENCHMARK},
+        "spec.suites[0].evalScope",
+        EVAL_SCOPE_ONLY,
+    ),
+    eval_case(
+        "benchmark-with-questions",
+        {
+            "suites": [
+                {
+                    "name": "b",
+                    "type": "EvalScope",
+                    "evalScope": BENCHMARK,
+                    "questions": SUITE["questions"],
+                }
+            ]
+        },
+        "spec.suites[0].questions",
+        QUESTIONS_ONLY,
+    ),
+    eval_case(
+        "questions-accuracy",
+        _judged(["Accuracy"]),
+        "spec.suites[0].questions.metrics",
+        ACCURACY_ONLY,
     ),
     # Gates
     _gate("gate", {}),

@@ -53,6 +53,17 @@ SUITES_FULL: list[Spec] = [
             "data": {"type": "ConfigMap", "configMap": {"name": "manners", "key": "m.jsonl"}}
         },
     },
+    {
+        "name": "sums",
+        "type": "EvalScope",
+        "evalScope": {
+            "dataset": "gsm8k",
+            "data": {"type": "S3", "s3": {"uri": "s3://team-a/gsm8k.jsonl"}},
+            "limit": 200,
+            "fewShot": 4,
+            "examples": {"type": "ConfigMap", "configMap": {"name": "sums", "key": "e.jsonl"}},
+        },
+    },
 ]
 
 GATES_FULL: list[Spec] = [

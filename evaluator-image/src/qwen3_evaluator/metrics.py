@@ -40,14 +40,15 @@ def needs_answer(suite: EvalSuite) -> bool:
 
 
 class Scorer:
-    """Scores answers by the metrics of a suite, without those of a judge.
+    """Scores answers by the metrics of a suite, without those of a judge or of EvalScope.
 
     Raises EvaluationError when made: the suite's JSON schema is none.
     """
 
     def __init__(self, suite: EvalSuite) -> None:
         self._suite = suite.name
-        self._metrics = [m for m in suite.metrics if m not in (*JUDGED, "AssistantLoss")]
+        elsewhere = (*JUDGED, "AssistantLoss", "Accuracy")
+        self._metrics = [m for m in suite.metrics if m not in elsewhere]
         self._validator = None
         if "JSONValid" in suite.metrics:
             self._validator = build_validator(suite.name, suite.json_schema or "true")

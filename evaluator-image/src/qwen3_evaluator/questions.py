@@ -5,10 +5,10 @@ import hashlib
 import json
 import tempfile
 import zlib
-from collections.abc import AsyncIterable, Iterable
+from collections.abc import AsyncIterable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Annotated, Any, Protocol
+from typing import IO, Annotated, Any, Protocol, TypeVar
 
 import regex
 from pydantic import BaseModel, ConfigDict, StringConstraints, ValidationError
@@ -33,7 +33,10 @@ _ROW_HINT = (
     'are optional, and so is "pattern" unless the suite measures RegexMatch.'
 )
 
-_Text = Annotated[str, StringConstraints(pattern=r"\S")]
+Text = Annotated[str, StringConstraints(pattern=r"\S")]
+"""Not blank."""
+_T = TypeVar("_T")
+_M = TypeVar("_M", bound=BaseModel)
 
 
 class _Row(BaseModel):
@@ -41,8 +44,8 @@ class _Row(BaseModel):
 
     model_config = ConfigDict(extra="ignore", strict=True)
 
-    question: _Text
-    answer: _Text
+    question: Text
+    answer: Text
     category: str | None = None
     system: str | None = None
     pattern: str | None = None
@@ -75,6 +78,17 @@ class QuestionSet:
 
     questions: list[Question]
     sha256: Sha256
+    examples_sha256: Sha256 | None = None
+    """Of a benchmark's worked examples; None without any."""
+
+
+def collect_digests(sets: Mapping[str, QuestionSet]) -> dict[str, Sha256]:
+    """Digests of everything that was read, by suite; see `EvalReport.data_sha256`."""
+    digests = {name: found.sha256 for name, found in sets.items()}
+    for name, found in sets.items():
+        if found.examples_sha256 is not None:
+            digests[f"{name}.examples"] = found.examples_sha256
+    return digests
 
 
 async def read_questions(
@@ -87,14 +101,24 @@ async def read_questions(
     Raises EvaluationError: DatasetNotFound, DatasetEmpty, DatasetInvalid (names line and field),
     and the store's reasons.
     """
+    questions, sha256 = await read_rows(
+        source, store, _row_parser(describe(source), with_pattern), limit
+    )
+    return QuestionSet(questions, sha256)
+
+
+async def read_rows(
+    source: DataSource, store: Store, parse: Callable[[bytes, int], _T], limit: int | None = None
+) -> tuple[list[_T], Sha256]:
+    """What `parse` makes of each of the first `limit` rows (all without one), by line and its
+    1-based number, and the digest of all bytes. Raises what `read_questions` and `parse` raise."""
     with tempfile.SpooledTemporaryFile(max_size=SPOOL_LIMIT, dir=_scratch_folder()) as spool:
         sha256 = await _copy(_chunks(source, store), spool)
         spool.seek(0)
         compressed = spool.read(2) == _GZIP_MAGIC
         spool.seek(0)
         lines = gzip.GzipFile(fileobj=spool, mode="rb") if compressed else spool
-        questions = parse_questions(lines, limit, describe(source), with_pattern=with_pattern)
-        return QuestionSet(questions, sha256)
+        return _parse_rows(lines, limit, describe(source), parse), sha256
 
 
 def _scratch_folder() -> str | None:
@@ -114,20 +138,43 @@ def parse_questions(
 
     Raises EvaluationError: DatasetInvalid (names line and field), DatasetEmpty.
     """
-    questions: list[Question] = []
+    return _parse_rows(lines, limit, name, _row_parser(name, with_pattern))
+
+
+def _row_parser(name: str, with_pattern: bool) -> Callable[[bytes, int], Question]:
+    """Parses a row of questions of the user's own; `name` is what he calls the file."""
+
+    def parse(line: bytes, number: int) -> Question:
+        row = parse_row(_Row, line, number, name, _ROW_HINT)
+        question = Question(
+            line=number,
+            question=row.question,
+            answer=row.answer,
+            category=row.category,
+            system=row.system,
+            pattern=row.pattern,
+        )
+        if with_pattern:
+            _check_pattern(question, name)
+        return question
+
+    return parse
+
+
+def _parse_rows(
+    lines: Lines, limit: int | None, name: str, parse: Callable[[bytes, int], _T]
+) -> list[_T]:
+    rows: list[_T] = []
     for number, line in enumerate(_bounded(lines, name), start=1):
-        if limit is not None and len(questions) == limit:
+        if limit is not None and len(rows) == limit:
             break
         if line.strip():
-            question = _parse_row(line, number, name)
-            if with_pattern:
-                _check_pattern(question, name)
-            questions.append(question)
-    if not questions:
+            rows.append(parse(line, number))
+    if not rows:
         raise EvaluationError(
             Reason.DATASET_EMPTY, f"{name} has no rows", hint="Give it at least one question."
         )
-    return questions
+    return rows
 
 
 def _bounded(lines: Lines, name: str) -> Iterable[bytes]:
@@ -136,45 +183,39 @@ def _bounded(lines: Lines, name: str) -> Iterable[bytes]:
         while line := lines.readline(LINE_LIMIT + 1):
             number += 1
             if len(line) > LINE_LIMIT:
-                raise _invalid(name, number, None, f"is longer than {LINE_LIMIT} bytes")
+                raise invalid_row(name, number, None, f"is longer than {LINE_LIMIT} bytes")
             # A byte order mark is what Windows editors leave; it is no part of the first row.
             yield line.removeprefix(b"\xef\xbb\xbf") if number == 1 else line
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
-        raise _invalid(name, number + 1, None, f"can't be unpacked: {error}") from error
+        raise invalid_row(name, number + 1, None, f"can't be unpacked: {error}") from error
 
 
-def _parse_row(line: bytes, number: int, name: str) -> Question:
+def parse_row(model: type[_M], line: bytes, number: int, name: str, hint: str) -> _M:
+    """The row as `model`, which is strict. Raises EvaluationError: DatasetInvalid."""
     try:
-        row = _Row.model_validate(json.loads(line.decode()))
+        return model.model_validate(json.loads(line.decode()))
     except UnicodeDecodeError as error:
-        raise _invalid(name, number, None, f"is not UTF-8 at byte {error.start}") from error
+        complaint = f"is not UTF-8 at byte {error.start}"
+        raise invalid_row(name, number, None, complaint, hint) from error
     except (json.JSONDecodeError, RecursionError) as error:
-        raise _invalid(name, number, None, f"is not JSON: {error}") from error
+        raise invalid_row(name, number, None, f"is not JSON: {error}", hint) from error
     except ValidationError as error:
         first: Any = error.errors(include_url=False)[0]
         field = str(first["loc"][0]) if first["loc"] else None
-        raise _invalid(name, number, field, _complaint(first)) from error
-    return Question(
-        line=number,
-        question=row.question,
-        answer=row.answer,
-        category=row.category,
-        system=row.system,
-        pattern=row.pattern,
-    )
+        raise invalid_row(name, number, field, _complaint(first), hint) from error
 
 
 def _check_pattern(question: Question, name: str) -> None:
     if question.pattern is None:
-        raise _invalid(name, question.line, "pattern", "is missing; RegexMatch needs it")
+        raise invalid_row(name, question.line, "pattern", "is missing; RegexMatch needs it")
     if len(question.pattern) > PATTERN_LIMIT:
         complaint = f"is longer than {PATTERN_LIMIT} characters"
-        raise _invalid(name, question.line, "pattern", complaint)
+        raise invalid_row(name, question.line, "pattern", complaint)
     try:
         regex.compile(question.pattern)
     except (regex.error, OverflowError, RecursionError) as error:
         complaint = f"is no regular expression: {error}"
-        raise _invalid(name, question.line, "pattern", complaint) from error
+        raise invalid_row(name, question.line, "pattern", complaint) from error
 
 
 def _complaint(error: dict[str, Any]) -> str:
@@ -189,9 +230,12 @@ def _complaint(error: dict[str, Any]) -> str:
             return f"is wrong: {error['msg']}"
 
 
-def _invalid(name: str, line: int, field: str | None, complaint: str) -> EvaluationError:
+def invalid_row(
+    name: str, line: int, field: str | None, complaint: str, hint: str = _ROW_HINT
+) -> EvaluationError:
+    """What is wrong with a line of a file, or with a field of it."""
     where = f"line {line} of {name}" + (f": field {field}" if field else "")
-    return EvaluationError(Reason.DATASET_INVALID, f"{where} {complaint}", hint=_ROW_HINT)
+    return EvaluationError(Reason.DATASET_INVALID, f"{where} {complaint}", hint=hint)
 
 
 async def _copy(chunks: AsyncIterable[bytes], target: IO[bytes]) -> Sha256:

@@ -25,11 +25,12 @@ from qwen3_api.job.evaluate import (
 from qwen3_evaluator import VERSION
 from qwen3_evaluator.gate import decide_gates, decide_report
 from qwen3_evaluator.metrics import needs_answer
-from qwen3_evaluator.questions import Question, QuestionSet
+from qwen3_evaluator.questions import Question, QuestionSet, collect_digests
 from qwen3_evaluator.scores import Scores, build_comparisons, build_results
 
 PARTIAL_START = "samples.partial-"
 USAGE_START = "usage.partial-"
+_OF_BENCHMARKS = ("evalscope", "math-verify")
 _LIBRARIES = (
     "aiohttp",
     "aiobotocore",
@@ -145,11 +146,11 @@ def build_report(
         comparisons=build_comparisons(job, scores),
         gates=gates,
         judge=judge,
-        data_sha256={name: questions.sha256 for name, questions in sets.items()},
+        data_sha256=collect_digests(sets),
         target_model=job.target.model,
         started=started,
         finished=finished,
-        versions=collect_versions(),
+        versions=collect_versions(job),
     )
 
 
@@ -163,11 +164,12 @@ def build_failed_report(
         target_model=job.target.model,
         started=started,
         finished=finished,
-        versions=collect_versions(),
+        versions=collect_versions(job),
     )
 
 
-def collect_versions() -> dict[str, str]:
+def collect_versions(job: EvalJob) -> dict[str, str]:
     """Versions of Python and of what asks and scores."""
     own = {"qwen3-evaluator": VERSION, "python": platform.python_version()}
-    return own | {name: version(name) for name in _LIBRARIES}
+    with_benchmarks = any(suite.benchmark is not None for suite in job.suites)
+    return own | {name: version(name) for name in _LIBRARIES + _OF_BENCHMARKS * with_benchmarks}

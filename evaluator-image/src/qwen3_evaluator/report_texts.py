@@ -225,6 +225,9 @@ TEXTS: Mapping[str, Text] = {
     "suite": Text("Suite", "评测集"),
     "data": Text("Data", "数据"),
     "sha256": Text("SHA-256 of the data as read", "所读数据的 SHA-256"),
+    "benchmark": Text("Benchmark", "基准"),
+    "by_evalscope": Text("prompts and scores by EvalScope", "提示词和评分来自 EvalScope"),
+    "worked_examples": Text("Worked examples in each prompt", "每个提示词中的示例"),
     "asked_with": Text("Asked with", "提问设置"),
     "generation": Text(
         "temperature {temperature}, at most {max_tokens} tokens, seed {seed}, "

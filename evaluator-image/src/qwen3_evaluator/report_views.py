@@ -17,7 +17,7 @@ from qwen3_api.job.evaluate import (
     JudgeUsage,
     MetricName,
 )
-from qwen3_api.job.train import S3Data
+from qwen3_evaluator.questions import describe
 from qwen3_evaluator.report_answers import LOSS, WIN, group_answers
 from qwen3_evaluator.report_changes import ChangesView, Limits, build_changes
 from qwen3_evaluator.report_charts import (
@@ -133,6 +133,9 @@ class SuiteSource:
     suite: EvalSuite
     source: str
     sha256: str | None
+    examples: str | None
+    """Where a benchmark's worked examples came from."""
+    examples_sha256: str | None
 
 
 @dataclass(frozen=True)
@@ -338,9 +341,14 @@ def _interval(low: float | None, high: float | None, *, signed: bool = False) ->
 
 def build_source(suite: EvalSuite, report: EvalReport) -> SuiteSource:
     """Where the questions of a suite are."""
-    data = suite.data
-    source = data.location.uri if isinstance(data, S3Data) else data.source
-    return SuiteSource(suite, source, report.data_sha256.get(suite.name))
+    examples = suite.benchmark.examples if suite.benchmark is not None else None
+    return SuiteSource(
+        suite,
+        describe(suite.data),
+        report.data_sha256.get(suite.name),
+        describe(examples) if examples is not None else None,
+        report.data_sha256.get(f"{suite.name}.examples"),
+    )
 
 
 def _example(job: EvalJob, changes: Sequence[ChangesView]) -> tuple[str, int]:

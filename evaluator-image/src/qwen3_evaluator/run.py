@@ -17,13 +17,14 @@ from qwen3_api.job.evaluate import EvalJob, EvalReport, EvalSample
 from qwen3_api.job.exit_codes import ExitCode
 from qwen3_api.v1alpha1.conditions import Reason
 from qwen3_evaluator.ask import Asker, Patience
+from qwen3_evaluator.benchmarks import EvalScope
 from qwen3_evaluator.chat import open_session
 from qwen3_evaluator.failures import EvaluationError
 from qwen3_evaluator.html_report import render_html
 from qwen3_evaluator.judge import Jury
 from qwen3_evaluator.judging import Judgement, check_judges, plan_judgements
 from qwen3_evaluator.metrics import Scorer
-from qwen3_evaluator.questions import QuestionSet, read_questions
+from qwen3_evaluator.questions import QuestionSet, collect_digests, read_questions
 from qwen3_evaluator.recorder import JSON, JSONL, Recorder, now
 from qwen3_evaluator.report import (
     Unit,
@@ -47,12 +48,12 @@ async def run_evaluation(job: EvalJob, patience: Patience = Patience()) -> None:
     to stop; every answer so far is in the bucket then.
     """
     started = now()
-    async with Store() as store:
+    async with Store() as store, EvalScope() as evalscope:
         if (earlier := await store.get(job.output.join(layout.REPORT))) is not None:
             _accept(EvalReport.model_validate_json(earlier))
             return
         try:
-            await _evaluate(job, store, patience, started)
+            await _evaluate(job, store, evalscope, patience, started)
         except EvaluationError as error:
             if error.exit_code is ExitCode.USER_ERROR:
                 report = build_failed_report(job, error.failure, started=started, finished=now())
@@ -69,16 +70,18 @@ def _accept(report: EvalReport) -> None:
         )
 
 
-async def _evaluate(job: EvalJob, store: Store, patience: Patience, started: str) -> None:
-    sets = await _read_all(job, store)
+async def _evaluate(
+    job: EvalJob, store: Store, evalscope: EvalScope, patience: Patience, started: str
+) -> None:
+    sets = await _read_all(job, store, evalscope)
     check_judges(job, sets)
     units = plan_units(job, sets)
     async with open_session(job.concurrency) as http:
-        interview = Interview(job, http, patience)
+        interview = Interview(job, http, patience, evalscope)
         recorder = Recorder(
             job,
             store,
-            {name: s.sha256 for name, s in sets.items()},
+            collect_digests(sets),
             units,
             plan_judgements(job, units),
             list(interview.juries.values()),
@@ -104,12 +107,15 @@ async def _evaluate(job: EvalJob, store: Store, patience: Patience, started: str
     await recorder.delete_partials()
 
 
-async def _read_all(job: EvalJob, store: Store) -> dict[str, QuestionSet]:
+async def _read_all(job: EvalJob, store: Store, evalscope: EvalScope) -> dict[str, QuestionSet]:
     sets: dict[str, QuestionSet] = {}
     for suite in job.suites:
-        sets[suite.name] = await read_questions(
-            suite.data, suite.limit, store, with_pattern="RegexMatch" in suite.metrics
-        )
+        if suite.benchmark is not None:
+            sets[suite.name] = await evalscope.load(suite, store)
+        else:
+            sets[suite.name] = await read_questions(
+                suite.data, suite.limit, store, with_pattern="RegexMatch" in suite.metrics
+            )
         log.info("suite %s has %d questions", suite.name, len(sets[suite.name].questions))
     return sets
 
@@ -140,8 +146,15 @@ class Interview:
     Raises EvaluationError when made: a schema can't be used, a key is missing.
     """
 
-    def __init__(self, job: EvalJob, http: aiohttp.ClientSession, patience: Patience) -> None:
+    def __init__(
+        self,
+        job: EvalJob,
+        http: aiohttp.ClientSession,
+        patience: Patience,
+        evalscope: EvalScope,
+    ) -> None:
         self._job = job
+        self._evalscope = evalscope
         self._scorers = {suite.name: Scorer(suite) for suite in job.suites}
         self._askers = {e.name: Asker(e, http, patience) for e in (job.target, *job.baselines)}
         self.juries = {
@@ -164,7 +177,10 @@ class Interview:
     async def _ask(self, unit: Unit, recorder: Recorder) -> None:
         recorder.suite = unit.suite.name
         asker, scorer = self._askers[unit.endpoint.name], self._scorers[unit.suite.name]
-        recorder.add(await asker.ask(unit.suite, unit.question, unit.sample, scorer))
+        sample = await asker.ask(unit.suite, unit.question, unit.sample, scorer)
+        if unit.suite.benchmark is not None:
+            sample = await self._evalscope.score(unit.suite, sample)
+        recorder.add(sample)
 
     async def _judge(self, judgement: Judgement, recorder: Recorder) -> None:
         recorder.suite = judgement.key.suite

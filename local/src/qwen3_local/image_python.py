@@ -20,7 +20,8 @@ KERNEL = ("/proc", "/sys", "/dev", "/dev/shm")  # noqa: S108
 
 
 SOURCES = ":".join(
-    str(REPOSITORY / folder / "src") for folder in ("crds", "trainer-image", "server-image")
+    str(REPOSITORY / folder / "src")
+    for folder in ("crds", "trainer-image", "server-image", "evaluator-image")
 )
 """The checkout's own code, not the copy in the image: what a test changes is what it runs."""
 

@@ -30,6 +30,9 @@ def test_environment(platform: Platform) -> dict[str, str]:
     return {
         "QWEN3_ML_PYTHON": str(ensure_python(home, "trainer", platform.images["trainer"])),
         "QWEN3_VLLM_PYTHON": str(ensure_python(home, "server", platform.images["server"])),
+        "QWEN3_EVALUATOR_PYTHON": str(
+            ensure_python(home, "evaluator", platform.images["evaluator"])
+        ),
     }
 
 

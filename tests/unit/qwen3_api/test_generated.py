@@ -69,13 +69,13 @@ def test_generate_writes_what_check_wants(
 
 def test_check_shows_what_is_stale(tree: Path, capsys: pytest.CaptureFixture[str]) -> None:
     crd = tree / "crds" / "qwen3evals.yaml"
-    crd.write_text(crd.read_text().replace("maxItems: 8", "maxItems: 9"))
+    crd.write_text(crd.read_text().replace("maxItems: 16", "maxItems: 17"))
     (tree / "crds" / "schema" / "commit.schema.json").unlink()
     capsys.readouterr()
     assert main(["check", "--root", str(tree)]) == 1
     out = capsys.readouterr().out
     assert "crds/qwen3evals.yaml: stale" in out
-    assert "maxItems: 9" in out
+    assert "maxItems: 17" in out
     assert "commit.schema.json: missing" in out
     assert "2 generated files are stale" in out
 

@@ -10,8 +10,16 @@ from typing import Any
 import pytest
 
 from qwen3_api.job.base import Failure
-from qwen3_api.job.evaluate import EvalGate, EvalGateResult, EvalJob, EvalReport, EvalSample
+from qwen3_api.job.evaluate import (
+    EvalBenchmark,
+    EvalGate,
+    EvalGateResult,
+    EvalJob,
+    EvalReport,
+    EvalSample,
+)
 from qwen3_evaluator.html_report import MAX_BYTES, render_html
+from qwen3_evaluator.questions import describe
 from qwen3_evaluator.report_changes import Limits
 from qwen3_evaluator.report_texts import TEXTS, say
 from qwen3_evaluator.report_views import build_gate, build_headline, build_page, format_p
@@ -108,6 +116,24 @@ def test_the_page_has_the_figures_of_the_report(
         assert digest in text
     assert report.target_model in text
     assert 'jq \'select(.suite == "support" and .line ==' in text
+
+
+def test_the_page_says_which_benchmark_was_asked_and_with_which_examples(
+    job: EvalJob, report: EvalReport, samples: list[EvalSample]
+) -> None:
+    asked = EvalBenchmark(dataset="gsm8k", few_shot=4, examples=job.suites[0].data)
+    suites = [job.suites[0], job.suites[1].model_copy(update={"benchmark": asked})]
+    digests = report.data_sha256 | {f"{suites[1].name}.examples": "e" * 64}
+    text = Page(
+        render_html(
+            job.model_copy(update={"suites": suites}),
+            report.model_copy(update={"data_sha256": digests}),
+            samples,
+        )
+    ).text
+    assert "gsm8k , prompts and scores by EvalScope" in text
+    assert f"4 · {describe(job.suites[0].data)} · {'e' * 64}" in text
+    assert "by EvalScope" not in Page(render_html(job, report, samples)).text
 
 
 def test_no_script_no_request_no_inline_style(

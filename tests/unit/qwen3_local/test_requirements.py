@@ -63,3 +63,11 @@ def test_every_lock_line_has_a_hash() -> None:
 
 def test_operator_has_neither_torch_nor_the_kubernetes_package() -> None:
     assert {"torch", "kubernetes"}.isdisjoint(read_lock("operator/requirements.txt"))
+
+
+def test_evaluator_has_neither_torch_nor_what_is_left_out_of_evalscope() -> None:
+    lines = (REPOSITORY / "evaluator-image/excludes.txt").read_text().splitlines()
+    left_out = {normal(line) for line in lines if line and not line.startswith("#")}
+    locked = read_lock("evaluator-image/requirements.txt")
+    assert "evalscope" in locked
+    assert ({"torch", "kubernetes"} | left_out).isdisjoint(locked)

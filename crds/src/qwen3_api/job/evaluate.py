@@ -17,6 +17,7 @@ MetricName = Literal[
     "AssistantLoss",
     "JudgeScore",
     "JudgeWin",
+    "Accuracy",
 ]
 GateVerdict = Literal["Passed", "Failed", "Inconclusive"]
 ReportVerdict = Literal["Passed", "Failed", "Inconclusive", "Completed"]
@@ -45,11 +46,24 @@ class EvalJudge(Document):
     max_requests: int
 
 
+class EvalBenchmark(Document):
+    """What makes prompts and scores of a suite EvalScope's."""
+
+    dataset: str
+    """EvalScope's name of the benchmark; the suite's data are rows of its shape."""
+    few_shot: int = 0
+    """Worked examples in each prompt, of the question's own subject where there are subjects."""
+    examples: DataSource | None = None
+    """Rows of the same shape that the examples are taken from; None without examples."""
+
+
 class EvalSuite(Document):
     """Questions and how to ask them."""
 
     name: str
     data: DataSource
+    benchmark: EvalBenchmark | None = None
+    """None: the rows are questions and answers of the user's own."""
     metrics: list[MetricName]
     limit: int | None
     max_tokens: int
@@ -188,7 +202,7 @@ class EvalReport(Document):
     gates: list[EvalGateResult] = Field(default=[], max_length=16)
     judge: JudgeUsage | None = None
     data_sha256: dict[str, Sha256] = {}
-    """By suite, over the bytes of the data as read."""
+    """By suite, over the bytes of the data as read; `<suite>.examples`: of its worked examples."""
     target_model: str
     started: str
     finished: str

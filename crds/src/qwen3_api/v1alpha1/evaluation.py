@@ -180,10 +180,10 @@ class EvalSpec(KubeModel):
         ),
         Rule(
             cel="self.baselines.size() > 0"
-            " || !self.suites.exists(s, 'JudgeWin' in s.questions.metrics)",
+            " || !self.suites.exists(s, has(s.questions) && 'JudgeWin' in s.questions.metrics)",
             message="the metric JudgeWin needs baselines to compare with",
             check=lambda m: bool(
-                m.baselines or not any(Metric.JUDGE_WIN in s.questions.metrics for s in m.suites)
+                m.baselines or not any(Metric.JUDGE_WIN in s.metrics for s in m.suites)
             ),
             field_path=".baselines",
         ),

@@ -6,6 +6,7 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import Field
 
+from qwen3_api.v1alpha1.benchmarks import EvalScopeSuite
 from qwen3_api.v1alpha1.meta import (
     DecimalString,
     DnsLabel,
@@ -41,6 +42,9 @@ class SuiteType(StrEnum):
     """Kind of suite."""
 
     QUESTIONS = "Questions"
+    """The user's own rows of question and answer."""
+    EVAL_SCOPE = "EvalScope"
+    """A public benchmark, with EvalScope's prompts and scoring."""
 
 
 class Metric(StrEnum):
@@ -64,6 +68,8 @@ class Metric(StrEnum):
     """What the judges give the answer by itself, by the rubric: 0, 0.25, 0.5, 0.75 or 1."""
     JUDGE_WIN = "JudgeWin"
     """Against each baseline, which answer the judges prefer: 1, 0.5 for a tie, 0."""
+    ACCURACY = "Accuracy"
+    """Of a suite of type EvalScope: the answer is right as the benchmark means it."""
 
 
 JUDGED = (Metric.JUDGE_SCORE, Metric.JUDGE_WIN)
@@ -122,6 +128,12 @@ class QuestionsSuite(KubeModel):
             check=lambda m: (m.json_schema is not None) == (Metric.JSON_VALID in m.metrics),
             field_path=".jsonSchema",
         ),
+        Rule(
+            cel="!('Accuracy' in self.metrics)",
+            message="metrics can't have Accuracy: it is that of suites of type EvalScope",
+            check=lambda m: Metric.ACCURACY not in m.metrics,
+            field_path=".metrics",
+        ),
     )
 
 
@@ -156,11 +168,38 @@ class Suite(KubeModel):
     name: DnsLabel
     """name of the suite in results."""
     type: SuiteType = SuiteType.QUESTIONS
-    """type: Questions."""
-    questions: QuestionsSuite
+    """type: Questions of your own, or EvalScope for a public benchmark."""
+    questions: QuestionsSuite | None = None
     """questions to ask; only with type Questions."""
+    eval_scope: EvalScopeSuite | None = None
+    """evalScope benchmark; only with type EvalScope. Its metric is Accuracy."""
     generation: GenerationSpec = GenerationSpec()
     """generation settings of the answers."""
+
+    rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            cel="(self.type == 'Questions') == has(self.questions)",
+            message="questions goes with type Questions, and only with it",
+            check=lambda m: (m.type is SuiteType.QUESTIONS) == (m.questions is not None),
+            field_path=".questions",
+        ),
+        Rule(
+            cel="(self.type == 'EvalScope') == has(self.evalScope)",
+            message="evalScope goes with type EvalScope, and only with it",
+            check=lambda m: (m.type is SuiteType.EVAL_SCOPE) == (m.eval_scope is not None),
+            field_path=".evalScope",
+        ),
+    )
+
+    @property
+    def metrics(self) -> list[Metric]:
+        """What is measured, in the order of results."""
+        return [Metric.ACCURACY] if self.questions is None else self.questions.metrics
+
+    @property
+    def judge(self) -> JudgeSpec | None:
+        """Who judges, if anybody does."""
+        return None if self.questions is None else self.questions.judge
 
 
 class OnInsufficient(StrEnum):
@@ -232,16 +271,16 @@ class Gate(KubeModel):
 
 
 Gates = Annotated[list[Gate], Field(max_length=16), ListMap("name")]
-Suites = Annotated[list[Suite], Field(min_length=1, max_length=8), ListMap("name")]
+Suites = Annotated[list[Suite], Field(min_length=1, max_length=16), ListMap("name")]
 
 
 def _measures(suites: list[Suite], gate: Gate) -> bool:
-    return any(s.name == gate.suite and gate.metric in s.questions.metrics for s in suites)
+    return any(s.name == gate.suite and gate.metric in s.metrics for s in suites)
 
 
 GATES_MEASURED = Rule(
     cel="self.gates.all(g, self.suites.exists(s, s.name == g.suite"
-    " && g.metric in s.questions.metrics))",
+    " && (has(s.questions) ? g.metric in s.questions.metrics : g.metric == 'Accuracy')))",
     message="each of gates names a suite and one of the metrics of that suite",
     check=lambda m: all(_measures(m.suites, gate) for gate in m.gates),
     field_path=".gates",

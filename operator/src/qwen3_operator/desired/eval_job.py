@@ -8,12 +8,12 @@ from qwen3_api.job.evaluate import EvalEndpoint, EvalGate, EvalJob, EvalJudge, E
 from qwen3_api.v1alpha1.evaluation import KIND, EvalSpec
 from qwen3_api.v1alpha1.meta import API_VERSION
 from qwen3_api.v1alpha1.suites import EndpointTarget, Gate, JudgeSpec, OnInsufficient, Suite
+from qwen3_operator.desired.eval_data import mounted_suites, resolve_benchmark
 from qwen3_operator.desired.job import (
     ORDER_MOUNT,
     build_order_config_map,
     build_order_volume,
     build_single_run,
-    mounted_data,
     resolve_data,
 )
 from qwen3_operator.desired.names import LABEL_EVAL, StorageTarget, eval_job_name, labels
@@ -72,19 +72,24 @@ def resolve_eval_job(
 
 
 def _resolve_suite(number: int, suite: Suite, storage: StorageTarget) -> EvalSuite:
-    questions, generation = suite.questions, suite.generation
+    generation = suite.generation
+    asked = suite.eval_scope or suite.questions
+    if asked is None:
+        raise ValueError(f"suite {suite.name} of type {suite.type} asks nothing")
+    questions = suite.questions
     return EvalSuite(
         name=suite.name,
-        data=resolve_data(suite.name, questions.data, storage),
-        metrics=[m.value for m in questions.metrics],
-        limit=questions.limit,
+        data=resolve_data(suite.name, asked.data, storage),
+        benchmark=resolve_benchmark(number, suite.eval_scope, storage),
+        metrics=[m.value for m in suite.metrics],
+        limit=asked.limit,
         max_tokens=generation.max_tokens,
         temperature=float(generation.temperature),
         thinking=generation.thinking,
         seed=generation.seed,
         samples=generation.samples,
-        json_schema=questions.json_schema,
-        judge=_resolve_judge(number, questions.judge) if questions.judge is not None else None,
+        json_schema=questions.json_schema if questions is not None else None,
+        judge=_resolve_judge(number, suite.judge) if suite.judge is not None else None,
     )
 
 
@@ -126,8 +131,7 @@ def _keyed_endpoints(spec: EvalSpec) -> Iterator[tuple[str, EndpointTarget]]:
         if baseline.endpoint is not None:
             yield key_env("BASELINE", n), baseline.endpoint
     for n, suite in enumerate(spec.suites):
-        judge = suite.questions.judge
-        for m, endpoint in enumerate(judge.endpoints if judge is not None else ()):
+        for m, endpoint in enumerate(suite.judge.endpoints if suite.judge is not None else ()):
             yield key_env("JUDGE", n, m), endpoint
 
 
@@ -173,7 +177,7 @@ def build_eval_objects(
 def _build_pod(
     config_map: str, spec: EvalSpec, storage: StorageTarget, settings: Settings
 ) -> Manifest:
-    mounts = [m for s in spec.suites if (m := mounted_data(s.name, s.questions.data)) is not None]
+    mounts = mounted_suites(spec.suites)
     memory = spec.runner.memory or settings.evaluation.memory
     return build_pod_base(settings) | {
         "restartPolicy": "Never",

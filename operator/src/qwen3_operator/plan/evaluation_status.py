@@ -45,7 +45,7 @@ def build_results(spec: EvalSpec, report: EvalReport) -> list[ResultStatus]:
     rows = [
         row
         for suite in spec.suites
-        for metric in suite.questions.metrics
+        for metric in suite.metrics
         for row in _build_rows(suite.name, metric, names or [None], numbers)
     ]
     return rows[:MOST_RESULTS]

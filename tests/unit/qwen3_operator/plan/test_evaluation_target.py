@@ -135,6 +135,7 @@ def test_the_order_says_all_that_the_spec_says() -> None:
     (asked,) = order.suites
     assert asked.model_dump(exclude={"data", "judge"}) == {
         "name": "quiz",
+        "benchmark": None,
         "metrics": metrics,
         "limit": 9,
         "max_tokens": 7,
