@@ -109,3 +109,11 @@ def test_the_report_of_the_evaluation_is_in_the_bucket(tenant: Tenant, bucket: A
     mine = [json.loads(line) for line in samples.splitlines()]
     target = [s for s in mine if s["model"] == "target"]
     assert sum(s["scores"]["ExactMatch"] for s in target) / len(target) == value
+
+
+def test_a_schedule_says_when_it_runs(scheduled: tuple[str, str], tenant: Tenant) -> None:
+    """It runs beside the tests that follow; test_2_schedule reads what came out."""
+    name, due = scheduled
+    body = tenant.wait_ready(name, 60, EVALS)
+    assert body["status"]["schedule"].get("nextTime") == due
+    assert "verdict" not in body["status"]

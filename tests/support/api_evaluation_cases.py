@@ -32,6 +32,11 @@ FORCE_OR_BACK = "set either force or rollbackTo, not both"
 EVALUATION_SERVED = (
     "evaluation needs serving.mode SharedBase: a candidate is asked where it would serve"
 )
+CRON = (
+    "cron has five fields (minute, hour, day of month, month, day of week), as in 0 3 * * 1, or is "
+    "@hourly, @daily, @weekly, @monthly or @yearly"
+)
+SCHEDULE_ASKS = "a schedule asks what serves at that time; leave target.fineTune.revision out"
 NO_TARGET = "baselines[].name can't be target: results use that name"
 SERVED = {"serving": {"mode": "SharedBase"}}
 ENDPOINT = {"url": "http://vllm:8000/v1", "model": "qwen3"}
@@ -108,6 +113,38 @@ EVALUATION_CASES: tuple[ApiCase, ...] = (
         {"baselines": [{"name": "target", "type": "BaseModel"}]},
         "spec.baselines[0].name",
         NO_TARGET,
+    ),
+    # Schedules
+    *(
+        eval_case(f"cron-{good}", {"schedule": {"cron": good}})
+        for good in ("0 3 * * *", "*/10  0-6 L * MON,FRI", "@hourly", "0 0 * * 5L")
+    ),
+    *(
+        eval_case(f"cron-not-{bad!r}", {"schedule": {"cron": bad}}, "spec.schedule.cron", CRON)
+        for bad in (
+            "0 3 * *",
+            "0 0 3 * * *",
+            "@every 1h",
+            "TZ=UTC 0 3 * * *",
+            " 0 3 * * *",
+            "0 3 * * *\n",
+            "nightly",
+            "０ 3 * * *",
+        )
+    ),
+    eval_case(
+        "schedule-of-a-revision",
+        {"schedule": {"cron": "@daily"}, "target.fineTune.revision": "0a1b2c3d"},
+        "spec.target",
+        SCHEDULE_ASKS,
+    ),
+    eval_case(
+        "schedule-of-an-endpoint",
+        {
+            "schedule": {"cron": "@daily"},
+            "target": {"type": "Endpoint", "endpoint": ENDPOINT},
+            "baselines": [],
+        },
     ),
     # Metrics and what they need
     eval_case("judge-score", _judged(["JudgeScore"], judge=JUDGE)),

@@ -214,7 +214,7 @@ EVAL_MINIMAL: Spec = {
 }
 
 EVAL_FULL: Spec = {
-    "target": {"type": "FineTune", "fineTune": {"name": "support-bot", "revision": "0a1b2c3d"}},
+    "target": {"type": "FineTune", "fineTune": {"name": "support-bot"}},
     "baselines": [
         {"name": "base", "type": "BaseModel"},
         {
@@ -236,6 +236,12 @@ EVAL_FULL: Spec = {
     "gates": GATES_FULL,
     "runner": RUNNER_FULL,
     "output": {"s3": {"bucket": "reports"}},
+    "schedule": {
+        "cron": "*/5 3-6 1,15 * MON-FRI",
+        "timeZone": "Europe/Berlin",
+        "startingDeadlineSeconds": 600,
+        "historyLimit": 3,
+    },
     "suspend": True,
     "ttlSecondsAfterFinished": 60,
 }

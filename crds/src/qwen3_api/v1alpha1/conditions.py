@@ -85,6 +85,8 @@ class Reason(StrEnum):
     """The Job has its quota."""
     COMPLETED = "Completed"
     """(Qwen3Eval) All questions were asked and scored."""
+    SCHEDULED = "Scheduled"
+    """(Qwen3Eval) The schedule is in force; status.schedule has the next time."""
     PLANNED = "Planned"
     """mode Plan: the preflight passed and status.preflight has the estimate."""
     GATES_PASSED = "GatesPassed"

@@ -1,4 +1,7 @@
-"""`Qwen3Eval`: questions put to served models, scored; immutable once applied, like a Job."""
+"""`Qwen3Eval`: questions put to served models, scored; immutable once applied, like a Job.
+
+With a schedule it asks nothing itself: each run is a Qwen3Eval of its own.
+"""
 
 from enum import StrEnum
 from typing import Annotated, Any, ClassVar, Literal
@@ -19,6 +22,7 @@ from qwen3_api.v1alpha1.meta import (
     TransitionRule,
 )
 from qwen3_api.v1alpha1.promotion import RevisionId
+from qwen3_api.v1alpha1.schedule import EvalSchedule, ScheduleStatus
 from qwen3_api.v1alpha1.sources import S3Spec
 from qwen3_api.v1alpha1.suites import (
     GATES_MEASURED,
@@ -151,8 +155,10 @@ class EvalSpec(KubeModel):
     """runner: the Job that asks."""
     output: EvalOutput = EvalOutput()
     """output of report and samples."""
+    schedule: EvalSchedule | None = None
+    """schedule repeats the evaluation against what serves at that time; default: it runs once."""
     suspend: bool = False
-    """suspend keeps the Job from starting."""
+    """suspend keeps the Job from starting; with a schedule, further runs."""
     ttl_seconds_after_finished: Annotated[int, Field(ge=0, le=31_536_000)] = 86400
     """ttlSecondsAfterFinished removes the finished Job, never the report."""
 
@@ -187,9 +193,30 @@ class EvalSpec(KubeModel):
             ),
             field_path=".baselines",
         ),
+        Rule(
+            cel="!has(self.schedule) || !has(self.target.fineTune)"
+            " || !has(self.target.fineTune.revision)",
+            message="a schedule asks what serves at that time; leave target.fineTune.revision out",
+            check=lambda m: (
+                m.schedule is None
+                or m.target.fine_tune is None
+                or m.target.fine_tune.revision is None
+            ),
+            field_path=".target",
+        ),
     )
-    transition_rules: ClassVar[tuple[TransitionRule, ...]] = tuple(
-        _frozen(field) for field in ("target", "baselines", "suites", "gates", "runner", "output")
+    transition_rules: ClassVar[tuple[TransitionRule, ...]] = (
+        *(
+            _frozen(field)
+            for field in ("target", "baselines", "suites", "gates", "runner", "output")
+        ),
+        TransitionRule(
+            cel="has(self.schedule) == has(oldSelf.schedule)",
+            message="schedule can be edited, but neither added nor taken away; "
+            "apply another evaluation",
+            check=lambda new, old: (new.schedule is None) == (old.schedule is None),
+            field_path=".schedule",
+        ),
     )
 
 
@@ -310,6 +337,9 @@ class EvalStatus(StatusModel):
     """startTime of the Job."""
     completion_time: Timestamp | None = None
     """completionTime of the report."""
+    schedule: ScheduleStatus | None = None
+    """schedule of a repeated evaluation; verdict, results and report are of its newest ended
+    run."""
 
 
 PRINTER_COLUMNS: tuple[dict[str, Any], ...] = (
@@ -321,6 +351,8 @@ PRINTER_COLUMNS: tuple[dict[str, Any], ...] = (
     {"name": "Delta", "type": "string", "jsonPath": ".status.delta"},
     {"name": "Verdict", "type": "string", "jsonPath": ".status.verdict"},
     {"name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestamp"},
+    {"name": "Schedule", "type": "string", "jsonPath": ".spec.schedule.cron", "priority": 1},
+    {"name": "Next", "type": "string", "jsonPath": ".status.schedule.nextTime", "priority": 1},
     {"name": "Samples", "type": "integer", "jsonPath": ".status.samples", "priority": 1},
     {"name": "Report", "type": "string", "jsonPath": ".status.reportURI", "priority": 1},
 )

@@ -28,6 +28,7 @@ from qwen3_operator.observed import (
     PodView,
     PoolView,
     Problem,
+    ScheduledRun,
     wire_time,
 )
 from qwen3_operator.plan.conditions import Conditions, find
@@ -37,6 +38,7 @@ from qwen3_operator.plan.diagnosis import (
     diagnose_failed_job,
     diagnose_waiting,
 )
+from qwen3_operator.plan.evaluation_schedule import plan_scheduled
 from qwen3_operator.plan.evaluation_status import (
     build_gates,
     build_results,
@@ -77,6 +79,8 @@ class EvalObserved:
     report: EvalReport | None = None
     report_uri: str = ""
     storage_problem: Problem | None = None
+    runs: tuple[ScheduledRun, ...] = ()
+    """Of one with a schedule: its runs."""
 
 
 @dataclass(frozen=True)
@@ -105,6 +109,8 @@ def plan_evaluation(
     """What shall be true next."""
     if ev.meta.deleting:
         return EvalPlan(status=None)
+    if ev.spec is not None and ev.spec.schedule is not None:
+        return plan_scheduled(ev, ev.spec, ev.spec.schedule, observed.runs, now)
     if observed.storage_problem is not None and ev.status.verdict in DECIDED:
         # What was decided stands, whatever becomes of the bucket.
         return EvalPlan(status=None, requeue_after=STORAGE_SECONDS)

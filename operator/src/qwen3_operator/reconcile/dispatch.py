@@ -16,6 +16,7 @@ from qwen3_operator.desired.names import (
     LABEL_EVAL,
     LABEL_FINE_TUNE,
     LABEL_POOL,
+    LABEL_SCHEDULE,
     pool_endpoint,
     pool_name,
 )
@@ -74,8 +75,11 @@ class Reconcilers:
         return found
 
     def _of_evaluation(self, namespace: str, name: str, labels: Mapping[str, str]) -> list[Key]:
-        """The evaluation; of a fine-tune's own also that, and the pool that holds the candidate."""
+        """The evaluation; that whose schedule it is a run of; of a fine-tune's own also that, and
+        the pool that holds the candidate."""
         found = [Key(keys.EVAL, namespace, name)]
+        if LABEL_SCHEDULE in labels:
+            found.append(Key(keys.EVAL, namespace, labels[LABEL_SCHEDULE]))
         owner = labels.get(LABEL_FINE_TUNE)
         body = self._ctx.cache.get(FINE_TUNE, namespace, owner) if owner else None
         if owner is not None and body is not None:

@@ -9,25 +9,33 @@ from qwen3_api.v1alpha1.evaluation import EvalSpec, FineTuneTarget
 from qwen3_operator.cluster.kinds import EVALUATION, FINE_TUNE, JOB, POD
 from qwen3_operator.desired.names import (
     LABEL_EVAL,
+    LABEL_SCHEDULE,
     LIFECYCLE_MANAGER,
     eval_job_name,
     pool_name,
     resolve_storage,
 )
+from qwen3_operator.errors import Conflict
 from qwen3_operator.failpoints import failpoint
+from qwen3_operator.logs import get_logger
 from qwen3_operator.observed import (
     Evaluation,
     FineTune,
     PoolView,
+    ScheduledRun,
+    controller_uid,
     parse_evaluation,
     parse_job,
     parse_pod,
+    parse_run,
 )
 from qwen3_operator.plan.evaluation import EvalObserved, plan_evaluation
 from qwen3_operator.reconcile.context import Context, reference
 from qwen3_operator.runtime.keys import Key
 from qwen3_operator.runtime.reconciler import Result
 from qwen3_operator.store.client import StorageProblem
+
+logger = get_logger(__name__)
 
 
 async def reconcile_evaluation(ctx: Context, key: Key) -> Result:
@@ -48,6 +56,11 @@ async def reconcile_evaluation(ctx: Context, key: Key) -> Result:
     failpoint("before-eval-status")
     if plan.status is not None and plan.status.to_wire() != ev.status.to_wire():
         await ctx.client.apply_status(reference(body) | {"status": plan.status.to_wire()})
+    for deletion in plan.delete:
+        try:
+            await ctx.client.delete(EVALUATION, key.namespace, deletion.name, uid=deletion.uid)
+        except Conflict:
+            logger.info("already replaced", extra={"child": deletion.name})
     await ctx.emit(reference(body), plan.events)
     return Result(plan.requeue_after)
 
@@ -62,8 +75,18 @@ def _fine_tune_targets(spec: EvalSpec) -> list[FineTuneTarget]:
     return [t for t in found if t is not None]
 
 
+def _gather_runs(ctx: Context, ev: Evaluation) -> tuple[ScheduledRun, ...]:
+    """The runs of its schedule. What somebody else labelled so is none."""
+    bodies = ctx.cache.by_owner(EVALUATION, ev.meta.namespace, LABEL_SCHEDULE, ev.meta.name)
+    own = [b for b in bodies if controller_uid(b) == ev.meta.uid]
+    runs = [parse_run(b) for b in own if "deletionTimestamp" not in b["metadata"]]
+    return tuple(run for run in runs if run is not None)
+
+
 async def _gather(ctx: Context, ev: Evaluation) -> EvalObserved:
     meta = ev.meta
+    if ev.spec is not None and ev.spec.schedule is not None:
+        return EvalObserved(fine_tunes={}, runs=_gather_runs(ctx, ev))
     job = ctx.cache.get(JOB, meta.namespace, eval_job_name(meta.name))
     pods = [parse_pod(b) for b in ctx.cache.by_owner(POD, meta.namespace, LABEL_EVAL, meta.name)]
     observed = EvalObserved(

@@ -1,6 +1,7 @@
 """Evaluations in the simulated world: a candidate is asked before it has a name, then gets it."""
 
 import asyncio
+import contextlib
 from collections.abc import Iterator
 from typing import Any
 
@@ -12,7 +13,7 @@ from qwen3_api.job.exit_codes import ExitCode
 from qwen3_operator.desired.names import LABEL_EVAL
 from support.operator_simulator import World
 from support.operator_world import EVALUATION, build_spec
-from support.simulated_operator import Operator
+from support.simulated_operator import Crash, Operator
 
 EVAL = "Qwen3Eval"
 
@@ -144,17 +145,8 @@ def test_an_unloaded_revision_is_waited_for(world: World, operator: Operator) ->
     world.edit("bot", hyperparameters={"seed": 99})
     turn(world, operator)
     candidate = bot(world)["revisions"][0]["id"]
-    world.api.create(
-        {
-            "apiVersion": "qwen3.dev/v1alpha1",
-            "kind": EVAL,
-            "metadata": {"name": "by-hand", "generation": 1},
-            "spec": {
-                "target": {"fineTune": {"name": "bot", "revision": candidate}},
-                "suites": EVALUATION["suites"],
-            },
-        }
-    )
+    target = {"fineTune": {"name": "bot", "revision": candidate}}
+    create_evaluation(world, "by-hand", {"target": target, "suites": EVALUATION["suites"]})
     turn(world, operator)
     found = world.api.get(EVAL, "by-hand")
     assert found is not None
@@ -164,3 +156,85 @@ def test_an_unloaded_revision_is_waited_for(world: World, operator: Operator) ->
         server.refuses = False
     turn(world, operator)
     assert ("Job", "by-hand-eval") in world.api.objects
+
+
+def create_evaluation(world: World, name: str, spec: dict[str, Any]) -> None:
+    """Somebody applies a Qwen3Eval."""
+    world.api.create(
+        {
+            "apiVersion": "qwen3.dev/v1alpha1",
+            "kind": EVAL,
+            "metadata": {"name": name, "generation": 1},
+            "spec": spec,
+        }
+    )
+
+
+def nightly(world: World) -> dict[str, Any]:
+    """Its status."""
+    body = world.api.get(EVAL, "nightly")
+    assert body is not None
+    status: dict[str, Any] = body["status"]
+    return status
+
+
+def test_a_schedule_asks_what_serves_at_that_time(world: World, operator: Operator) -> None:
+    """Each run has a Job, a report and a verdict of its own; the operator may be away."""
+    world.create("bot", build_spec())
+    turn(world, operator)
+    spec = {
+        "target": {"fineTune": {"name": "bot"}},
+        "suites": EVALUATION["suites"],
+        "schedule": {"cron": "0 3 * * *", "historyLimit": 2},
+    }
+    create_evaluation(world, "nightly", spec)
+    turn(world, operator)
+    assert [b["metadata"]["name"] for b in evaluations(world)] == ["nightly"]
+    asked = []
+    for night in range(4):
+        if night == 1:
+            world.edit("bot", hyperparameters={"seed": 99})
+            turn(world, operator)
+        world.advance(86400 * (3 if night == 2 else 1))
+        operator = Operator(world)
+        turn(world, operator)
+        run = evaluations(world)[-1]
+        assert nightly(world)["schedule"]["active"] == run["metadata"]["name"]
+        asked.append((order_of(world, run).target.model, order_of(world, run).output.prefix))
+        report(world, run, "Completed")
+        turn(world, operator)
+        assert nightly(world)["reportURI"].endswith(f"{asked[-1][1]}/report.html")
+    models, folders = zip(*asked, strict=True)
+    assert models[0] != models[1]
+    assert models[1:] == (models[1],) * 3
+    assert len(set(folders)) == 4
+    runs = [b["metadata"]["name"] for b in evaluations(world) if b["metadata"]["name"] != "nightly"]
+    history = nightly(world)["schedule"]["history"]
+    assert sorted(runs) == sorted(line["name"] for line in history)
+    assert [line["scheduledTime"] for line in history] == [
+        "2026-03-07T03:00:00Z",
+        "2026-03-06T03:00:00Z",
+    ]
+    assert world.api.created[EVAL] == 5, "the nights that were missed are made up for once"
+
+
+@pytest.mark.parametrize("fuse", range(8))
+def test_a_crash_at_any_write_starts_no_second_run(world: World, fuse: int) -> None:
+    spec = {
+        "target": {"type": "Endpoint", "endpoint": {"url": "http://x/v1", "model": "x"}},
+        "baselines": [],
+        "suites": EVALUATION["suites"],
+        "schedule": {"cron": "0 3 * * *"},
+    }
+    create_evaluation(world, "nightly", spec)
+    world.advance(86400)
+    dying = Operator(world, fuse=fuse)
+    dying.resync()
+    with contextlib.suppress(Crash):
+        dying.work()
+    operator = Operator(world)
+    turn(world, operator)
+    assert world.api.created[EVAL] == 2
+    assert world.api.created["Job"] == 1
+    for body in evaluations(world)[1:]:
+        assert nightly(world)["schedule"]["active"] == body["metadata"]["name"]
