@@ -104,7 +104,7 @@ def scheduled(quickstart: Body, tenant: Tenant, heldout: list[Body]) -> tuple[st
     return "nightly", due.strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def bucket(platform: Platform) -> object:
     """The object store as its administrator (a boto3 client)."""
     return tenants.client(platform)

@@ -124,6 +124,7 @@ TRIED_ELSEWHERE = {
     "spec.dataset.validation.s3",
     "spec.hyperparameters.epochs",
     "spec.promotion.rollbackTo",
+    "spec.target.adapter",
     "spec.target.endpoint",
     "spec.target.fineTune.revision",
     "spec.evaluation.suites.questions.data",

@@ -121,6 +121,9 @@ class Reason(StrEnum):
     """More rows are cut or dropped than dataset.checks allows."""
     START_ADAPTER_NOT_FOUND = "StartAdapterNotFound"
     """adapter.from names a fine-tune or a revision without a committed adapter that fits."""
+    ADAPTER_NOT_FOUND = "AdapterNotFound"
+    """(Qwen3Eval) target.adapter names a revision or a folder without an adapter; looked for again
+    from time to time."""
     DOES_NOT_FIT = "DoesNotFit"
     """No plan fits the card: the message has the numbers."""
     GATED_MODEL = "GatedModel"
@@ -191,6 +194,8 @@ class Reason(StrEnum):
     """vLLM refused the adapter; the message has its words."""
     POOL_NOT_READY = "PoolNotReady"
     """No pod of the serving pool is ready."""
+    POOL_FULL = "PoolFull"
+    """(Qwen3Eval) The pool holds as many adapters as it can; the evaluation waits for a place."""
     POOL_SCALING = "PoolScaling"
     """Some pods of the pool don't serve the adapter yet."""
     OLDER_REVISION = "OlderRevision"

@@ -9,6 +9,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Field
 
 from qwen3_api.v1alpha1.failure import FailureStatus
+from qwen3_api.v1alpha1.finetune import BaseModelSpec
 from qwen3_api.v1alpha1.meta import (
     Condition,
     DnsLabel,
@@ -23,7 +24,7 @@ from qwen3_api.v1alpha1.meta import (
 )
 from qwen3_api.v1alpha1.promotion import RevisionId
 from qwen3_api.v1alpha1.schedule import EvalSchedule, ScheduleStatus
-from qwen3_api.v1alpha1.sources import S3Spec
+from qwen3_api.v1alpha1.sources import S3Object, S3Spec
 from qwen3_api.v1alpha1.suites import (
     GATES_MEASURED,
     EndpointTarget,
@@ -55,17 +56,65 @@ class FineTuneTarget(KubeModel):
     """revision to ask; default: the one that serves."""
 
 
+class AdapterRevision(KubeModel):
+    """A stored revision of a fine-tune of this namespace, whether it serves or not."""
+
+    name: DnsLabel
+    """name of the Qwen3FineTune."""
+    revision: RevisionId
+    """revision with a stored adapter, one of status.revisions."""
+
+
+class AdapterTarget(KubeModel):
+    """An adapter that needn't serve. It is loaded for the evaluation on the pool of its base model
+    in this namespace, under its immutable id, and unloaded afterwards."""
+
+    fine_tune: AdapterRevision | None = None
+    """fineTune and revision that made the adapter; or s3."""
+    s3: S3Object | None = None
+    """s3 folder with exactly the adapter's files, in the bucket of output.s3 and below this
+    namespace's prefix there; or fineTune."""
+    digest: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$", max_length=64)] | None = None
+    """digest of the files, as in adapterDigest of status.revisions; only with s3."""
+    base_model: BaseModelSpec | None = None
+    """baseModel that the adapter was trained on; only with s3."""
+
+    rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            cel="has(self.fineTune) != has(self.s3)",
+            message="set either fineTune or s3",
+            check=lambda m: (m.fine_tune is None) != (m.s3 is None),
+            field_path=".fineTune",
+        ),
+        Rule(
+            cel="has(self.digest) == has(self.s3) && has(self.baseModel) == has(self.s3)",
+            message="digest and baseModel go with s3, and only with it",
+            check=lambda m: (m.digest is None) == (m.s3 is None) == (m.base_model is None),
+            field_path=".digest",
+        ),
+    )
+
+
 class EvalTarget(KubeModel):
     """What is asked."""
 
-    type: Literal["FineTune", "Endpoint"] = "FineTune"
-    """type of the target: FineTune, or Endpoint for anything that speaks the OpenAI API."""
+    type: Literal["FineTune", "Adapter", "Endpoint"] = "FineTune"
+    """type of the target: FineTune, Adapter for one that needn't serve, or Endpoint for anything
+    that speaks the OpenAI API."""
     fine_tune: FineTuneTarget | None = None
     """fineTune of this namespace whose adapter is asked; only with type FineTune."""
+    adapter: AdapterTarget | None = None
+    """adapter that is loaded and asked; only with type Adapter."""
     endpoint: EndpointTarget | None = None
     """endpoint that is asked; only with type Endpoint."""
 
     rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            cel="(self.type == 'Adapter') == has(self.adapter)",
+            message="target.adapter goes with type Adapter, and only with it",
+            check=lambda m: (m.type == "Adapter") == (m.adapter is not None),
+            field_path=".adapter",
+        ),
         Rule(
             cel="(self.type == 'FineTune') == has(self.fineTune)",
             message="target.fineTune goes with type FineTune, and only with it",
@@ -174,12 +223,12 @@ class EvalSpec(KubeModel):
             field_path=".gates",
         ),
         Rule(
-            cel="self.target.type == 'FineTune'"
+            cel="self.target.type != 'Endpoint'"
             " || !self.baselines.exists(b, b.type == 'BaseModel')",
-            message="a baseline of type BaseModel needs a target of type FineTune; "
+            message="a baseline of type BaseModel needs a target of type FineTune or Adapter; "
             "set baselines, [] for none",
             check=lambda m: (
-                m.target.type == "FineTune"
+                m.target.type != "Endpoint"
                 or not any(b.type is TargetType.BASE_MODEL for b in m.baselines)
             ),
             field_path=".baselines",
@@ -202,6 +251,12 @@ class EvalSpec(KubeModel):
                 or m.target.fine_tune is None
                 or m.target.fine_tune.revision is None
             ),
+            field_path=".target",
+        ),
+        Rule(
+            cel="!has(self.schedule) || self.target.type != 'Adapter'",
+            message="a schedule asks what serves at that time; target.type is FineTune or Endpoint",
+            check=lambda m: m.schedule is None or m.target.type != "Adapter",
             field_path=".target",
         ),
     )

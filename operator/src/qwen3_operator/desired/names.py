@@ -7,7 +7,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from qwen3_api.job.base import S3Location
-from qwen3_api.v1alpha1.finetune import DPOSpec, FineTuneSpec, MethodType, SFTSpec
+from qwen3_api.v1alpha1.finetune import (
+    BaseModelSpec,
+    DPOSpec,
+    FineTuneSpec,
+    MethodType,
+    SFTSpec,
+)
 from qwen3_api.v1alpha1.sources import S3Spec
 from qwen3_operator.settings import Settings
 
@@ -193,20 +199,25 @@ def resolve_storage(s3: S3Spec, settings: Settings) -> StorageTarget | None:
 
 
 def pool_name(spec: FineTuneSpec, settings: Settings) -> str:
+    """Name of the pool that serves a fine-tune."""
+    return pool_of(spec.base_model, spec.artifacts.s3, settings)
+
+
+def pool_of(base: BaseModelSpec, s3: S3Spec, settings: Settings) -> str:
     """Name of the pool that serves this base model in a namespace.
 
-    Fine-tunes share a pool when base model, its source and revision, the bucket and the credentials
+    Adapters share a pool when base model, its source and revision, the bucket and the credentials
     agree: the sidecar reads one index with one identity.
     """
-    target = resolve_storage(spec.artifacts.s3, settings)
+    target = resolve_storage(s3, settings)
     identity = json.dumps(
         [
-            spec.base_model.model_dump(mode="json"),
+            base.model_dump(mode="json"),
             target and [target.endpoint, target.bucket, target.secret],
         ],
         sort_keys=True,
     )
-    slug = re.sub(r"[^a-z0-9]+", "-", spec.base_model.name.rsplit("/", 1)[1].lower()).strip("-")
+    slug = re.sub(r"[^a-z0-9]+", "-", base.name.rsplit("/", 1)[1].lower()).strip("-")
     return f"pool-{slug[:30].strip('-')}-{hashlib.sha256(identity.encode()).hexdigest()[:6]}"
 
 

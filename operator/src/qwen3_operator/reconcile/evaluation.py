@@ -21,7 +21,9 @@ from qwen3_operator.logs import get_logger
 from qwen3_operator.observed import (
     Evaluation,
     FineTune,
+    JobView,
     PoolView,
+    Problem,
     ScheduledRun,
     controller_uid,
     parse_evaluation,
@@ -29,8 +31,10 @@ from qwen3_operator.observed import (
     parse_pod,
     parse_run,
 )
-from qwen3_operator.plan.evaluation import EvalObserved, plan_evaluation
+from qwen3_operator.plan.evaluation import EvalObserved, plan_evaluation, told_before
+from qwen3_operator.plan.evaluation_guest import GuestView
 from qwen3_operator.reconcile.context import Context, reference
+from qwen3_operator.reconcile.guests import gather_guest
 from qwen3_operator.runtime.keys import Key
 from qwen3_operator.runtime.reconciler import Result
 from qwen3_operator.store.client import StorageProblem
@@ -66,8 +70,12 @@ async def reconcile_evaluation(ctx: Context, key: Key) -> Result:
 
 
 def named_fine_tunes(spec: EvalSpec) -> set[str]:
-    """Names of the fine-tunes that an evaluation asks."""
-    return {t.name for t in _fine_tune_targets(spec)}
+    """Names of the fine-tunes that an evaluation asks, or whose adapter it does."""
+    names = {t.name for t in _fine_tune_targets(spec)}
+    adapter = spec.target.adapter
+    if adapter is not None and adapter.fine_tune is not None:
+        names.add(adapter.fine_tune.name)
+    return names
 
 
 def _fine_tune_targets(spec: EvalSpec) -> list[FineTuneTarget]:
@@ -111,12 +119,31 @@ async def _gather(ctx: Context, ev: Evaluation) -> EvalObserved:
             progress = await ctx.artifacts.read_document(
                 folder.join(layout.PROGRESS), EvalProgressDocument
             )
+        guest = None
+        if report is None and told_before(ev, observed.job) is None:
+            guest = await _gather_guest(ctx, ev, observed.job)
     except StorageProblem as error:
         return replace(observed, storage_problem=error.problem)
-    observed = replace(observed, report=report, progress=progress)
+    observed = replace(observed, report=report, progress=progress, guest=guest)
     if report is None and observed.job is None and ev.spec is not None and not ev.spec.suspend:
         return replace(observed, pools=await _gather_pools(ctx, ev.spec, observed.fine_tunes))
     return observed
+
+
+async def _gather_guest(ctx: Context, ev: Evaluation, job: JobView | None) -> GuestView | None:
+    """The adapter that has to be loaded before the Job may start, or go on."""
+    target = ev.spec.target.adapter if ev.spec is not None else None
+    if target is None or ev.spec is None or ev.spec.suspend:
+        return None
+    if job is not None and not (job.suspended and job.parked):
+        return None
+    found = await gather_guest(ctx, ev, target)
+    if isinstance(found, Problem):
+        return GuestView(found)
+    pool = await ctx.gather_pool(ev.meta.namespace, found.pool, 0)
+    key = layout.pool_index_key(found.storage.prefix, ev.meta.namespace, found.pool)
+    index, _ = await ctx.artifacts.read_index(found.storage.location(key))
+    return GuestView(found, pool, index)
 
 
 async def _gather_pools(
