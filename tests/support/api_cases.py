@@ -343,6 +343,8 @@ TRANSITIONS: tuple[TransitionCase, ...] = (
     _eval_edit("eval-gates-order", {"gates": EVAL_FULL["gates"][::-1]}),
     _eval_edit("eval-runner", {"runner.concurrency": 5}, "runner"),
     _eval_edit("eval-output", {"output.s3.bucket": "elsewhere"}, "output"),
+    _eval_edit("eval-holdout", {"holdout.maxLeakedPercent": 99}, "holdout"),
+    _eval_edit("eval-holdout-removed", {"holdout": REMOVED}, "holdout"),
     _eval_edit("eval-schedule-edited", {"schedule.cron": "@daily", "schedule.historyLimit": 9}),
     *(
         TransitionCase(name, EVAL, old, new, "spec.schedule", SCHEDULE_FIXED)

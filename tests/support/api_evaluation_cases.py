@@ -42,6 +42,10 @@ CRON = (
     "@hourly, @daily, @weekly, @monthly or @yearly"
 )
 SCHEDULE_ASKS = "a schedule asks what serves at that time; leave target.fineTune.revision out"
+HOLDOUT_TARGET = (
+    "holdout.maxLeakedPercent needs a target that a fine-tune made: the training data of others "
+    "are unknown"
+)
 NO_TARGET = "baselines[].name can't be target: results use that name"
 SERVED = {"serving": {"mode": "SharedBase"}}
 ENDPOINT = {"url": "http://vllm:8000/v1", "model": "qwen3"}
@@ -183,6 +187,42 @@ EVALUATION_CASES: tuple[ApiCase, ...] = (
         },
         "spec.target",
         SCHEDULE_SERVES,
+    ),
+    # Held-out questions
+    eval_case("holdout", {"holdout": {"maxLeakedPercent": 0}}),
+    eval_case(
+        "holdout-of-an-endpoint",
+        {
+            "target": {"type": "Endpoint", "endpoint": ENDPOINT},
+            "baselines": [],
+            "holdout": {"secretRef": {"name": "held-out-keys"}},
+        },
+    ),
+    eval_case(
+        "holdout-limit-of-an-endpoint",
+        {
+            "target": {"type": "Endpoint", "endpoint": ENDPOINT},
+            "baselines": [],
+            "holdout": {"maxLeakedPercent": 0},
+        },
+        "spec.holdout",
+        HOLDOUT_TARGET,
+    ),
+    eval_case(
+        "holdout-limit-of-a-folder",
+        {
+            "target": {"type": "Adapter", "adapter": FOLDER},
+            "holdout": {"maxLeakedPercent": 0},
+        },
+        "spec.holdout",
+        HOLDOUT_TARGET,
+    ),
+    eval_case(
+        "holdout-limit-of-a-revision",
+        {
+            "target": {"type": "Adapter", "adapter": {"fineTune": REVISION}},
+            "holdout": {"maxLeakedPercent": 0},
+        },
     ),
     # Schedules
     *(

@@ -89,6 +89,8 @@ RUNNER_FULL: Spec = {
     "maxRetries": 1,
 }
 
+HOLDOUT_FULL: Spec = {"maxLeakedPercent": 5, "secretRef": {"name": "held-out-keys"}}
+
 FINE_TUNE_MINIMAL: Spec = {
     "baseModel": {"name": "Qwen/Qwen3-8B"},
     "dataset": {"train": {"type": "S3", "s3": {"uri": "s3://team-a/support.jsonl"}}},
@@ -178,7 +180,12 @@ FINE_TUNE_FULL: Spec = {
         },
         "deletionPolicy": "Delete",
     },
-    "evaluation": {"suites": SUITES_FULL, "gates": GATES_FULL, "runner": RUNNER_FULL},
+    "evaluation": {
+        "suites": SUITES_FULL,
+        "gates": GATES_FULL,
+        "holdout": HOLDOUT_FULL,
+        "runner": RUNNER_FULL,
+    },
     "promotion": {
         "strategy": "Manual",
         "onFailure": "Hold",
@@ -234,6 +241,7 @@ EVAL_FULL: Spec = {
     ],
     "suites": SUITES_FULL,
     "gates": GATES_FULL,
+    "holdout": HOLDOUT_FULL,
     "runner": RUNNER_FULL,
     "output": {"s3": {"bucket": "reports"}},
     "schedule": {

@@ -10,6 +10,7 @@ from pydantic import Field
 
 from qwen3_api.v1alpha1.failure import FailureStatus
 from qwen3_api.v1alpha1.finetune import BaseModelSpec
+from qwen3_api.v1alpha1.holdout import HoldoutSpec, HoldoutStatus
 from qwen3_api.v1alpha1.meta import (
     Condition,
     DnsLabel,
@@ -200,6 +201,8 @@ class EvalSpec(KubeModel):
     """suites of questions."""
     gates: Gates = []
     """gates that must all pass for the verdict Passed; none: the verdict is Completed."""
+    holdout: HoldoutSpec | None = None
+    """holdout: how the questions are kept apart from training."""
     runner: RunnerSpec = RunnerSpec()
     """runner: the Job that asks."""
     output: EvalOutput = EvalOutput()
@@ -254,6 +257,20 @@ class EvalSpec(KubeModel):
             field_path=".target",
         ),
         Rule(
+            cel="!has(self.holdout) || !has(self.holdout.maxLeakedPercent)"
+            " || has(self.target.fineTune)"
+            " || (has(self.target.adapter) && has(self.target.adapter.fineTune))",
+            message="holdout.maxLeakedPercent needs a target that a fine-tune made: the training "
+            "data of others are unknown",
+            check=lambda m: (
+                m.holdout is None
+                or m.holdout.max_leaked_percent is None
+                or m.target.fine_tune is not None
+                or (m.target.adapter is not None and m.target.adapter.fine_tune is not None)
+            ),
+            field_path=".holdout",
+        ),
+        Rule(
             cel="!has(self.schedule) || self.target.type != 'Adapter'",
             message="a schedule asks what serves at that time; target.type is FineTune or Endpoint",
             check=lambda m: m.schedule is None or m.target.type != "Adapter",
@@ -264,6 +281,13 @@ class EvalSpec(KubeModel):
         *(
             _frozen(field)
             for field in ("target", "baselines", "suites", "gates", "runner", "output")
+        ),
+        TransitionRule(
+            cel="has(self.holdout) == has(oldSelf.holdout)"
+            " && (!has(self.holdout) || self.holdout == oldSelf.holdout)",
+            message="holdout can't change once an evaluation exists; apply another evaluation",
+            check=lambda new, old: new.holdout == old.holdout,
+            field_path=".holdout",
         ),
         TransitionRule(
             cel="has(self.schedule) == has(oldSelf.schedule)",
@@ -392,6 +416,8 @@ class EvalStatus(StatusModel):
     """startTime of the Job."""
     completion_time: Timestamp | None = None
     """completionTime of the report."""
+    holdout: Annotated[list[HoldoutStatus], Field(max_length=16), ListMap("suite")] = []
+    """holdout: the suites' questions against the training data of the target."""
     schedule: ScheduleStatus | None = None
     """schedule of a repeated evaluation; verdict, results and report are of its newest ended
     run."""

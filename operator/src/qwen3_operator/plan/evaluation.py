@@ -40,6 +40,11 @@ from qwen3_operator.plan.diagnosis import (
     diagnose_waiting,
 )
 from qwen3_operator.plan.evaluation_guest import GuestView, find_waiting, is_lasting
+from qwen3_operator.plan.evaluation_holdout import (
+    find_training,
+    set_holdout_condition,
+    tell_holdout,
+)
 from qwen3_operator.plan.evaluation_schedule import plan_scheduled
 from qwen3_operator.plan.evaluation_status import (
     build_gates,
@@ -265,7 +270,10 @@ def _plan_start(
     asked = resolve_asked(spec, World(observed.fine_tunes, observed.pools, settings, adapter))
     if isinstance(asked, str):
         return _Step(Reason.TARGET_NOT_READY, asked, requeue_after=WAIT_SECONDS)
-    order = resolve_eval_job(ev.meta, spec, asked.target, asked.baselines, storage)
+    training = find_training(spec, asked.status.target_revision, observed.fine_tunes, settings)
+    if isinstance(training, Problem):
+        return _Step(Reason(training.reason), training.message, training)
+    order = resolve_eval_job(ev.meta, spec, asked.target, asked.baselines, storage, training)
     name = eval_job_name(ev.meta.name)
     return _Step(
         Reason.SCHEDULING,
@@ -307,6 +315,7 @@ def _build_status(ev: Evaluation, observed: EvalObserved, step: _Step, now: date
         if (done := update["progress"]) is not None:
             update["progress"] = EvalProgress(completed=done.total, total=done.total)
     set_gate_condition(conditions, ev.spec, update["verdict"], update.get("gates", []), step.reason)
+    set_holdout_condition(conditions, update.get("holdout", []), update["failure"])
     return ev.status.model_copy(update=update | {"conditions": conditions.to_list()})
 
 
@@ -331,6 +340,7 @@ def _build_outcome(spec: EvalSpec, report: EvalReport) -> dict[str, Any]:
         "verdict": decide_verdict(report, gates),
         "results": rows,
         "gates": gates,
+        "holdout": tell_holdout(spec, report),
         "score": first.value if first else None,
         "delta": first.delta if first else None,
         "samples": first.samples if first else 0,
@@ -349,6 +359,9 @@ def _events(ev: Evaluation, status: EvalStatus) -> tuple[Event, ...]:
         return (Event("Warning", after.reason, after.message),)
     delta = f", delta {status.delta}" if status.delta else ""
     events = [Event("Normal", after.reason, f"{status.verdict}: score {status.score}{delta}")]
+    holdout = find(status.conditions, ConditionType.HOLDOUT_CLEAN)
+    if holdout is not None and holdout.status is ConditionStatus.FALSE:
+        events.append(Event("Warning", holdout.reason, holdout.message))
     gate = find(status.conditions, ConditionType.GATE_PASSED)
     if gate is not None:
         good = gate.status is ConditionStatus.TRUE

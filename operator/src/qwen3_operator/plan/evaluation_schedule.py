@@ -19,6 +19,7 @@ from qwen3_operator.desired.scheduled_run import build_run, run_name
 from qwen3_operator.observed import Evaluation, Problem, ScheduledRun, parse_time
 from qwen3_operator.plan.conditions import Conditions, format_time
 from qwen3_operator.plan.cron import Cron, CronError
+from qwen3_operator.plan.evaluation_holdout import set_holdout_condition
 from qwen3_operator.plan.evaluation_status import REFUSALS, set_gate_condition
 from qwen3_operator.plan.plan import Deletion, EvalPlan, Event, Manifest
 
@@ -26,7 +27,7 @@ LOOK_SECONDS = 3600.0
 """The longest wait: the machine's clock may be set meanwhile."""
 TAKEN_OVER = (
     "verdict", "results", "gates", "score", "delta", "samples", "resolved", "report_uri", "failure",
-    "start_time", "completion_time",
+    "start_time", "completion_time", "holdout",
 )  # fmt: skip
 """Fields of status that are those of the newest ended run."""
 
@@ -180,6 +181,7 @@ def _build_status(
         why = Reason.COMPLETED if good else last.reason or Reason.EVALUATOR_FAILED
         conditions.set(ConditionType.SUCCEEDED, good, why, f"run {last.name}: {last.verdict}")
     set_gate_condition(conditions, spec, status.verdict, status.gates, reason)
+    set_holdout_condition(conditions, status.holdout, status.failure)
     return status.model_copy(update={"stage": reason.value, "conditions": conditions.to_list()})
 
 
