@@ -6,8 +6,8 @@ from datetime import datetime
 from qwen3_api.job.base import FileDigest, S3Location
 from qwen3_api.job.report import Commit, adapter_id
 from qwen3_api.serving.pool import PoolAdapter, PoolIndex
+from qwen3_api.v1alpha1.adapter_target import AdapterTarget
 from qwen3_api.v1alpha1.conditions import Reason
-from qwen3_api.v1alpha1.evaluation import AdapterTarget
 from qwen3_api.v1alpha1.finetune import BaseModelSpec
 from qwen3_operator.desired.names import StorageTarget
 from qwen3_operator.observed import Evaluation, FineTune, Problem

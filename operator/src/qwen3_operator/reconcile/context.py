@@ -70,7 +70,8 @@ class Context:
 
     def guest_evaluations(self, namespace: str, pool: str) -> list[Evaluation]:
         """Evaluations whose adapter belongs to this pool."""
-        evs = (parse_evaluation(body) for body in self.cache.list(EVALUATION, namespace))
+        bodies = self.cache.list(EVALUATION, namespace)
+        evs = [parse_evaluation(body) for body in bodies if asks_adapter(body)]
         return [ev for ev in evs if self.guest_pool(ev) == pool]
 
     def parse(self, body: Object) -> FineTune:
@@ -167,6 +168,11 @@ class Context:
             await self.client.create_event(
                 dict(about), type_=event.type, reason=event.reason, message=event.message
             )
+
+
+def asks_adapter(body: Object) -> bool:
+    """A Qwen3Eval with a target of type Adapter, told without parsing all of it."""
+    return bool(body.get("spec", {}).get("target", {}).get("type") == "Adapter")
 
 
 def _claim(ft: FineTune, alias: str) -> tuple[bool, datetime, str]:

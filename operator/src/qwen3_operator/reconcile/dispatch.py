@@ -22,7 +22,7 @@ from qwen3_operator.desired.names import (
 )
 from qwen3_operator.observed import parse_evaluation
 from qwen3_operator.plan.guest import wants_guest
-from qwen3_operator.reconcile.context import Context
+from qwen3_operator.reconcile.context import Context, asks_adapter
 from qwen3_operator.reconcile.evaluation import named_fine_tunes, reconcile_evaluation
 from qwen3_operator.reconcile.finetune import reconcile_finetune
 from qwen3_operator.reconcile.pool import PoolReconciler
@@ -86,7 +86,7 @@ class Reconcilers:
         """The evaluation; that whose schedule it is a run of; the pool that holds its adapter for
         it; of a fine-tune's own also that, and the pool that holds the candidate."""
         found = [Key(keys.EVAL, namespace, name)]
-        pool = self._ctx.guest_pool(parse_evaluation(obj))
+        pool = self._ctx.guest_pool(parse_evaluation(obj)) if asks_adapter(obj) else None
         if pool is not None:
             found.append(Key(keys.POOL, namespace, pool))
         if LABEL_SCHEDULE in labels:

@@ -35,7 +35,7 @@ from qwen3_operator.plan.evaluation import EvalObserved, plan_evaluation, told_b
 from qwen3_operator.plan.evaluation_guest import GuestView
 from qwen3_operator.reconcile.context import Context, reference
 from qwen3_operator.reconcile.guests import gather_guest
-from qwen3_operator.runtime.keys import Key
+from qwen3_operator.runtime.keys import POOL, Key
 from qwen3_operator.runtime.reconciler import Result
 from qwen3_operator.store.client import StorageProblem
 
@@ -143,6 +143,8 @@ async def _gather_guest(ctx: Context, ev: Evaluation, job: JobView | None) -> Gu
     pool = await ctx.gather_pool(ev.meta.namespace, found.pool, 0)
     key = layout.pool_index_key(found.storage.prefix, ev.meta.namespace, found.pool)
     index, _ = await ctx.artifacts.read_index(found.storage.location(key))
+    if index is None or all(a.id != found.adapter.id for a in index.adapters):
+        ctx.wake(Key(POOL, ev.meta.namespace, found.pool))
     return GuestView(found, pool, index)
 
 

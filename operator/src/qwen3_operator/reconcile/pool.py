@@ -7,7 +7,7 @@ from typing import Any
 
 from qwen3_api.job import layout
 from qwen3_api.job.report import adapter_id
-from qwen3_api.v1alpha1.finetune import alias_of
+from qwen3_api.v1alpha1.finetune import BaseModelSpec, alias_of
 from qwen3_operator.cluster.kinds import (
     CONFIG_MAP,
     DEPLOYMENT,
@@ -29,13 +29,12 @@ from qwen3_operator.failpoints import failpoint
 from qwen3_operator.logs import get_logger
 from qwen3_operator.observed import FineTune, PoolPod
 from qwen3_operator.plan.canary import rejection_of, step_of
-from qwen3_operator.plan.guest import Guest
 from qwen3_operator.plan.plan import PoolPlan
 from qwen3_operator.plan.pool import Member, needs_pods, plan_pool
 from qwen3_operator.plan.promotion import is_unloaded, plan_admission
 from qwen3_operator.reconcile.context import Context
 from qwen3_operator.reconcile.gather import gather_evaluations, read_verified
-from qwen3_operator.reconcile.guests import gather_guests
+from qwen3_operator.reconcile.guests import find_sides, gather_guests
 from qwen3_operator.runtime.keys import Key
 from qwen3_operator.runtime.reconciler import Result
 from qwen3_operator.store.client import StorageProblem
@@ -62,12 +61,10 @@ class PoolReconciler:
         """
         ctx = self._ctx
         candidates = ctx.members(key.namespace, key.name)
-        try:
-            guests = await gather_guests(ctx, key.namespace, key.name)
-        except StorageProblem as error:
-            raise Transient(error.problem.reason, error.problem.message) from error
-        spec, storage = self._resolve(key, candidates, guests)
-        if candidates and spec is None:
+        evaluations = ctx.guest_evaluations(key.namespace, key.name)
+        sides = find_sides(ctx, evaluations)
+        spec, storage = self._resolve(key, candidates, sides)
+        if (candidates or sides) and spec is None:
             # The settings lost the model or the store: told in each member's status. What serves
             # goes on serving.
             return Result()
@@ -86,6 +83,7 @@ class PoolReconciler:
                 if storage
                 else (None, None)
             )
+            guests = await gather_guests(ctx, evaluations, index)
         except StorageProblem as error:
             # Told in each member's status; the pool stays as it is.
             raise Transient(error.problem.reason, error.problem.message) from error
@@ -112,13 +110,16 @@ class PoolReconciler:
         return Result(plan.requeue_after)
 
     def _resolve(
-        self, key: Key, members: list[FineTune], guests: Sequence[Guest]
+        self,
+        key: Key,
+        members: list[FineTune],
+        guests: Sequence[tuple[BaseModelSpec, StorageTarget | None]],
     ) -> tuple[PoolSpec | None, StorageTarget | None]:
         """What members and guests agree on; that they do is what makes them so (`pool_of`)."""
         settings = self._ctx.settings
         specs = [ft.spec for ft in members if ft.spec is not None]
         sides = [(s.base_model, resolve_storage(s.artifacts.s3, settings)) for s in specs]
-        for base, storage in (*sides, *((g.base_model, g.storage) for g in guests)):
+        for base, storage in (*sides, *guests):
             if storage is None or resolve_model(base, settings) is None:
                 continue
             token = base.token_secret_ref

@@ -15,8 +15,8 @@ from qwen3_operator.store.client import ObjectStore
 CONFIG = "adapter_config.json"
 MOST_FILES = 64
 """As many as a commit may have."""
-MOST_BYTES = 4 * 1024**3
-"""Of a whole adapter; a sidecar takes no more either (`ServerConfig.max_adapter_bytes`)."""
+MOST_BYTES = 2 * 1024**3
+"""Of a whole adapter: what can be read within a reconcile (120 s) from a store that isn't fast."""
 MOST_CONFIG = 64 * 1024
 REMEMBERED = 256
 
@@ -48,16 +48,20 @@ class ForeignAdapters:
         self._store = store
         self._known: OrderedDict[str, StoredAdapter] = OrderedDict()
 
+    def recall(self, folder: S3Location, digest: str) -> StoredAdapter | None:
+        """The adapter, if it was found good before."""
+        return self._known.get(_key(folder, digest))
+
     async def read(self, folder: S3Location, digest: str) -> StoredAdapter | Problem | None:
         """The adapter; None if the folder is empty; a Problem if it isn't the one with the digest.
 
         Raises:
             StorageProblem, Transient: see ObjectStore.get; then there is no verdict.
         """
-        key = f"{folder.uri}#{digest}"
-        known = self._known.get(key)
+        known = self.recall(folder, digest)
         if known is not None:
             return known
+        key = _key(folder, digest)
         sizes = await self._store.list_folder(folder, MOST_FILES + 1)
         if not sizes:
             return None
@@ -105,6 +109,10 @@ class ForeignAdapters:
         while len(self._known) > REMEMBERED:
             self._known.popitem(last=False)
         return self._known[key]
+
+
+def _key(folder: S3Location, digest: str) -> str:
+    return f"{folder.endpoint} {folder.uri}#{digest}"
 
 
 def _refuse(message: str) -> Problem:

@@ -430,3 +430,19 @@ def test_suspended_it_gives_its_place_back(world: World, operator: Operator) -> 
         job = world.api.get("Job", "trial-eval")
         assert job is not None
         assert job["spec"]["suspend"] is suspend
+
+
+def test_an_operator_that_was_restarted_keeps_what_is_asked(world: World) -> None:
+    """It has verified nothing yet: what the index names stays until it has."""
+    operator = Operator(world)
+    ask_adapter(world, folder_target(upload(world)))
+    turn(world, operator)
+    model = order_of(world, trial(world)).target.model
+    for path in ("adapter_config.json", "adapter_model.safetensors"):
+        del world.bucket.objects[f"{FOLDER}/{path}"]
+    another = Operator(world)
+    turn(world, another)
+    assert loaded(world) == {model}
+    report(world, trial(world), "Completed")
+    turn(world, another)
+    assert world.servers == {}
