@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from kubernetes import client, config
 from qwen3_local import tenants
 from qwen3_local.platform import ensure_platform
 from qwen3_local.tenants import Platform
-from support.finetunes import Body, Tenant
+from support.finetunes import EVALS, Body, Tenant
 from support.operator_process import OperatorProcess
 from support.quickstart import DATA_MAP, EXAMPLE, LOCAL_EXAMPLE, NAMESPACE, QUICKSTART
 from support.waiting import wait_for
@@ -87,7 +88,23 @@ def heldout(tenant: Tenant) -> list[Body]:
     return [json.loads(line) for line in text.splitlines()]
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
+def scheduled(quickstart: Body, tenant: Tenant, heldout: list[Body]) -> tuple[str, str]:
+    """A Qwen3Eval that runs once, in a minute, while other tests go on: its name and that time."""
+    # Far enough away for the API server and the operator to have it before.
+    due = (datetime.now(UTC) + timedelta(seconds=75)).replace(second=0, microsecond=0)
+    data = {"type": "ConfigMap", "configMap": {"name": "heldout", "key": "heldout.jsonl"}}
+    questions = {"data": data, "metrics": ["ExactMatch"], "limit": 3}
+    spec = {
+        "schedule": {"cron": f"{due.minute} {due.hour} * * *"},
+        "target": {"fineTune": {"name": QUICKSTART}},
+        "suites": [{"name": "few", "questions": questions, "generation": {"maxTokens": 48}}],
+    }
+    tenant.create("nightly", spec, EVALS)
+    return "nightly", due.strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+@pytest.fixture(scope="session")
 def bucket(platform: Platform) -> object:
     """The object store as its administrator (a boto3 client)."""
     return tenants.client(platform)

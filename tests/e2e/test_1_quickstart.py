@@ -10,8 +10,9 @@ import pytest
 from qwen3_api.job import layout
 from qwen3_api.job.report import Commit
 from qwen3_local.tenants import Platform
-from support.finetunes import EVALS, Body, Tenant, condition, is_true
+from support.finetunes import EVALS, Body, Tenant, condition, is_true, stage
 from support.quickstart import (
+    EXAMPLE,
     NAMESPACE,
     QUICKSTART,
     ROOT,
@@ -87,6 +88,10 @@ def test_the_adapter_beats_the_base_on_held_out_questions(
     assert float(exact["baseline"]) <= 0.2
     assert float(loss["value"]) < float(loss["baseline"])
     assert body["status"]["resolved"]["targetDigest"] == quickstart["status"]["serving"]["digest"]
+    assert is_true(body, "HoldoutClean")
+    (compared,) = body["status"]["holdout"]
+    assert (compared["questions"], compared["leaked"]) == (len(heldout), 0)
+    assert compared["coveredRows"] == compared["trainingRows"] > len(heldout)
 
     url, serving = service_url(tenant, quickstart), quickstart["status"]["serving"]
     mine = [ask(url, serving["modelName"], row["question"]) for row in heldout[:10]]
@@ -134,3 +139,36 @@ def test_the_aime_example_runs_through_and_reports_what_is_true(
     for sample in samples:
         assert "\\boxed{}" in sample["question"], "EvalScope's prompt"
         assert sample["answer"] or not sample["scores"]["Accuracy"], "no answer is no right one"
+
+
+def test_training_rows_are_no_held_out_questions(
+    quickstart: Body, tenant: Tenant, heldout: list[Body]
+) -> None:
+    """Found by the digest that the preflight left, before anything is asked."""
+    rows = [json.loads(line) for line in (EXAMPLE / "data" / "train.jsonl").open()]
+    said = [{m["role"]: m["content"] for m in row["messages"]} for row in rows[:2]]
+    leaked = [{"question": f"{m['user']} ", "answer": m["assistant"]} for m in said]
+    text = "".join(json.dumps(row) + "\n" for row in [*heldout[:2], *leaked])
+    tenant.core.create_namespaced_config_map(
+        NAMESPACE, {"metadata": {"name": "leaking"}, "data": {"q.jsonl": text}}
+    )
+    data = {"type": "ConfigMap", "configMap": {"name": "leaking", "key": "q.jsonl"}}
+    spec = {
+        "target": {"fineTune": {"name": QUICKSTART}},
+        "holdout": {"maxLeakedPercent": 49},
+        "suites": [{"name": "leaking", "questions": {"data": data}}],
+    }
+    tenant.create("leaking", spec, EVALS)
+    body = tenant.wait_stalled("leaking", 120, EVALS)
+    assert stage(body) == "HoldoutLeaked"
+    assert "2 of 4 questions of suite leaking" in body["status"]["failure"]["message"]
+    assert "(line 3, 4)" in body["status"]["failure"]["message"]
+    assert "progress" not in body["status"]
+
+
+def test_a_schedule_says_when_it_runs(scheduled: tuple[str, str], tenant: Tenant) -> None:
+    """It runs beside the tests that follow; test_2_schedule reads what came out."""
+    name, due = scheduled
+    body = tenant.wait_ready(name, 60, EVALS)
+    assert body["status"]["schedule"].get("nextTime") == due
+    assert "verdict" not in body["status"]

@@ -9,7 +9,9 @@ import pytest
 import yaml
 
 from qwen3_api.job.evaluate import EvalProgressDocument, EvalReport
-from qwen3_operator.observed import Problem
+from qwen3_api.v1alpha1.evaluation import EvalStatus
+from qwen3_operator.desired.scheduled_run import build_run
+from qwen3_operator.observed import Problem, ScheduledRun, parse_run, parse_time
 from qwen3_operator.plan.evaluation import EvalObserved, plan_evaluation
 from qwen3_operator.plan.plan import EvalPlan
 from support.evaluation_world import build_bot, build_eval, build_eval_job, holding_pod
@@ -19,7 +21,7 @@ from support.operator_world import NOW, SETTINGS, build_pod, build_pool
 
 HERE = Path(__file__).parent / "evaluations"
 CASES = sorted(path.stem for path in (HERE / "input").glob("*.yaml"))
-KEYS = {"bot", "holds", "job", "pod", "progress", "report", "storage"}
+KEYS = {"bot", "holds", "job", "pod", "progress", "report", "storage", "runs"}
 
 
 def render(plan: EvalPlan) -> str:
@@ -28,6 +30,7 @@ def render(plan: EvalPlan) -> str:
         {
             "apply": [dict(m) for m in plan.apply],
             "lifecycle": [dict(m) for m in plan.lifecycle],
+            "delete": [f"{d.kind}/{d.name}" for d in plan.delete],
             "status": plan.status.to_wire() if plan.status else None,
             "events": [asdict(e) for e in plan.events],
             "requeueAfter": plan.requeue_after,
@@ -64,7 +67,20 @@ def build_observed(world: Mapping[str, Any]) -> EvalObserved:
         report=EvalReport.model_validate(report) if report is not None else None,
         report_uri="s3://qwen3/qwen3/team-a/evals/uid-quiz/report.html",
         storage_problem=Problem(**world["storage"]) if "storage" in world else None,
+        runs=tuple(_run(**run) for run in world.get("runs", ())),
     )
+
+
+def _run(time: str, status: Mapping[str, Any] | None = None) -> ScheduledRun:
+    """A run of quiz for a time."""
+    ev = build_eval(schedule={"cron": "@daily"})
+    assert ev.spec is not None
+    manifest = build_run(ev.meta, ev.spec, parse_time(time))
+    body = {**manifest, "status": dict(status or {})}
+    body["metadata"] |= {"uid": f"uid-{time}", "creationTimestamp": time}
+    run = parse_run(body)
+    assert run is not None
+    return run
 
 
 def _progress(progress: Mapping[str, Any] | None) -> EvalProgressDocument | None:
@@ -74,7 +90,9 @@ def _progress(progress: Mapping[str, Any] | None) -> EvalProgressDocument | None
 def plan_case(name: str) -> EvalPlan:
     """Read a case and decide."""
     case = yaml.safe_load((HERE / "input" / f"{name}.yaml").read_text())
-    ev = build_eval(**(case.get("spec") or {}), status=case.get("status"))
+    told = case.get("status")
+    status = EvalStatus.model_validate(told) if told else None
+    ev = build_eval(**(case.get("spec") or {}), status=status)
     assert ev.spec is not None, ev.error
     return plan_evaluation(ev, build_observed(case.get("world") or {}), SETTINGS, NOW)
 

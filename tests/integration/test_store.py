@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
+from pydantic import ValidationError
 
 from qwen3_api.job import layout
 from qwen3_api.job.base import FileDigest, S3Location
@@ -22,6 +23,7 @@ from qwen3_operator.observed import Problem
 from qwen3_operator.settings import Settings
 from qwen3_operator.store.artifacts import Artifacts
 from qwen3_operator.store.client import MAX_DOCUMENT, ObjectStore, StorageProblem
+from qwen3_operator.store.foreign import StoredAdapter
 from support.operator_world import (
     build_commit,
     build_current,
@@ -449,3 +451,69 @@ async def test_a_broken_index_is_overwritten(
     assert await artifacts.write_index(place, index, etag)
     assert not await artifacts.write_index(place, index, etag)
     assert (await artifacts.read_index(place))[0] == index
+
+
+# --- adapters without a commit
+
+
+async def upload(store: ObjectStore, folder: S3Location, files: dict[str, bytes]) -> str:
+    """An adapter as PEFT saves it; its digest."""
+    for path, body in files.items():
+        assert await store.put_if(folder.join(path), body, None)
+    return adapter_digest(
+        [FileDigest(path=p, size=len(b), sha256=sha256(b)) for p, b in files.items()]
+    )
+
+
+async def test_a_folder_is_an_adapter_by_its_digest(
+    artifacts: Artifacts, store: ObjectStore, folder: S3Location
+) -> None:
+    """Whatever lies beside it, and however large its files are."""
+    config = b'{"r": 16, "base_model_name_or_path": "Qwen/Qwen3-8B", "peft_type": "LORA"}'
+    large = bytes(range(256)) * 12_345
+    one = folder.join("one")
+    assert await artifacts.foreign.read(one, "0" * 64) is None
+    digest = await upload(
+        store, one, {"adapter_config.json": config, "adapter_model.safetensors": large}
+    )
+    assert await store.put_if(folder.join("one-more", "x"), b"x", None)
+    found = await artifacts.foreign.read(one, digest)
+    assert isinstance(found, StoredAdapter)
+    assert (found.rank, found.base_model) == (16, "Qwen/Qwen3-8B")
+    assert {f.path: f.size for f in found.files} == {
+        "adapter_config.json": len(config),
+        "adapter_model.safetensors": len(large),
+    }
+    other = await artifacts.foreign.read(one, "0" * 64)
+    assert isinstance(other, Problem)
+    assert other.reason == Reason.ARTIFACT_CORRUPT
+
+
+@pytest.mark.parametrize(
+    ("files", "words"),
+    [
+        ({"adapter_model.safetensors": b"x"}, "adapter_config.json"),
+        ({"adapter_config.json": b"[]"}, "adapter_config.json"),
+        ({"adapter_config.json": b" " * 70_000}, "adapter_config.json"),
+        ({f"{n}.safetensors": b"x" for n in range(65)}, "over 64 files"),
+        ({".hidden": b"x"}, "'.hidden'"),
+    ],
+)
+async def test_a_folder_that_is_no_adapter(
+    artifacts: Artifacts,
+    store: ObjectStore,
+    folder: S3Location,
+    files: dict[str, bytes],
+    words: str,
+) -> None:
+    content = [FileDigest(path="a", size=0, sha256=sha256(b""))]
+    try:
+        content = [FileDigest(path=p, size=len(b), sha256=sha256(b)) for p, b in files.items()]
+    except ValidationError:
+        assert ".hidden" in files
+    for path, body in files.items():
+        assert await store.put_if(folder.join(path), body, None)
+    found = await artifacts.foreign.read(folder, adapter_digest(content))
+    assert isinstance(found, Problem)
+    assert found.reason == Reason.ARTIFACT_REFUSED
+    assert words in found.message

@@ -13,7 +13,9 @@ from typing import Any
 
 import pytest
 
+from qwen3_api.job import layout
 from qwen3_api.job.exit_codes import ExitCode
+from qwen3_api.job.holdout import TrainingDigest, tokenize
 from qwen3_api.v1alpha1.conditions import Reason
 from support.preflight_runs import PreflightRun, preflight_job, start_preflight
 from support.trainer_runs import Store, build_tiny_base, ml_python, running_store
@@ -115,6 +117,13 @@ def test_the_numbers_are_those_of_an_independent_count(
     job = _job(store, "good", **{"dataset.validation": _data(store, "leaking")})
     run = _ended(start_preflight(job, tmp_path / "pod-1", store, python=ml_python()), ExitCode(0))
     told = run.report()
+    body = store.get(job.output.join(layout.TRAINING_DIGEST).prefix)
+    assert body is not None
+    digest = TrainingDigest.parse(body)
+    assert digest.header.covered_rows == digest.header.rows == len(CHATS)
+    asked = [message["content"] for chat in CHATS for message in chat if message["role"] == "user"]
+    assert {digest.find_leak(text) for text in asked if tokenize(text)} == {"Text"}
+    assert digest.find_leak("What nobody has asked in these rows") is None
 
     counts = [row[0] for row in _counted(base, [[chat] for chat in CHATS])]
     lengths = sorted(count for count, _ in counts)

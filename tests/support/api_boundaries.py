@@ -53,7 +53,7 @@ SAMPLES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "spec.artifacts.s3.bucket": (("abc", "my.bucket-1"), ("ab", "ABC", "-abc", "abc-", "a/b")),
     "spec.artifacts.s3.region": (("eu-central-1",), ("", "EU", "a b")),
     "spec.serving.modelName": (("a", "team.bot-2", "a..b"), ("", ".a", "a.", "A", "a/b", "a_b")),
-    "spec.target.fineTune.revision": (("0a1b2c3d",), ("", "0a1b2c3", "0A1B2C3D", "0a1b2c3g")),
+    "spec.baselines[].fineTune.revision": (("0a1b2c3d",), ("", "0a1b2c3", "0A1B2C3D", "0a1b2c3g")),
     "spec.baselines[].endpoint.url": (
         ("https://models.example.com/v1", "http://vllm:8000/openai/v1_b/", "http://10.0.0.1"),
         ("models.example.com/v1", "ftp://vllm/v1", "http://", "http://vllm:123456/v1",
@@ -62,6 +62,10 @@ SAMPLES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "spec.baselines[].endpoint.model": (
         ("qwen3", "Qwen/Qwen3-8B", "qwen3:8b", "team-a.bot_2.0a1b"),
         ("", "/a", "-a", "a b", "a?b", "通义"),
+    ),
+    "spec.schedule.timeZone": (
+        ("UTC", "Europe/Berlin", "America/Argentina/Buenos_Aires", "Etc/GMT+3"),
+        ("", "/etc", "Europe/", "a//b", "../UTC", "Europe Berlin"),
     ),
     "spec.suites[].generation.temperature": (
         ("0", "0.7", "2", "1.25"),

@@ -297,6 +297,11 @@ def _eval_edit(
     )
 
 
+SCHEDULED = changed(EVAL_MINIMAL, {"schedule": {"cron": "@daily"}})
+SCHEDULE_FIXED = (
+    "schedule can be edited, but neither added nor taken away; apply another evaluation"
+)
+
 TRANSITIONS: tuple[TransitionCase, ...] = (
     _fine_tune_edit("unchanged", {}),
     _fine_tune_edit("learning-rate", {"hyperparameters.learningRate": "3e-4"}),
@@ -346,6 +351,16 @@ TRANSITIONS: tuple[TransitionCase, ...] = (
     _eval_edit("eval-gates-order", {"gates": EVAL_FULL["gates"][::-1]}),
     _eval_edit("eval-runner", {"runner.concurrency": 5}, "runner"),
     _eval_edit("eval-output", {"output.s3.bucket": "elsewhere"}, "output"),
+    _eval_edit("eval-holdout", {"holdout.maxLeakedPercent": 99}, "holdout"),
+    _eval_edit("eval-holdout-removed", {"holdout": REMOVED}, "holdout"),
+    _eval_edit("eval-schedule-edited", {"schedule.cron": "@daily", "schedule.historyLimit": 9}),
+    *(
+        TransitionCase(name, EVAL, old, new, "spec.schedule", SCHEDULE_FIXED)
+        for name, old, new in (
+            ("eval-schedule-added", EVAL_MINIMAL, SCHEDULED),
+            ("eval-schedule-taken-away", SCHEDULED, EVAL_MINIMAL),
+        )
+    ),
 )  # fmt: skip
 
 

@@ -12,6 +12,10 @@ from support.api_objects import (
 )
 
 TARGET_FINE_TUNE = "target.fineTune goes with type FineTune, and only with it"
+TARGET_ADAPTER = "target.adapter goes with type Adapter, and only with it"
+EITHER_ADAPTER = "set either fineTune or s3"
+FOLDER_NEEDS = "digest and baseModel go with s3, and only with it"
+SCHEDULE_SERVES = "a schedule asks what serves at that time; target.type is FineTune or Endpoint"
 TARGET_ENDPOINT = "target.endpoint goes with type Endpoint, and only with it"
 BASELINE_ENDPOINT = "baselines[].endpoint goes with type Endpoint, and only with it"
 JUDGED_ONLY = "judge goes with the metrics JudgeScore and JudgeWin, and only with them"
@@ -25,7 +29,8 @@ GATES_MEASURED = "each of gates names a suite and one of the metrics of that sui
 GATES_BASELINE = "gates[].baseline is one of baselines"
 GATES_OWN_BASELINE = "gates[].baseline is base or incumbent"
 BASE_NEEDS_FINE_TUNE = (
-    "a baseline of type BaseModel needs a target of type FineTune; set baselines, [] for none"
+    "a baseline of type BaseModel needs a target of type FineTune or Adapter; set baselines, [] "
+    "for none"
 )
 APPROVED_MANUAL = "approvedRevision goes with strategy Manual only"
 FORCE_OR_BACK = "set either force or rollbackTo, not both"
@@ -40,9 +45,24 @@ FEW_SHOT_ONLY = (
     "fewShot goes with arc, ceval, cmmlu, general_mcq, gsm8k, mmlu, mmlu_pro: the others "
     "are asked without examples"
 )
+CRON = (
+    "cron has five fields (minute, hour, day of month, month, day of week), as in 0 3 * * 1, or is "
+    "@hourly, @daily, @weekly, @monthly or @yearly"
+)
+SCHEDULE_ASKS = "a schedule asks what serves at that time; leave target.fineTune.revision out"
+HOLDOUT_TARGET = (
+    "holdout.maxLeakedPercent needs a target that a fine-tune made: the training data of others "
+    "are unknown"
+)
 NO_TARGET = "baselines[].name can't be target: results use that name"
 SERVED = {"serving": {"mode": "SharedBase"}}
 ENDPOINT = {"url": "http://vllm:8000/v1", "model": "qwen3"}
+REVISION = {"name": "support-bot", "revision": "0a1b2c3d"}
+FOLDER = {
+    "s3": {"uri": "s3://team-a/qwen3/default/adapters/one/"},
+    "digest": "0123456789abcdef" * 4,
+    "baseModel": {"name": "Qwen/Qwen3-8B"},
+}
 SUITE = EVAL_MINIMAL["suites"][0]
 ROWS = {"type": "S3", "s3": {"uri": "s3://team-a/rows.jsonl"}}
 BENCHMARK = {"dataset": "mmlu", "data": ROWS}
@@ -127,6 +147,133 @@ EVALUATION_CASES: tuple[ApiCase, ...] = (
         {"baselines": [{"name": "target", "type": "BaseModel"}]},
         "spec.baselines[0].name",
         NO_TARGET,
+    ),
+    # An adapter that needn't serve
+    *(
+        eval_case(f"target-adapter-{name}", {"target": {"type": "Adapter", "adapter": adapter}})
+        for name, adapter in (("revision", {"fineTune": REVISION}), ("folder", FOLDER))
+    ),
+    eval_case(
+        "target-adapter-without",
+        {"target": {"type": "Adapter"}},
+        "spec.target.adapter",
+        TARGET_ADAPTER,
+    ),
+    eval_case(
+        "target-fine-tune-with-adapter",
+        {"target.adapter": {"fineTune": REVISION}},
+        "spec.target.adapter",
+        TARGET_ADAPTER,
+    ),
+    *(
+        eval_case(
+            f"target-adapter-{name}",
+            {"target": {"type": "Adapter", "adapter": adapter}},
+            blamed and f"spec.target.adapter.{blamed}",
+            message,
+        )
+        for name, adapter, blamed, message in (
+            ("both", {**FOLDER, "fineTune": REVISION}, "fineTune", EITHER_ADAPTER),
+            ("neither", {}, "fineTune", EITHER_ADAPTER),
+            (
+                "undigested",
+                {k: v for k, v in FOLDER.items() if k != "digest"},
+                "digest",
+                FOLDER_NEEDS,
+            ),
+            (
+                "baseless",
+                {k: v for k, v in FOLDER.items() if k != "baseModel"},
+                "digest",
+                FOLDER_NEEDS,
+            ),
+            (
+                "revision-digested",
+                {"fineTune": REVISION, "digest": FOLDER["digest"]},
+                "digest",
+                FOLDER_NEEDS,
+            ),
+            ("digest-short", {**FOLDER, "digest": "0a1b2c3d"}, "digest", None),
+            ("digest-upper", {**FOLDER, "digest": "A" * 64}, "digest", None),
+            ("served", {"fineTune": {"name": "support-bot"}}, "fineTune.revision", None),
+        )
+    ),
+    eval_case(
+        "schedule-of-an-adapter",
+        {
+            "schedule": {"cron": "@daily"},
+            "target": {"type": "Adapter", "adapter": {"fineTune": REVISION}},
+        },
+        "spec.target",
+        SCHEDULE_SERVES,
+    ),
+    # Held-out questions
+    eval_case("holdout", {"holdout": {"maxLeakedPercent": 0}}),
+    eval_case(
+        "holdout-of-an-endpoint",
+        {
+            "target": {"type": "Endpoint", "endpoint": ENDPOINT},
+            "baselines": [],
+            "holdout": {"secretRef": {"name": "held-out-keys"}},
+        },
+    ),
+    eval_case(
+        "holdout-limit-of-an-endpoint",
+        {
+            "target": {"type": "Endpoint", "endpoint": ENDPOINT},
+            "baselines": [],
+            "holdout": {"maxLeakedPercent": 0},
+        },
+        "spec.holdout",
+        HOLDOUT_TARGET,
+    ),
+    eval_case(
+        "holdout-limit-of-a-folder",
+        {
+            "target": {"type": "Adapter", "adapter": FOLDER},
+            "holdout": {"maxLeakedPercent": 0},
+        },
+        "spec.holdout",
+        HOLDOUT_TARGET,
+    ),
+    eval_case(
+        "holdout-limit-of-a-revision",
+        {
+            "target": {"type": "Adapter", "adapter": {"fineTune": REVISION}},
+            "holdout": {"maxLeakedPercent": 0},
+        },
+    ),
+    # Schedules
+    *(
+        eval_case(f"cron-{good}", {"schedule": {"cron": good}})
+        for good in ("0 3 * * *", "*/10  0-6 L * MON,FRI", "@hourly", "0 0 * * 5L")
+    ),
+    *(
+        eval_case(f"cron-not-{bad!r}", {"schedule": {"cron": bad}}, "spec.schedule.cron", CRON)
+        for bad in (
+            "0 3 * *",
+            "0 0 3 * * *",
+            "@every 1h",
+            "TZ=UTC 0 3 * * *",
+            " 0 3 * * *",
+            "0 3 * * *\n",
+            "nightly",
+            "０ 3 * * *",
+        )
+    ),
+    eval_case(
+        "schedule-of-a-revision",
+        {"schedule": {"cron": "@daily"}, "target.fineTune.revision": "0a1b2c3d"},
+        "spec.target",
+        SCHEDULE_ASKS,
+    ),
+    eval_case(
+        "schedule-of-an-endpoint",
+        {
+            "schedule": {"cron": "@daily"},
+            "target": {"type": "Endpoint", "endpoint": ENDPOINT},
+            "baselines": [],
+        },
     ),
     # Metrics and what they need
     eval_case("judge-score", _judged(["JudgeScore"], judge=JUDGE)),

@@ -100,6 +100,8 @@ RUNNER_FULL: Spec = {
     "maxRetries": 1,
 }
 
+HOLDOUT_FULL: Spec = {"maxLeakedPercent": 5, "secretRef": {"name": "held-out-keys"}}
+
 FINE_TUNE_MINIMAL: Spec = {
     "baseModel": {"name": "Qwen/Qwen3-8B"},
     "dataset": {"train": {"type": "S3", "s3": {"uri": "s3://team-a/support.jsonl"}}},
@@ -190,7 +192,12 @@ FINE_TUNE_FULL: Spec = {
         "deletionPolicy": "Delete",
     },
     "export": {"gguf": ["q4_k_m", "f16"]},
-    "evaluation": {"suites": SUITES_FULL, "gates": GATES_FULL, "runner": RUNNER_FULL},
+    "evaluation": {
+        "suites": SUITES_FULL,
+        "gates": GATES_FULL,
+        "holdout": HOLDOUT_FULL,
+        "runner": RUNNER_FULL,
+    },
     "promotion": {
         "strategy": "Manual",
         "onFailure": "Hold",
@@ -226,7 +233,7 @@ EVAL_MINIMAL: Spec = {
 }
 
 EVAL_FULL: Spec = {
-    "target": {"type": "FineTune", "fineTune": {"name": "support-bot", "revision": "0a1b2c3d"}},
+    "target": {"type": "FineTune", "fineTune": {"name": "support-bot"}},
     "baselines": [
         {"name": "base", "type": "BaseModel"},
         {
@@ -246,8 +253,15 @@ EVAL_FULL: Spec = {
     ],
     "suites": SUITES_FULL,
     "gates": GATES_FULL,
+    "holdout": HOLDOUT_FULL,
     "runner": RUNNER_FULL,
     "output": {"s3": {"bucket": "reports"}},
+    "schedule": {
+        "cron": "*/5 3-6 1,15 * MON-FRI",
+        "timeZone": "Europe/Berlin",
+        "startingDeadlineSeconds": 600,
+        "historyLimit": 3,
+    },
     "suspend": True,
     "ttlSecondsAfterFinished": 60,
 }

@@ -18,8 +18,10 @@ from qwen3_api.v1alpha1.finetune import (
     ServingStatus,
     TrainingStatus,
 )
+from qwen3_api.v1alpha1.holdout import HoldoutStatus
 from qwen3_api.v1alpha1.meta import Condition, ConditionStatus
 from qwen3_api.v1alpha1.promotion import EvaluationStatus, HistoryEntry, Move
+from qwen3_api.v1alpha1.schedule import RunStatus, ScheduleStatus
 
 NOW = "2026-11-24T11:00:00Z"
 DIGEST = "a" * 64
@@ -106,6 +108,7 @@ FINE_TUNE_STATUS = FineTuneStatus(
         score="0.9500",
         baseline_score="0.1000",
         incumbent_score="0.9400",
+        leaked_questions=2**53,
         message=LONGEST_MESSAGE,
         report_uri=f"s3://team-a/{'r' * 1011}",
     ),
@@ -170,4 +173,35 @@ EVAL_STATUS = EvalStatus(
     failure=FAILURE,
     start_time=NOW,
     completion_time=NOW,
+    holdout=[
+        HoldoutStatus(
+            suite=f"suite-{number}",
+            questions=2**53,
+            leaked=2**53,
+            training_rows=2**53,
+            covered_rows=0,
+        )
+        for number in range(16)
+    ],
+    schedule=ScheduleStatus(
+        next_time=NOW,
+        last_time=NOW,
+        missed_time=NOW,
+        active=EVAL_NAME,
+        history=[
+            RunStatus(
+                name=f"nightly-{number}",
+                scheduled_time=NOW,
+                completion_time=NOW,
+                verdict=Verdict.ERROR,
+                reason=max(Reason, key=lambda reason: len(reason.value)).value,
+                score="0.9500",
+                delta="+0.1000",
+                samples=2**53,
+                revision="0a1b2c3d",
+                report_uri=f"s3://team-a/{'r' * 1011}",
+            )
+            for number in range(20)
+        ],
+    ),
 )

@@ -5,7 +5,7 @@ from typing import Any
 
 from qwen3_api.job.evaluate import EvalJob, EvalReport, EvalResult
 from qwen3_api.v1alpha1.conditions import ConditionType, Reason
-from qwen3_api.v1alpha1.evaluation import EvalStatus
+from qwen3_api.v1alpha1.evaluation import EvalStatus, ResolvedStatus
 from qwen3_api.v1alpha1.finetune import FineTuneStatus, RevisionStatus, ServingStatus
 from qwen3_api.v1alpha1.meta import Condition
 from qwen3_operator.observed import (
@@ -14,6 +14,7 @@ from qwen3_operator.observed import (
     JobView,
     Observed,
     PoolPod,
+    ScheduledRun,
     parse_evaluation,
 )
 from qwen3_operator.plan.conditions import Conditions
@@ -150,3 +151,21 @@ def build_report(**changes: Any) -> EvalReport:
         "finished": "2026-03-01T11:30:00Z",
     }
     return EvalReport(**(values | changes))
+
+
+def build_runs_end(
+    run: ScheduledRun, report: EvalReport | None, revision: str | None = None
+) -> ScheduledRun:
+    """A run of a schedule after its Job: with a report, or failed without one."""
+    ev = run.evaluation
+    job = replace(
+        build_eval_job(complete=report is not None, failed=report is None), owner_uid=ev.meta.uid
+    )
+    observed = EvalObserved(
+        fine_tunes=SERVED, job=job, report=report, report_uri="s3://q/report.html"
+    )
+    status = plan_evaluation(ev, observed, SETTINGS, NOW).status
+    assert status is not None
+    resolved = ResolvedStatus(target_revision=revision)
+    status = status.model_copy(update={"resolved": resolved})
+    return replace(run, evaluation=replace(ev, status=status))

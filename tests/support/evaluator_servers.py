@@ -62,6 +62,7 @@ class Bucket:
     tenant: S3Location
     """The prefix of `NAMESPACE`, which `TENANT` may use and nothing else."""
     admin: s3.Credentials
+    server: s3.S3Server
 
 
 @contextmanager
@@ -75,7 +76,7 @@ def seaweedfs(folder: Path) -> Iterator[Bucket]:
         location = S3Location(
             endpoint=server.endpoint, region=None, bucket=BUCKET, prefix=f"qwen3/{NAMESPACE}"
         )
-        yield Bucket(location, server.credentials)
+        yield Bucket(location, server.credentials, server)
     finally:
         stop_recorded(s3.server_daemon(server).record_file)
 

@@ -53,6 +53,12 @@ class StoreModel:
         if found:
             yield found[0]
 
+    async def list_folder(self, location: S3Location, most: int) -> dict[str, int]:
+        self._knock()
+        folder = f"{location.prefix}/"
+        keys = sorted(k for k in self._bucket.objects if k.startswith(folder))
+        return {k.removeprefix(folder): len(self._bucket.objects[k][0]) for k in keys[:most]}
+
     async def put_if(self, location: S3Location, body: bytes, etag: str | None) -> bool:
         self._knock()
         with self._operator.write("put"):

@@ -7,7 +7,7 @@ exactly the answers that it would ask for again.
 
 import hashlib
 import platform
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from typing import NamedTuple
@@ -16,6 +16,7 @@ from qwen3_api.job.base import Failure, Sha256
 from qwen3_api.job.evaluate import (
     EvalEndpoint,
     EvalJob,
+    EvalLeakage,
     EvalProgressDocument,
     EvalReport,
     EvalSample,
@@ -133,6 +134,7 @@ def build_report(
     samples: Iterable[EvalSample],
     *,
     judge: JudgeUsage | None = None,
+    holdout: Sequence[EvalLeakage] = (),
     started: str,
     finished: str,
 ) -> EvalReport:
@@ -146,6 +148,7 @@ def build_report(
         comparisons=build_comparisons(job, scores),
         gates=gates,
         judge=judge,
+        holdout=list(holdout),
         data_sha256=collect_digests(sets),
         target_model=job.target.model,
         started=started,

@@ -1,4 +1,5 @@
-"""One attempt of an evaluation: read all data, ask what is not answered yet, judge, decide, report.
+"""One attempt of an evaluation: read all data, compare it with what the target was trained on, ask
+what is not answered yet, judge, decide, report.
 
 The attempt may be killed at any point. Answers and opinions are flushed to the bucket every few
 seconds and taken over by the next attempt; the report is written once, after the samples it speaks
@@ -13,13 +14,14 @@ from typing import TypeVar
 import aiohttp
 
 from qwen3_api.job import layout
-from qwen3_api.job.evaluate import EvalJob, EvalReport, EvalSample
+from qwen3_api.job.evaluate import ENV_DATA_PREFIX, EvalJob, EvalReport, EvalSample
 from qwen3_api.job.exit_codes import ExitCode
 from qwen3_api.v1alpha1.conditions import Reason
 from qwen3_evaluator.ask import Asker, Patience
 from qwen3_evaluator.benchmarks import EvalScope
 from qwen3_evaluator.chat import open_session
 from qwen3_evaluator.failures import EvaluationError
+from qwen3_evaluator.holdout import check_holdout
 from qwen3_evaluator.html_report import render_html
 from qwen3_evaluator.judge import Jury
 from qwen3_evaluator.judging import Judgement, check_judges, plan_judgements
@@ -48,7 +50,8 @@ async def run_evaluation(job: EvalJob, patience: Patience = Patience()) -> None:
     to stop; every answer so far is in the bucket then.
     """
     started = now()
-    async with Store() as store, EvalScope() as evalscope:
+    data_prefix = ENV_DATA_PREFIX if job.data_credentials else ""
+    async with Store(data_prefix=data_prefix) as store, EvalScope() as evalscope:
         if (earlier := await store.get(job.output.join(layout.REPORT))) is not None:
             _accept(EvalReport.model_validate_json(earlier))
             return
@@ -74,6 +77,7 @@ async def _evaluate(
     job: EvalJob, store: Store, evalscope: EvalScope, patience: Patience, started: str
 ) -> None:
     sets = await _read_all(job, store, evalscope)
+    holdout = await check_holdout(job, sets, store)
     check_judges(job, sets)
     units = plan_units(job, sets)
     async with open_session(job.concurrency) as http:
@@ -98,6 +102,7 @@ async def _evaluate(
         sets,
         samples,
         judge=recorder.usage if interview.juries else None,
+        holdout=holdout,
         started=started,
         finished=now(),
     )

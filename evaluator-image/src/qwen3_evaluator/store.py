@@ -42,13 +42,18 @@ _DENIED = frozenset(
 
 
 class Store:
-    """An async context manager around one client per endpoint and region."""
+    """An async context manager around one client per endpoint, region and identity."""
 
-    def __init__(self, attempts: int = 8) -> None:
-        """`attempts` of each call before the store counts as away: 8 take about a minute."""
+    def __init__(self, attempts: int = 8, data_prefix: str = "") -> None:
+        """`attempts` of each call before the store counts as away: 8 take about a minute.
+
+        data_prefix: of the environment variables with the credentials that read data sets; empty:
+        the same as for everything else.
+        """
         self._attempts = attempts
+        self._data_prefix = data_prefix
         self._session = get_session()
-        self._clients: dict[tuple[str | None, str | None], Any] = {}
+        self._clients: dict[tuple[str | None, str | None, str], Any] = {}
         self._stack = AsyncExitStack()
 
     async def __aenter__(self) -> Self:
@@ -64,7 +69,7 @@ class Store:
 
     async def read_data(self, location: S3Location) -> AsyncIterator[bytes]:
         """Stream a data set. DatasetNotFound when the key doesn't exist."""
-        client = await self._client(location)
+        client = await self._client(location, self._data_prefix)
         with _reasons(location, missing=Reason.DATASET_NOT_FOUND):
             reply = await client.get_object(Bucket=location.bucket, Key=location.prefix)
             async with reply["Body"] as body:
@@ -130,8 +135,8 @@ class Store:
         with _reasons(location):
             await client.delete_object(Bucket=location.bucket, Key=location.prefix)
 
-    async def _client(self, location: S3Location) -> Any:
-        address = (location.endpoint, location.region)
+    async def _client(self, location: S3Location, prefix: str = "") -> Any:
+        address = (location.endpoint, location.region, prefix)
         if address not in self._clients:
             with _reasons(location):
                 self._clients[address] = await self._stack.enter_async_context(
@@ -140,6 +145,7 @@ class Store:
                         endpoint_url=location.endpoint,
                         region_name=location.region or _region(),
                         config=_config(self._attempts, path_style=location.endpoint is not None),
+                        **_credentials(prefix),
                     )
                 )
         return self._clients[address]
@@ -155,6 +161,18 @@ def _config(attempts: int, *, path_style: bool) -> AioConfig:
         request_checksum_calculation="when_required",
         response_checksum_validation="when_required",
     )
+
+
+def _credentials(prefix: str) -> dict[str, str | None]:
+    """Keys out of variables with this prefix; without one botocore looks for itself."""
+    if not prefix:
+        return {}
+    # Empty, not None: a missing key must not fall back to the other identity.
+    return {
+        "aws_access_key_id": os.environ.get(f"{prefix}AWS_ACCESS_KEY_ID", ""),
+        "aws_secret_access_key": os.environ.get(f"{prefix}AWS_SECRET_ACCESS_KEY", ""),
+        "aws_session_token": os.environ.get(f"{prefix}AWS_SESSION_TOKEN"),
+    }
 
 
 def _region() -> str:

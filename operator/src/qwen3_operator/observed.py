@@ -87,6 +87,15 @@ class Evaluation:
     error: str = ""
 
 
+@dataclass(frozen=True)
+class ScheduledRun:
+    """A Qwen3Eval that a schedule made."""
+
+    scheduled: datetime
+    """The time that it runs for."""
+    evaluation: Evaluation
+
+
 def _explain(error: ValidationError) -> str:
     first = error.errors()[0]
     where = "spec" + "".join(f"[{p}]" if isinstance(p, int) else f".{p}" for p in first["loc"])
@@ -113,6 +122,16 @@ def parse_evaluation(body: Object) -> Evaluation:
     except ValidationError as error:
         return Evaluation(parse_meta(body), None, status, _explain(error))
     return Evaluation(parse_meta(body), spec, status)
+
+
+def parse_run(body: Object) -> ScheduledRun | None:
+    """A run of a schedule; None if it doesn't say for which time."""
+    told = (body["metadata"].get("annotations") or {}).get("qwen3.dev/scheduled-time")
+    try:
+        scheduled = parse_time(told) if told else None
+    except ValueError:
+        scheduled = None
+    return ScheduledRun(scheduled, parse_evaluation(body)) if scheduled is not None else None
 
 
 @dataclass(frozen=True)

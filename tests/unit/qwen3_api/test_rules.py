@@ -25,7 +25,12 @@ from support.api_cases import (
     model_refusals,
     model_transition_refusals,
 )
-from support.api_evaluation_cases import GATES_BASELINE, GATES_MEASURED, GATES_OWN_BASELINE
+from support.api_evaluation_cases import (
+    CRON,
+    GATES_BASELINE,
+    GATES_MEASURED,
+    GATES_OWN_BASELINE,
+)
 from support.api_objects import ApiCase, TransitionCase
 
 DERIVED = [*boundary_cases(), *duplicate_cases(), *required_cases()]
@@ -38,6 +43,7 @@ BETWEEN = (
     ("gates[", GATES_BASELINE),
     ("gates[", GATES_OWN_BASELINE),
     ("baselines[", GATES_BASELINE),
+    ("schedule.cron", CRON),
 )
 """Places in a full object, and the rule between fields that refuses what is in their bounds."""
 
@@ -118,7 +124,9 @@ TRIED_ELSEWHERE = {
     "spec.dataset.validation.s3",
     "spec.hyperparameters.epochs",
     "spec.promotion.rollbackTo",
+    "spec.target.adapter",
     "spec.target.endpoint",
+    "spec.target.fineTune.revision",
     "spec.evaluation.suites.questions.data",
     "spec.evaluation.suites[].evalScope.data",
     "spec.evaluation.suites[].evalScope.examples",

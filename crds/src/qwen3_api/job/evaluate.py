@@ -92,6 +92,19 @@ class EvalGate(Document):
     fail_on_insufficient: bool = False
 
 
+ENV_DATA_PREFIX = "DATA_"
+"""Before AWS_ACCESS_KEY_ID and the others: the credentials of `EvalJob.data_credentials`."""
+
+
+class EvalHoldout(Document):
+    """What the questions are compared with before anything is asked."""
+
+    training: S3Location
+    """The object `training-digest` of the target's revision."""
+    max_leaked_percent: int | None
+    """Of a suite's questions; None: any share passes."""
+
+
 class EvalJob(Document):
     """The whole order, mounted as JSON at `layout.JOB_FILE`."""
 
@@ -103,6 +116,10 @@ class EvalJob(Document):
     baselines: list[EvalEndpoint]
     suites: list[EvalSuite]
     gates: list[EvalGate] = []
+    holdout: EvalHoldout | None = None
+    """None: nobody knows what the target was trained on."""
+    data_credentials: bool = False
+    """The suites' data are read with credentials of their own, see ENV_DATA_PREFIX."""
     concurrency: int
     output: S3Location
     """Folder of the evaluation (`layout.eval_prefix`)."""
@@ -189,6 +206,24 @@ class JudgeUsage(Document):
     """Pairs on which the two orders, or two judges, disagreed."""
 
 
+class EvalLeakage(Document):
+    """Questions of a suite that are in the training data; see `qwen3_api.job.holdout`."""
+
+    suite: str
+    questions: int
+    leaked: int
+    """Those below, together."""
+    by_text: int
+    """The whole text is one of training."""
+    by_ngrams: int
+    """Most runs of its words are."""
+    lines: list[int] = Field(max_length=20)
+    """Of the first leaked ones, in the suite's data."""
+    training_rows: int
+    covered_rows: int
+    """The first so many training rows were compared."""
+
+
 class EvalReport(Document):
     """`report.json` of an evaluation, written once at its end."""
 
@@ -201,6 +236,8 @@ class EvalReport(Document):
     comparisons: list[EvalComparison] = Field(default=[], max_length=512)
     gates: list[EvalGateResult] = Field(default=[], max_length=16)
     judge: JudgeUsage | None = None
+    holdout: list[EvalLeakage] = Field(default=[], max_length=16)
+    """By suite; empty if there was nothing to compare with."""
     data_sha256: dict[str, Sha256] = {}
     """By suite, over the bytes of the data as read; `<suite>.examples`: of its worked examples."""
     target_model: str

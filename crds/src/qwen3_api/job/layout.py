@@ -1,7 +1,8 @@
 """Where everything lies: keys in the bucket and paths in a pod. Pure.
 
-<prefix>/<namespace>/<uid>/revisions/<rev>/{preflight.json, attempts/<pod-uid>/{progress.json,
-report.json, checkpoints/step-<n>/…, adapter/…}, wandb/<pod-uid>/…, COMMIT.json,
+<prefix>/<namespace>/<uid>/revisions/<rev>/{preflight.json, training-digest,
+attempts/<pod-uid>/{progress.json, report.json, checkpoints/step-<n>/…, adapter/…},
+wandb/<pod-uid>/…, COMMIT.json,
 exports/<artifact>/{<pod-uid>/…, EXPORT.json}}
 <prefix>/<namespace>/evals/<uid>/{job.json, progress.json, report.json, report.html,
 samples.jsonl}
@@ -60,6 +61,8 @@ def pool_index_key(prefix: str, namespace: str, pool: str) -> str:
 # Below a revision's prefix.
 COMMIT = "COMMIT.json"
 PREFLIGHT = "preflight.json"
+TRAINING_DIGEST = "training-digest"
+"""`qwen3_api.job.holdout.TrainingDigest`."""
 JOB = "job.json"
 ATTEMPTS = "attempts"
 # Below an attempt's prefix, and below an evaluation's.

@@ -62,6 +62,12 @@ class PoolIndex(Document):
     serial: int
     """Grows with every write."""
 
+    def to_json(self) -> bytes:
+        """The document without empty `canaries`: sidecars older than they are refuse the field,
+        and outlive the operator's upgrade until their pods are replaced."""
+        spare = set() if self.canaries else {"canaries"}
+        return self.model_dump_json(indent=1, exclude=spare).encode()
+
 
 class AliasCanary(Document):
     """A candidate that answers a part of the requests."""

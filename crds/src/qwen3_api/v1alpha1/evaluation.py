@@ -1,11 +1,16 @@
-"""`Qwen3Eval`: questions put to served models, scored; immutable once applied, like a Job."""
+"""`Qwen3Eval`: questions put to served models, scored; immutable once applied, like a Job.
+
+With a schedule it asks nothing itself: each run is a Qwen3Eval of its own.
+"""
 
 from enum import StrEnum
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
+from qwen3_api.v1alpha1.adapter_target import AdapterTarget
 from qwen3_api.v1alpha1.failure import FailureStatus
+from qwen3_api.v1alpha1.holdout import HoldoutSpec, HoldoutStatus
 from qwen3_api.v1alpha1.meta import (
     Condition,
     DnsLabel,
@@ -19,6 +24,7 @@ from qwen3_api.v1alpha1.meta import (
     TransitionRule,
 )
 from qwen3_api.v1alpha1.promotion import RevisionId
+from qwen3_api.v1alpha1.schedule import EvalSchedule, ScheduleStatus
 from qwen3_api.v1alpha1.sources import S3Spec
 from qwen3_api.v1alpha1.suites import (
     GATES_MEASURED,
@@ -54,14 +60,23 @@ class FineTuneTarget(KubeModel):
 class EvalTarget(KubeModel):
     """What is asked."""
 
-    type: Literal["FineTune", "Endpoint"] = "FineTune"
-    """type of the target: FineTune, or Endpoint for anything that speaks the OpenAI API."""
+    type: Literal["FineTune", "Adapter", "Endpoint"] = "FineTune"
+    """type of the target: FineTune, Adapter for one that needn't serve, or Endpoint for anything
+    that speaks the OpenAI API."""
     fine_tune: FineTuneTarget | None = None
     """fineTune of this namespace whose adapter is asked; only with type FineTune."""
+    adapter: AdapterTarget | None = None
+    """adapter that is loaded and asked; only with type Adapter."""
     endpoint: EndpointTarget | None = None
     """endpoint that is asked; only with type Endpoint."""
 
     rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            cel="(self.type == 'Adapter') == has(self.adapter)",
+            message="target.adapter goes with type Adapter, and only with it",
+            check=lambda m: (m.type == "Adapter") == (m.adapter is not None),
+            field_path=".adapter",
+        ),
         Rule(
             cel="(self.type == 'FineTune') == has(self.fineTune)",
             message="target.fineTune goes with type FineTune, and only with it",
@@ -147,12 +162,16 @@ class EvalSpec(KubeModel):
     """suites of questions."""
     gates: Gates = []
     """gates that must all pass for the verdict Passed; none: the verdict is Completed."""
+    holdout: HoldoutSpec | None = None
+    """holdout: how the questions are kept apart from training."""
     runner: RunnerSpec = RunnerSpec()
     """runner: the Job that asks."""
     output: EvalOutput = EvalOutput()
     """output of report and samples."""
+    schedule: EvalSchedule | None = None
+    """schedule repeats the evaluation against what serves at that time; default: it runs once."""
     suspend: bool = False
-    """suspend keeps the Job from starting."""
+    """suspend keeps the Job from starting; with a schedule, further runs."""
     ttl_seconds_after_finished: Annotated[int, Field(ge=0, le=31_536_000)] = 86400
     """ttlSecondsAfterFinished removes the finished Job, never the report."""
 
@@ -168,12 +187,12 @@ class EvalSpec(KubeModel):
             field_path=".gates",
         ),
         Rule(
-            cel="self.target.type == 'FineTune'"
+            cel="self.target.type != 'Endpoint'"
             " || !self.baselines.exists(b, b.type == 'BaseModel')",
-            message="a baseline of type BaseModel needs a target of type FineTune; "
+            message="a baseline of type BaseModel needs a target of type FineTune or Adapter; "
             "set baselines, [] for none",
             check=lambda m: (
-                m.target.type == "FineTune"
+                m.target.type != "Endpoint"
                 or not any(b.type is TargetType.BASE_MODEL for b in m.baselines)
             ),
             field_path=".baselines",
@@ -187,9 +206,57 @@ class EvalSpec(KubeModel):
             ),
             field_path=".baselines",
         ),
+        Rule(
+            cel="!has(self.schedule) || !has(self.target.fineTune)"
+            " || !has(self.target.fineTune.revision)",
+            message="a schedule asks what serves at that time; leave target.fineTune.revision out",
+            check=lambda m: (
+                m.schedule is None
+                or m.target.fine_tune is None
+                or m.target.fine_tune.revision is None
+            ),
+            field_path=".target",
+        ),
+        Rule(
+            cel="!has(self.holdout) || !has(self.holdout.maxLeakedPercent)"
+            " || has(self.target.fineTune)"
+            " || (has(self.target.adapter) && has(self.target.adapter.fineTune))",
+            message="holdout.maxLeakedPercent needs a target that a fine-tune made: the training "
+            "data of others are unknown",
+            check=lambda m: (
+                m.holdout is None
+                or m.holdout.max_leaked_percent is None
+                or m.target.fine_tune is not None
+                or (m.target.adapter is not None and m.target.adapter.fine_tune is not None)
+            ),
+            field_path=".holdout",
+        ),
+        Rule(
+            cel="!has(self.schedule) || self.target.type != 'Adapter'",
+            message="a schedule asks what serves at that time; target.type is FineTune or Endpoint",
+            check=lambda m: m.schedule is None or m.target.type != "Adapter",
+            field_path=".target",
+        ),
     )
-    transition_rules: ClassVar[tuple[TransitionRule, ...]] = tuple(
-        _frozen(field) for field in ("target", "baselines", "suites", "gates", "runner", "output")
+    transition_rules: ClassVar[tuple[TransitionRule, ...]] = (
+        *(
+            _frozen(field)
+            for field in ("target", "baselines", "suites", "gates", "runner", "output")
+        ),
+        TransitionRule(
+            cel="has(self.holdout) == has(oldSelf.holdout)"
+            " && (!has(self.holdout) || self.holdout == oldSelf.holdout)",
+            message="holdout can't change once an evaluation exists; apply another evaluation",
+            check=lambda new, old: new.holdout == old.holdout,
+            field_path=".holdout",
+        ),
+        TransitionRule(
+            cel="has(self.schedule) == has(oldSelf.schedule)",
+            message="schedule can be edited, but neither added nor taken away; "
+            "apply another evaluation",
+            check=lambda new, old: (new.schedule is None) == (old.schedule is None),
+            field_path=".schedule",
+        ),
     )
 
 
@@ -310,6 +377,11 @@ class EvalStatus(StatusModel):
     """startTime of the Job."""
     completion_time: Timestamp | None = None
     """completionTime of the report."""
+    holdout: Annotated[list[HoldoutStatus], Field(max_length=16), ListMap("suite")] = []
+    """holdout: the suites' questions against the training data of the target."""
+    schedule: ScheduleStatus | None = None
+    """schedule of a repeated evaluation; verdict, results and report are of its newest ended
+    run."""
 
 
 PRINTER_COLUMNS: tuple[dict[str, Any], ...] = (
@@ -321,6 +393,8 @@ PRINTER_COLUMNS: tuple[dict[str, Any], ...] = (
     {"name": "Delta", "type": "string", "jsonPath": ".status.delta"},
     {"name": "Verdict", "type": "string", "jsonPath": ".status.verdict"},
     {"name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestamp"},
+    {"name": "Schedule", "type": "string", "jsonPath": ".spec.schedule.cron", "priority": 1},
+    {"name": "Next", "type": "string", "jsonPath": ".status.schedule.nextTime", "priority": 1},
     {"name": "Samples", "type": "integer", "jsonPath": ".status.samples", "priority": 1},
     {"name": "Report", "type": "string", "jsonPath": ".status.reportURI", "priority": 1},
 )

@@ -5,6 +5,7 @@ from typing import Annotated, ClassVar
 
 from pydantic import Field
 
+from qwen3_api.v1alpha1.holdout import HoldoutSpec
 from qwen3_api.v1alpha1.meta import (
     DnsLabel,
     KubeModel,
@@ -29,6 +30,8 @@ class EvaluationSpec(KubeModel):
     gates: Gates = []
     """gates that must all pass. Baselines are `base` and `incumbent`, the revision that serves; a
     gate against the incumbent is left out while nothing serves."""
+    holdout: HoldoutSpec | None = None
+    """holdout: how the questions are kept apart from training."""
     runner: RunnerSpec = RunnerSpec()
     """runner: the Job that asks."""
 
@@ -141,6 +144,9 @@ class EvaluationStatus(StatusModel):
     """baselineScore: the same of the base model."""
     incumbent_score: ShortText | None = None
     """incumbentScore: the same of the revision that serves."""
+    leaked_questions: int | None = None
+    """leakedQuestions: how many questions are in the training data; none until they were looked
+    for."""
     message: Message = ""
     """message names the gates that did not pass."""
     report_uri: Annotated[str, Field(max_length=1024)] | None = Field(

@@ -6,13 +6,19 @@ from typing import Any
 
 from qwen3_api.v1alpha1 import evaluation, finetune
 from qwen3_api.v1alpha1.meta import GROUP, VERSION
-from qwen3_operator.desired.names import LABEL_EVAL, LABEL_FINE_TUNE, LABEL_MANAGED, LABEL_POOL
+from qwen3_operator.desired.names import (
+    LABEL_EVAL,
+    LABEL_FINE_TUNE,
+    LABEL_MANAGED,
+    LABEL_POOL,
+    LABEL_SCHEDULE,
+)
 
 Manifest = dict[str, Any]
 """An object as JSON: apiVersion, kind, metadata and the rest."""
 Manifests = list[Manifest]
 
-OWNER_LABELS = (LABEL_FINE_TUNE, LABEL_EVAL, LABEL_POOL)
+OWNER_LABELS = (LABEL_FINE_TUNE, LABEL_EVAL, LABEL_POOL, LABEL_SCHEDULE)
 """The label that names the object a child is for, in the child's namespace."""
 
 MANAGED_SELECTOR = f"{LABEL_MANAGED}=true"

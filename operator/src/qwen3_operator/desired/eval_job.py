@@ -4,8 +4,18 @@ from collections.abc import Iterator
 from typing import Any
 
 from qwen3_api.job import layout
-from qwen3_api.job.evaluate import EvalEndpoint, EvalGate, EvalJob, EvalJudge, EvalSuite
+from qwen3_api.job.base import S3Location
+from qwen3_api.job.evaluate import (
+    ENV_DATA_PREFIX,
+    EvalEndpoint,
+    EvalGate,
+    EvalHoldout,
+    EvalJob,
+    EvalJudge,
+    EvalSuite,
+)
 from qwen3_api.v1alpha1.evaluation import KIND, EvalSpec
+from qwen3_api.v1alpha1.holdout import HoldoutSpec
 from qwen3_api.v1alpha1.meta import API_VERSION
 from qwen3_api.v1alpha1.suites import EndpointTarget, Gate, JudgeSpec, OnInsufficient, Suite
 from qwen3_operator.desired.eval_data import mounted_suites, resolve_benchmark
@@ -56,8 +66,13 @@ def resolve_eval_job(
     target: EvalEndpoint,
     baselines: list[EvalEndpoint],
     storage: StorageTarget,
+    training: S3Location | None = None,
 ) -> EvalJob:
-    """The whole order of one evaluation."""
+    """The whole order of one evaluation.
+
+    training: the digest of what the target was trained on.
+    """
+    holdout = spec.holdout or HoldoutSpec()
     return EvalJob(
         namespace=meta.namespace,
         name=meta.name,
@@ -66,6 +81,10 @@ def resolve_eval_job(
         baselines=baselines,
         suites=[_resolve_suite(n, suite, storage) for n, suite in enumerate(spec.suites)],
         gates=[_resolve_gate(gate) for gate in spec.gates],
+        holdout=EvalHoldout(training=training, max_leaked_percent=holdout.max_leaked_percent)
+        if training is not None
+        else None,
+        data_credentials=holdout.secret_ref is not None,
         concurrency=spec.runner.concurrency,
         output=storage.location(layout.eval_prefix(storage.prefix, meta.namespace, meta.uid)),
     )
@@ -147,6 +166,13 @@ def _build_keys_env(spec: EvalSpec) -> list[Manifest]:
     ]
 
 
+def _build_data_env(spec: EvalSpec) -> list[Manifest]:
+    """Credentials of the suites' data, if they have their own. No other pod gets them."""
+    if spec.holdout is None or spec.holdout.secret_ref is None:
+        return []
+    return build_credentials_env(spec.holdout.secret_ref.name, ENV_DATA_PREFIX)
+
+
 def build_eval_objects(
     meta: Meta, spec: EvalSpec, order: EvalJob, storage: StorageTarget, settings: Settings
 ) -> tuple[Manifest, Manifest]:
@@ -190,6 +216,7 @@ def _build_pod(
                     *build_pod_identity_env(),
                     *build_credentials_env(storage.secret),
                     *_build_keys_env(spec),
+                    *_build_data_env(spec),
                     {"name": "HOME", "value": layout.WORK_DIR},
                 ],
                 "resources": {

@@ -42,6 +42,7 @@ def resolve_evaluation(
         baselines=baselines,
         suites=evaluation.suites,
         gates=[g for g in evaluation.gates if incumbent is not None or g.baseline != INCUMBENT],
+        holdout=evaluation.holdout,
         runner=evaluation.runner,
         output=EvalOutput(s3=spec.artifacts.s3),
     )

@@ -8,7 +8,14 @@ from typing import Any
 
 from qwen3_api.job.base import S3Location
 from qwen3_api.job.export import MERGED, gguf_name
-from qwen3_api.v1alpha1.finetune import DPOSpec, FineTuneSpec, MethodType, ServingMode, SFTSpec
+from qwen3_api.v1alpha1.finetune import (
+    BaseModelSpec,
+    DPOSpec,
+    FineTuneSpec,
+    MethodType,
+    ServingMode,
+    SFTSpec,
+)
 from qwen3_api.v1alpha1.sources import S3Spec
 from qwen3_operator.settings import Settings
 
@@ -22,8 +29,12 @@ FINALIZER = "qwen3.dev/artifacts"
 LABEL_MANAGED = "qwen3.dev/managed"
 LABEL_FINE_TUNE = "qwen3.dev/fine-tune"
 LABEL_EVAL = "qwen3.dev/eval"
+LABEL_SCHEDULE = "qwen3.dev/eval-schedule"
+"""On a Qwen3Eval: the one whose schedule it is a run of."""
 LABEL_POOL = "qwen3.dev/pool"
 LABEL_REVISION = "qwen3.dev/revision"
+ANNOTATION_SCHEDULED = "qwen3.dev/scheduled-time"
+"""On a run of a schedule: the time that it runs for."""
 ANNOTATION_PARKED = "qwen3.dev/parked"
 """On a Job that the operator suspended because of spec.suspend. Without it a suspended Job belongs
 to a queue, and the operator never starts it."""
@@ -211,20 +222,25 @@ def resolve_storage(s3: S3Spec, settings: Settings) -> StorageTarget | None:
 
 
 def pool_name(spec: FineTuneSpec, settings: Settings) -> str:
+    """Name of the pool that serves a fine-tune."""
+    return pool_of(spec.base_model, spec.artifacts.s3, settings)
+
+
+def pool_of(base: BaseModelSpec, s3: S3Spec, settings: Settings) -> str:
     """Name of the pool that serves this base model in a namespace.
 
-    Fine-tunes share a pool when base model, its source and revision, the bucket and the credentials
+    Adapters share a pool when base model, its source and revision, the bucket and the credentials
     agree: the sidecar reads one index with one identity.
     """
-    target = resolve_storage(spec.artifacts.s3, settings)
+    target = resolve_storage(s3, settings)
     identity = json.dumps(
         [
-            spec.base_model.model_dump(mode="json"),
+            base.model_dump(mode="json"),
             target and [target.endpoint, target.bucket, target.secret],
         ],
         sort_keys=True,
     )
-    slug = re.sub(r"[^a-z0-9]+", "-", spec.base_model.name.rsplit("/", 1)[1].lower()).strip("-")
+    slug = re.sub(r"[^a-z0-9]+", "-", base.name.rsplit("/", 1)[1].lower()).strip("-")
     return f"pool-{slug[:30].strip('-')}-{hashlib.sha256(identity.encode()).hexdigest()[:6]}"
 
 

@@ -24,8 +24,9 @@ POD_SECURITY: Manifest = {
 }
 
 
-def build_credentials_env(secret: str) -> list[Manifest]:
-    """AWS_* of the tenant's Secret, put in by the kubelet. The session token is optional."""
+def build_credentials_env(secret: str, prefix: str = "") -> list[Manifest]:
+    """AWS_* of a Secret of the tenant's, put in by the kubelet as `prefix`AWS_*. The session token
+    is optional."""
     names = {
         "AWS_ACCESS_KEY_ID": False,
         "AWS_SECRET_ACCESS_KEY": False,
@@ -33,7 +34,7 @@ def build_credentials_env(secret: str) -> list[Manifest]:
     }
     return [
         {
-            "name": name,
+            "name": f"{prefix}{name}",
             "valueFrom": {"secretKeyRef": {"name": secret, "key": name, "optional": optional}},
         }
         for name, optional in names.items()

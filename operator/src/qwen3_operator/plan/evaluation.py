@@ -18,6 +18,7 @@ from qwen3_api.v1alpha1.evaluation import (
     ResolvedStatus,
     Verdict,
 )
+from qwen3_api.v1alpha1.failure import FailureClass
 from qwen3_api.v1alpha1.meta import ConditionStatus
 from qwen3_operator.desired.eval_job import build_eval_objects, resolve_eval_job
 from qwen3_operator.desired.names import StorageTarget, eval_job_name, resolve_storage
@@ -28,6 +29,7 @@ from qwen3_operator.observed import (
     PodView,
     PoolView,
     Problem,
+    ScheduledRun,
     wire_time,
 )
 from qwen3_operator.plan.conditions import Conditions, find
@@ -37,6 +39,13 @@ from qwen3_operator.plan.diagnosis import (
     diagnose_failed_job,
     diagnose_waiting,
 )
+from qwen3_operator.plan.evaluation_guest import GuestView, find_waiting, is_lasting
+from qwen3_operator.plan.evaluation_holdout import (
+    find_training,
+    set_holdout_condition,
+    tell_holdout,
+)
+from qwen3_operator.plan.evaluation_schedule import plan_scheduled
 from qwen3_operator.plan.evaluation_status import (
     build_gates,
     build_results,
@@ -44,6 +53,7 @@ from qwen3_operator.plan.evaluation_status import (
     set_gate_condition,
 )
 from qwen3_operator.plan.evaluation_target import World, resolve_asked
+from qwen3_operator.plan.guest import Guest
 from qwen3_operator.plan.numbers import count, count_or_none
 from qwen3_operator.plan.plan import EvalPlan, Event, Manifest
 from qwen3_operator.plan.training import build_lifecycle, build_parking
@@ -77,6 +87,10 @@ class EvalObserved:
     report: EvalReport | None = None
     report_uri: str = ""
     storage_problem: Problem | None = None
+    runs: tuple[ScheduledRun, ...] = ()
+    """Of one with a schedule: its runs."""
+    guest: GuestView | None = None
+    """Of one with a target of type Adapter, until its Job asks."""
 
 
 @dataclass(frozen=True)
@@ -105,6 +119,8 @@ def plan_evaluation(
     """What shall be true next."""
     if ev.meta.deleting:
         return EvalPlan(status=None)
+    if ev.spec is not None and ev.spec.schedule is not None:
+        return plan_scheduled(ev, ev.spec, ev.spec.schedule, observed.runs, now)
     if observed.storage_problem is not None and ev.status.verdict in DECIDED:
         # What was decided stands, whatever becomes of the bucket.
         return EvalPlan(status=None, requeue_after=STORAGE_SECONDS)
@@ -140,29 +156,57 @@ def _next_step(ev: Evaluation, observed: EvalObserved, settings: Settings) -> _S
     if job is not None and job.owner_uid != ev.meta.uid:
         message = f"waiting for Job {job.name} of an earlier evaluation to go"
         return _Step(Reason.PENDING, message, requeue_after=POLL_SECONDS)
-    if job is not None and job.failed:
-        problem = diagnose_failed_job(job, observed.pods, None)
-        told = report.failure if report is not None else None
-        if told is not None and told.reason in REASONS:
-            problem = Problem(told.reason, told.message, told.hint)
-        elif problem.reason == Reason.TRAINER_FAILED:
-            problem = Problem(Reason.EVALUATOR_FAILED, problem.message, problem.hint, user=False)
-        elif problem.reason == Reason.OUT_OF_MEMORY:
-            problem = replace(problem, hint=HINTS[Reason.OUT_OF_MEMORY])
-        return _Step(Reason(problem.reason), problem.message, problem)
-    if job is not None and job.complete:
-        problem = Problem(
-            Reason.EVALUATOR_FAILED,
-            f"Job {job.name} completed without a report",
-            "Delete the Job to evaluate again.",
-            user=False,
-        )
-        return _Step(Reason.EVALUATOR_FAILED, problem.message, problem)
+    if job is not None and job.finished:
+        return _plan_broken(job, observed)
+    if (told := told_before(ev, job)) is not None:
+        return _Step(Reason(told.reason), told.message, told)
     if ev.spec.suspend:
         return _plan_suspended(ev, job)
-    if job is None:
-        return _plan_start(ev, ev.spec, observed, storage, settings)
+    if job is None or (job.suspended and job.parked):
+        waiting = _plan_loading(observed.guest, settings)
+        return waiting or _plan_start(ev, ev.spec, job, observed, storage, settings)
     return _plan_running(ev, job, observed)
+
+
+def _plan_broken(job: JobView, observed: EvalObserved) -> _Step:
+    """The Job came to its end without a result."""
+    if not job.failed:
+        message = f"Job {job.name} completed without a report"
+        hint = "Delete the Job to evaluate again."
+        problem = Problem(Reason.EVALUATOR_FAILED, message, hint, user=False)
+        return _Step(Reason.EVALUATOR_FAILED, message, problem)
+    problem = diagnose_failed_job(job, observed.pods, None)
+    told = observed.report.failure if observed.report is not None else None
+    if told is not None and told.reason in REASONS:
+        problem = Problem(told.reason, told.message, told.hint)
+    elif problem.reason == Reason.TRAINER_FAILED:
+        problem = Problem(Reason.EVALUATOR_FAILED, problem.message, problem.hint, user=False)
+    elif problem.reason == Reason.OUT_OF_MEMORY:
+        problem = replace(problem, hint=HINTS[Reason.OUT_OF_MEMORY])
+    return _Step(Reason(problem.reason), problem.message, problem)
+
+
+def _plan_loading(guest: GuestView | None, settings: Settings) -> _Step | None:
+    """What an adapter that is loaded for the evaluation waits for; None when it may be asked."""
+    waiting = find_waiting(guest, settings) if guest is not None else None
+    if isinstance(waiting, Problem):
+        again = None if is_lasting(waiting) else WAIT_SECONDS
+        return _Step(Reason(waiting.reason), waiting.message, waiting, requeue_after=again)
+    if waiting is not None:
+        return _Step(Reason.TARGET_NOT_READY, waiting, requeue_after=POLL_SECONDS)
+    return None
+
+
+def told_before(ev: Evaluation, job: JobView | None) -> Problem | None:
+    """Why an adapter could not be asked at all. It was unloaded over that, so the sidecars don't
+    say it any more: what was told stands."""
+    failure = ev.status.failure
+    if ev.spec is None or ev.spec.target.adapter is None or failure is None or job is not None:
+        return None
+    if ev.status.verdict is not Verdict.ERROR or ev.status.job_name is not None:
+        return None
+    user = failure.failure_class is FailureClass.USER
+    return Problem(failure.reason, failure.message, failure.hint, user=user)
 
 
 def _plan_completed(ev: Evaluation, spec: EvalSpec, job: JobView | None) -> _Step:
@@ -189,13 +233,6 @@ def _plan_suspended(ev: Evaluation, job: JobView | None) -> _Step:
 
 
 def _plan_running(ev: Evaluation, job: JobView, observed: EvalObserved) -> _Step:
-    if job.suspended and job.parked:
-        return _Step(
-            Reason.SCHEDULING,
-            f"Job {job.name} goes on",
-            lifecycle=(build_lifecycle(ev.meta.namespace, job, {}),),
-            requeue_after=POLL_SECONDS,
-        )
     if job.suspended:
         return _Step(Reason.QUEUED, f"Job {job.name} is suspended by somebody else")
     warning = diagnose_waiting(observed.pods)
@@ -213,16 +250,30 @@ def _plan_running(ev: Evaluation, job: JobView, observed: EvalObserved) -> _Step
 def _plan_start(
     ev: Evaluation,
     spec: EvalSpec,
+    job: JobView | None,
     observed: EvalObserved,
     storage: StorageTarget,
     settings: Settings,
 ) -> _Step:
-    """Resolve the target to an immutable id and start. The order is written once, into the
-    ConfigMap: a promotion in the middle of the run doesn't change who is asked."""
-    asked = resolve_asked(spec, World(observed.fine_tunes, observed.pools, settings))
+    """Resolve the target to an immutable id and start, or let a parked Job go on. The order is
+    written once, into the ConfigMap: a promotion in the middle of the run doesn't change who is
+    asked."""
+    if job is not None:
+        return _Step(
+            Reason.SCHEDULING,
+            f"Job {job.name} goes on",
+            lifecycle=(build_lifecycle(ev.meta.namespace, job, {}),),
+            requeue_after=POLL_SECONDS,
+        )
+    guest = observed.guest.found if observed.guest is not None else None
+    adapter = guest if isinstance(guest, Guest) else None
+    asked = resolve_asked(spec, World(observed.fine_tunes, observed.pools, settings, adapter))
     if isinstance(asked, str):
         return _Step(Reason.TARGET_NOT_READY, asked, requeue_after=WAIT_SECONDS)
-    order = resolve_eval_job(ev.meta, spec, asked.target, asked.baselines, storage)
+    training = find_training(spec, asked.status.target_revision, observed.fine_tunes, settings)
+    if isinstance(training, Problem):
+        return _Step(Reason(training.reason), training.message, training)
+    order = resolve_eval_job(ev.meta, spec, asked.target, asked.baselines, storage, training)
     name = eval_job_name(ev.meta.name)
     return _Step(
         Reason.SCHEDULING,
@@ -264,6 +315,7 @@ def _build_status(ev: Evaluation, observed: EvalObserved, step: _Step, now: date
         if (done := update["progress"]) is not None:
             update["progress"] = EvalProgress(completed=done.total, total=done.total)
     set_gate_condition(conditions, ev.spec, update["verdict"], update.get("gates", []), step.reason)
+    set_holdout_condition(conditions, update.get("holdout", []), update["failure"])
     return ev.status.model_copy(update=update | {"conditions": conditions.to_list()})
 
 
@@ -288,6 +340,7 @@ def _build_outcome(spec: EvalSpec, report: EvalReport) -> dict[str, Any]:
         "verdict": decide_verdict(report, gates),
         "results": rows,
         "gates": gates,
+        "holdout": tell_holdout(spec, report),
         "score": first.value if first else None,
         "delta": first.delta if first else None,
         "samples": first.samples if first else 0,
@@ -306,6 +359,9 @@ def _events(ev: Evaluation, status: EvalStatus) -> tuple[Event, ...]:
         return (Event("Warning", after.reason, after.message),)
     delta = f", delta {status.delta}" if status.delta else ""
     events = [Event("Normal", after.reason, f"{status.verdict}: score {status.score}{delta}")]
+    holdout = find(status.conditions, ConditionType.HOLDOUT_CLEAN)
+    if holdout is not None and holdout.status is ConditionStatus.FALSE:
+        events.append(Event("Warning", holdout.reason, holdout.message))
     gate = find(status.conditions, ConditionType.GATE_PASSED)
     if gate is not None:
         good = gate.status is ConditionStatus.TRUE

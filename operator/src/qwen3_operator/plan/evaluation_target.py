@@ -17,6 +17,7 @@ from qwen3_operator.desired.eval_job import key_env, resolve_endpoint
 from qwen3_operator.desired.names import pool_endpoint
 from qwen3_operator.observed import FineTune, PoolView
 from qwen3_operator.plan.conditions import find
+from qwen3_operator.plan.guest import Guest
 from qwen3_operator.plan.served import holds
 from qwen3_operator.settings import Settings
 
@@ -47,6 +48,8 @@ class World:
     pools: Mapping[str, PoolView]
     """The pools of those that are asked by revision."""
     settings: Settings
+    guest: Guest | None = None
+    """The adapter of a target of type Adapter, once its pool holds it."""
 
 
 def resolve_asked(spec: EvalSpec, world: World) -> Asked | str:
@@ -82,13 +85,28 @@ def resolve_asked(spec: EvalSpec, world: World) -> Asked | str:
 def _resolve_target(spec: EvalSpec, world: World) -> _Model | str:
     if spec.target.endpoint is not None:
         return _Model(resolve_endpoint(TARGET, spec.target.endpoint, key_env("TARGET")))
+    if spec.target.adapter is not None:
+        return _resolve_guest(world)
     if spec.target.fine_tune is None:
         raise LookupError("a target of type FineTune without one passed the rules of the API")
     return _resolve_fine_tune(TARGET, spec.target.fine_tune, world)
 
 
+def _resolve_guest(world: World) -> _Model | str:
+    guest = world.guest
+    if guest is None:
+        raise LookupError("a target of type Adapter is loaded before it is asked")
+    adapter = guest.adapter
+    url = pool_endpoint(guest.namespace, guest.pool, world.settings)
+    return _Model(
+        EvalEndpoint(name=TARGET, base_url=url, model=adapter.id), guest.revision, adapter.digest
+    )
+
+
 def _base_of(spec: EvalSpec, world: World) -> str:
     """Name of the target's base model, on its pool."""
+    if world.guest is not None:
+        return world.guest.base_model.name
     target = spec.target.fine_tune
     ft = world.fine_tunes.get(target.name) if target is not None else None
     if ft is None or ft.spec is None:
@@ -137,16 +155,24 @@ def _resolve_revision(name: str, ft: FineTune, revision: str, world: World) -> _
     if digest is None:
         return f"{ft.meta.name} has no stored revision {revision}"
     pool = world.pools.get(ft.meta.name)
+    model = adapter_id(ft.meta.namespace, ft.meta.name, digest)
+    waiting = explain_loading(who, pool, model, digest)
+    if pool is None or waiting is not None:
+        return waiting or ""
+    url = pool_endpoint(ft.meta.namespace, pool.name, world.settings)
+    return _Model(EvalEndpoint(name=name, base_url=url, model=model), revision, digest)
+
+
+def explain_loading(who: str, pool: PoolView | None, model: str, digest: str) -> str | None:
+    """What is missing until every ready pod holds an adapter; None when nothing is."""
     ready = [p for p in pool.pods if p.ready] if pool is not None else []
     if pool is None or not ready:
         trouble = pool.trouble.message if pool is not None and pool.trouble is not None else ""
         return f"{who} can't be asked: no pod of its pool is ready" + (trouble and f": {trouble}")
-    model = adapter_id(ft.meta.namespace, ft.meta.name, digest)
     loaded = sum(holds(p, model, digest) for p in ready)
     if loaded < len(ready):
         return f"{who} is loaded on {loaded} of {len(ready)} ready pods of its pool"
-    url = pool_endpoint(ft.meta.namespace, pool.name, world.settings)
-    return _Model(EvalEndpoint(name=name, base_url=url, model=model), revision, digest)
+    return None
 
 
 def _digest_of(ft: FineTune, revision: str) -> str | None:

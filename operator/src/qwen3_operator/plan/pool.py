@@ -9,6 +9,7 @@ from qwen3_api.serving.pool import CurrentAlias, PoolAdapter, PoolCanary, PoolIn
 from qwen3_operator.desired.names import StorageTarget
 from qwen3_operator.desired.pool import PoolSpec, build_pool_objects
 from qwen3_operator.observed import PoolPod, parse_time
+from qwen3_operator.plan.guest import Guest, capacity
 from qwen3_operator.plan.plan import Deletion, PoolPlan
 from qwen3_operator.plan.served import agent_adapter
 from qwen3_operator.settings import Settings
@@ -52,22 +53,25 @@ def plan_pool(
     now: datetime,
     held: Collection[str] = (),
     pods: Sequence[PoolPod] = (),
+    guests: Sequence[Guest] = (),
 ) -> PoolPlan:
     """What the pool shall hold.
 
     A pool exists from its first committed adapter to the end of its last member; before that it
-    would hold a GPU for nothing.
+    would hold a GPU for nothing. For guests alone it exists as long as they do.
 
     held: public names of fine-tunes whose spec can't be read now. They stay as they are.
     pods: of the pool, if `needs_pods` says that they matter.
+    guests: adapters of evaluations, the first that was asked for first.
     """
     serving = [m for m in members if m.current is not None or m.candidate is not None]
-    if held and (spec is None or not serving):
+    needed = bool(serving or guests)
+    if held and (spec is None or not needed):
         return PoolPlan(index=None)
-    if spec is None or not serving:
+    if spec is None or not needed:
         deletions = tuple(Deletion(kind, name) for kind in POOL_KINDS) if exists else ()
         return PoolPlan(index=None, delete=deletions)
-    wanted, wait = build_index(spec, serving, index, settings, now, held, pods)
+    wanted, wait = build_index(spec, serving, index, settings, now, held, pods, guests)
     return PoolPlan(
         index=wanted if index is None or not same_content(wanted, index) else None,
         apply=build_pool_objects(spec, settings),
@@ -88,8 +92,12 @@ def build_index(
     now: datetime,
     held: Collection[str] = (),
     pods: Sequence[PoolPod] = (),
+    guests: Sequence[Guest] = (),
 ) -> tuple[PoolIndex, float | None]:
-    """The desired set, and in how many seconds a draining adapter may leave it."""
+    """The desired set, and in how many seconds a draining adapter may leave it.
+
+    Guests get the places that are left: an evaluation waits, what serves doesn't.
+    """
     adapters: dict[str, PoolAdapter] = {}
     aliases: dict[str, str] = {}
     canaries: dict[str, PoolCanary] = {}
@@ -123,6 +131,9 @@ def build_index(
         canary = current.canary if current is not None else None
         if canary is not None and member.canary_weight and canary.id in adapters:
             canaries[member.alias] = PoolCanary(id=canary.id, weight_percent=member.canary_weight)
+    for guest in guests:
+        if len(adapters) < capacity(settings):
+            adapters.setdefault(guest.adapter.id, guest.adapter)
     index = PoolIndex(
         namespace=spec.namespace,
         pool=spec.name,

@@ -207,6 +207,7 @@ def _evaluation_status(
         score=status.score,
         baseline_score=_score_of(status, BASE),
         incumbent_score=_score_of(status, INCUMBENT),
+        leaked_questions=sum(h.leaked for h in status.holdout) if status.holdout else None,
         message="" if status.verdict in (None, *PASSING) else _why(status),
         report_uri=status.report_uri,
     )

@@ -11,13 +11,15 @@ from qwen3_api.v1alpha1.finetune import ServingMode, alias_of
 from qwen3_api.v1alpha1.meta import ConditionStatus
 from qwen3_operator.cluster.cache import Cache
 from qwen3_operator.cluster.client import Client
-from qwen3_operator.cluster.kinds import DEPLOYMENT, FINE_TUNE, POD, kind_of
-from qwen3_operator.desired.names import LABEL_POOL, pool_endpoint, pool_name
+from qwen3_operator.cluster.kinds import DEPLOYMENT, EVALUATION, FINE_TUNE, POD, kind_of
+from qwen3_operator.desired.names import LABEL_POOL, pool_endpoint, pool_name, pool_of
 from qwen3_operator.observed import (
+    Evaluation,
     FineTune,
     PodView,
     PoolPod,
     PoolView,
+    parse_evaluation,
     parse_finetune,
     parse_pod,
 )
@@ -48,6 +50,29 @@ class Context:
     def finetunes(self, namespace: str) -> list[FineTune]:
         """All fine-tunes of a namespace; each version is parsed once."""
         return [self.parse(body) for body in self.cache.list(FINE_TUNE, namespace)]
+
+    def finetune(self, namespace: str, name: str) -> FineTune | None:
+        """A fine-tune by its name."""
+        body = self.cache.get(FINE_TUNE, namespace, name)
+        return self.parse(body) if body is not None else None
+
+    def guest_pool(self, ev: Evaluation) -> str | None:
+        """Name of the pool that holds an evaluation's adapter for it; None for other targets, and
+        while nobody knows its base model."""
+        target = ev.spec.target.adapter if ev.spec is not None else None
+        if ev.spec is None or target is None:
+            return None
+        if target.base_model is not None:
+            return pool_of(target.base_model, ev.spec.output.s3, self.settings)
+        wanted = target.fine_tune
+        ft = self.finetune(ev.meta.namespace, wanted.name) if wanted is not None else None
+        return pool_name(ft.spec, self.settings) if ft is not None and ft.spec is not None else None
+
+    def guest_evaluations(self, namespace: str, pool: str) -> list[Evaluation]:
+        """Evaluations whose adapter belongs to this pool."""
+        bodies = self.cache.list(EVALUATION, namespace)
+        evs = [parse_evaluation(body) for body in bodies if asks_adapter(body)]
+        return [ev for ev in evs if self.guest_pool(ev) == pool]
 
     def parse(self, body: Object) -> FineTune:
         """`parse_finetune`, remembered by uid and resourceVersion."""
@@ -143,6 +168,11 @@ class Context:
             await self.client.create_event(
                 dict(about), type_=event.type, reason=event.reason, message=event.message
             )
+
+
+def asks_adapter(body: Object) -> bool:
+    """A Qwen3Eval with a target of type Adapter, told without parsing all of it."""
+    return bool(body.get("spec", {}).get("target", {}).get("type") == "Adapter")
 
 
 def _claim(ft: FineTune, alias: str) -> tuple[bool, datetime, str]:

@@ -16,11 +16,13 @@ from qwen3_operator.desired.names import (
     LABEL_EVAL,
     LABEL_FINE_TUNE,
     LABEL_POOL,
+    LABEL_SCHEDULE,
     pool_endpoint,
     pool_name,
 )
 from qwen3_operator.observed import parse_evaluation
-from qwen3_operator.reconcile.context import Context
+from qwen3_operator.plan.guest import wants_guest
+from qwen3_operator.reconcile.context import Context, asks_adapter
 from qwen3_operator.reconcile.evaluation import named_fine_tunes, reconcile_evaluation
 from qwen3_operator.reconcile.finetune import reconcile_finetune
 from qwen3_operator.reconcile.pool import PoolReconciler
@@ -54,7 +56,7 @@ class Reconcilers:
         if kind is FINE_TUNE:
             return self._of_fine_tune(obj, namespace, name)
         if kind is EVALUATION:
-            return self._of_evaluation(namespace, name, labels)
+            return self._of_evaluation(obj, namespace, name, labels)
         if kind is CONFIG_MAP and LABEL_POOL not in labels:
             # The order of a Job: written once, read by its pod.
             return []
@@ -71,11 +73,24 @@ class Reconcilers:
                     Key(keys.FINE_TUNE, namespace, m.meta.name)
                     for m in self._ctx.members(namespace, pool)
                 ]
+                found += [
+                    Key(keys.EVAL, namespace, ev.meta.name)
+                    for ev in self._ctx.guest_evaluations(namespace, pool)
+                    if wants_guest(ev) is not None
+                ]
         return found
 
-    def _of_evaluation(self, namespace: str, name: str, labels: Mapping[str, str]) -> list[Key]:
-        """The evaluation; of a fine-tune's own also that, and the pool that holds the candidate."""
+    def _of_evaluation(
+        self, obj: Object, namespace: str, name: str, labels: Mapping[str, str]
+    ) -> list[Key]:
+        """The evaluation; that whose schedule it is a run of; the pool that holds its adapter for
+        it; of a fine-tune's own also that, and the pool that holds the candidate."""
         found = [Key(keys.EVAL, namespace, name)]
+        pool = self._ctx.guest_pool(parse_evaluation(obj)) if asks_adapter(obj) else None
+        if pool is not None:
+            found.append(Key(keys.POOL, namespace, pool))
+        if LABEL_SCHEDULE in labels:
+            found.append(Key(keys.EVAL, namespace, labels[LABEL_SCHEDULE]))
         owner = labels.get(LABEL_FINE_TUNE)
         body = self._ctx.cache.get(FINE_TUNE, namespace, owner) if owner else None
         if owner is not None and body is not None:

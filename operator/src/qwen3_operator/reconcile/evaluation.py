@@ -9,25 +9,37 @@ from qwen3_api.v1alpha1.evaluation import EvalSpec, FineTuneTarget
 from qwen3_operator.cluster.kinds import EVALUATION, FINE_TUNE, JOB, POD
 from qwen3_operator.desired.names import (
     LABEL_EVAL,
+    LABEL_SCHEDULE,
     LIFECYCLE_MANAGER,
     eval_job_name,
     pool_name,
     resolve_storage,
 )
+from qwen3_operator.errors import Conflict
 from qwen3_operator.failpoints import failpoint
+from qwen3_operator.logs import get_logger
 from qwen3_operator.observed import (
     Evaluation,
     FineTune,
+    JobView,
     PoolView,
+    Problem,
+    ScheduledRun,
+    controller_uid,
     parse_evaluation,
     parse_job,
     parse_pod,
+    parse_run,
 )
-from qwen3_operator.plan.evaluation import EvalObserved, plan_evaluation
+from qwen3_operator.plan.evaluation import EvalObserved, plan_evaluation, told_before
+from qwen3_operator.plan.evaluation_guest import GuestView
 from qwen3_operator.reconcile.context import Context, reference
-from qwen3_operator.runtime.keys import Key
+from qwen3_operator.reconcile.guests import gather_guest
+from qwen3_operator.runtime.keys import POOL, Key
 from qwen3_operator.runtime.reconciler import Result
 from qwen3_operator.store.client import StorageProblem
+
+logger = get_logger(__name__)
 
 
 async def reconcile_evaluation(ctx: Context, key: Key) -> Result:
@@ -48,13 +60,22 @@ async def reconcile_evaluation(ctx: Context, key: Key) -> Result:
     failpoint("before-eval-status")
     if plan.status is not None and plan.status.to_wire() != ev.status.to_wire():
         await ctx.client.apply_status(reference(body) | {"status": plan.status.to_wire()})
+    for deletion in plan.delete:
+        try:
+            await ctx.client.delete(EVALUATION, key.namespace, deletion.name, uid=deletion.uid)
+        except Conflict:
+            logger.info("already replaced", extra={"child": deletion.name})
     await ctx.emit(reference(body), plan.events)
     return Result(plan.requeue_after)
 
 
 def named_fine_tunes(spec: EvalSpec) -> set[str]:
-    """Names of the fine-tunes that an evaluation asks."""
-    return {t.name for t in _fine_tune_targets(spec)}
+    """Names of the fine-tunes that an evaluation asks, or whose adapter it does."""
+    names = {t.name for t in _fine_tune_targets(spec)}
+    adapter = spec.target.adapter
+    if adapter is not None and adapter.fine_tune is not None:
+        names.add(adapter.fine_tune.name)
+    return names
 
 
 def _fine_tune_targets(spec: EvalSpec) -> list[FineTuneTarget]:
@@ -62,8 +83,18 @@ def _fine_tune_targets(spec: EvalSpec) -> list[FineTuneTarget]:
     return [t for t in found if t is not None]
 
 
+def _gather_runs(ctx: Context, ev: Evaluation) -> tuple[ScheduledRun, ...]:
+    """The runs of its schedule. What somebody else labelled so is none."""
+    bodies = ctx.cache.by_owner(EVALUATION, ev.meta.namespace, LABEL_SCHEDULE, ev.meta.name)
+    own = [b for b in bodies if controller_uid(b) == ev.meta.uid]
+    runs = [parse_run(b) for b in own if "deletionTimestamp" not in b["metadata"]]
+    return tuple(run for run in runs if run is not None)
+
+
 async def _gather(ctx: Context, ev: Evaluation) -> EvalObserved:
     meta = ev.meta
+    if ev.spec is not None and ev.spec.schedule is not None:
+        return EvalObserved(fine_tunes={}, runs=_gather_runs(ctx, ev))
     job = ctx.cache.get(JOB, meta.namespace, eval_job_name(meta.name))
     pods = [parse_pod(b) for b in ctx.cache.by_owner(POD, meta.namespace, LABEL_EVAL, meta.name)]
     observed = EvalObserved(
@@ -88,12 +119,33 @@ async def _gather(ctx: Context, ev: Evaluation) -> EvalObserved:
             progress = await ctx.artifacts.read_document(
                 folder.join(layout.PROGRESS), EvalProgressDocument
             )
+        guest = None
+        if report is None and told_before(ev, observed.job) is None:
+            guest = await _gather_guest(ctx, ev, observed.job)
     except StorageProblem as error:
         return replace(observed, storage_problem=error.problem)
-    observed = replace(observed, report=report, progress=progress)
+    observed = replace(observed, report=report, progress=progress, guest=guest)
     if report is None and observed.job is None and ev.spec is not None and not ev.spec.suspend:
         return replace(observed, pools=await _gather_pools(ctx, ev.spec, observed.fine_tunes))
     return observed
+
+
+async def _gather_guest(ctx: Context, ev: Evaluation, job: JobView | None) -> GuestView | None:
+    """The adapter that has to be loaded before the Job may start, or go on."""
+    target = ev.spec.target.adapter if ev.spec is not None else None
+    if target is None or ev.spec is None or ev.spec.suspend:
+        return None
+    if job is not None and not (job.suspended and job.parked):
+        return None
+    found = await gather_guest(ctx, ev, target)
+    if isinstance(found, Problem):
+        return GuestView(found)
+    pool = await ctx.gather_pool(ev.meta.namespace, found.pool, 0)
+    key = layout.pool_index_key(found.storage.prefix, ev.meta.namespace, found.pool)
+    index, _ = await ctx.artifacts.read_index(found.storage.location(key))
+    if index is None or all(a.id != found.adapter.id for a in index.adapters):
+        ctx.wake(Key(POOL, ev.meta.namespace, found.pool))
+    return GuestView(found, pool, index)
 
 
 async def _gather_pools(

@@ -2,11 +2,12 @@
 
 import hashlib
 import json
+from collections.abc import Sequence
 from typing import Any
 
 from qwen3_api.job import layout
 from qwen3_api.job.report import adapter_id
-from qwen3_api.v1alpha1.finetune import alias_of
+from qwen3_api.v1alpha1.finetune import BaseModelSpec, alias_of
 from qwen3_operator.cluster.kinds import (
     CONFIG_MAP,
     DEPLOYMENT,
@@ -33,6 +34,7 @@ from qwen3_operator.plan.pool import Member, needs_pods, plan_pool
 from qwen3_operator.plan.promotion import is_unloaded, plan_admission
 from qwen3_operator.reconcile.context import Context
 from qwen3_operator.reconcile.gather import gather_evaluations, read_verified
+from qwen3_operator.reconcile.guests import find_sides, gather_guests
 from qwen3_operator.runtime.keys import Key
 from qwen3_operator.runtime.reconciler import Result
 from qwen3_operator.store.client import StorageProblem
@@ -59,8 +61,10 @@ class PoolReconciler:
         """
         ctx = self._ctx
         candidates = ctx.members(key.namespace, key.name)
-        spec, storage = self._resolve(key, candidates)
-        if candidates and spec is None:
+        evaluations = ctx.guest_evaluations(key.namespace, key.name)
+        sides = find_sides(ctx, evaluations)
+        spec, storage = self._resolve(key, candidates, sides)
+        if (candidates or sides) and spec is None:
             # The settings lost the model or the store: told in each member's status. What serves
             # goes on serving.
             return Result()
@@ -79,6 +83,7 @@ class PoolReconciler:
                 if storage
                 else (None, None)
             )
+            guests = await gather_guests(ctx, evaluations, index)
         except StorageProblem as error:
             # Told in each member's status; the pool stays as it is.
             raise Transient(error.problem.reason, error.problem.message) from error
@@ -88,7 +93,7 @@ class PoolReconciler:
         if needs_pods(members):
             pods = (await ctx.gather_pool(key.namespace, key.name, 0)).pods
         plan = plan_pool(
-            spec, members, index, exists, key.name, ctx.settings, ctx.now(), held, pods
+            spec, members, index, exists, key.name, ctx.settings, ctx.now(), held, pods, guests
         )
         if plan.index is not None and storage is not None:
             failpoint("before-index")
@@ -105,24 +110,27 @@ class PoolReconciler:
         return Result(plan.requeue_after)
 
     def _resolve(
-        self, key: Key, members: list[FineTune]
+        self,
+        key: Key,
+        members: list[FineTune],
+        guests: Sequence[tuple[BaseModelSpec, StorageTarget | None]],
     ) -> tuple[PoolSpec | None, StorageTarget | None]:
-        """What the members agree on; that they do is what makes them members (`pool_name`)."""
+        """What members and guests agree on; that they do is what makes them so (`pool_of`)."""
         settings = self._ctx.settings
         specs = [ft.spec for ft in members if ft.spec is not None]
-        for spec in specs:
-            storage = resolve_storage(spec.artifacts.s3, settings)
-            if storage is None or resolve_model(spec.base_model, settings) is None:
+        sides = [(s.base_model, resolve_storage(s.artifacts.s3, settings)) for s in specs]
+        for base, storage in (*sides, *guests):
+            if storage is None or resolve_model(base, settings) is None:
                 continue
-            token = spec.base_model.token_secret_ref
+            token = base.token_secret_ref
             return (
                 PoolSpec(
                     namespace=key.namespace,
                     name=key.name,
-                    base_model=spec.base_model.name,
-                    source=resolve_job_model(spec.base_model, storage, settings),
+                    base_model=base.name,
+                    source=resolve_job_model(base, storage, settings),
                     storage=storage,
-                    replicas=max(s.serving.replicas for s in specs),
+                    replicas=max((s.serving.replicas for s in specs), default=1),
                     hf_token_secret=token.name if token else None,
                 ),
                 storage,

@@ -16,6 +16,7 @@ from qwen3_api.v1alpha1.conditions import Reason
 from qwen3_operator.logs import get_logger
 from qwen3_operator.observed import Alias, Problem, wire_time
 from qwen3_operator.store.client import Fetched, ObjectStore
+from qwen3_operator.store.foreign import ForeignAdapters
 
 logger = get_logger(__name__)
 REMEMBERED = 4096
@@ -29,6 +30,7 @@ class Artifacts:
 
     def __init__(self, store: ObjectStore) -> None:
         self._store = store
+        self.foreign = ForeignAdapters(store)
         self._commits: OrderedDict[str, Commit] = OrderedDict()
         self._verdicts: OrderedDict[str, Problem | None] = OrderedDict()
         self._exports: OrderedDict[str, Export] = OrderedDict()

@@ -218,6 +218,27 @@ class ObjectStore:
             raise classify(error, location) from error
         return True
 
+    async def list_folder(self, location: S3Location, most: int) -> dict[str, int]:
+        """Size in bytes of each object below `location.prefix` + "/", by its path there; of the
+        first `most` of them.
+
+        Raises:
+            StorageProblem, Transient: as `get`.
+        """
+        found: dict[str, int] = {}
+        try:
+            async for page in obstore.list(
+                self._client(location), prefix=f"{location.prefix}/", chunk_size=most
+            ):
+                for item in page:
+                    path = str(item["path"]).removeprefix(f"{location.prefix}/")
+                    found[path] = int(item["size"])
+                if len(found) >= most:
+                    break
+        except Refused as error:
+            raise classify(error, location) from error
+        return dict(list(found.items())[:most])
+
     async def delete_prefix(self, location: S3Location) -> int:
         """Remove everything below `location.prefix` + "/"; returns how many objects.
 

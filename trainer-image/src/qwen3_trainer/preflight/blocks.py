@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 import msgspec
 
+from qwen3_api.job.holdout import find_entries
 from qwen3_api.job.train import JobDataset
 from qwen3_trainer.data.dataset import uniform_rows
 from qwen3_trainer.data.formats import Method, Row, RowError
@@ -54,22 +55,32 @@ class BlockFacts:
     reasoning_rows: int = 0
     hashes: "array[int]" = field(default_factory=lambda: array("Q"))
     numbers: "array[int]" = field(default_factory=lambda: array("Q"))
+    entries: "array[int]" = field(default_factory=lambda: array("Q"))
+    """For the training digest, if they were asked for."""
     candidates: list[Candidate] = field(default_factory=list)
     first: Row | None = None
     bad: BadRow | None = None
 
 
 def check_block(
-    block: Block, name: str, dataset: JobDataset, method: Method, bar: int
+    block: Block, name: str, dataset: JobDataset, method: Method, bar: int, digest: bool = False
 ) -> BlockFacts:
     """Checks and hashes the rows of a block; those whose key is below `bar` are candidates for the
-    sample."""
+    sample.
+
+    digest: whether the rows' entries of the training digest are wanted.
+    """
     rows = json_rows(io.BytesIO(block.lines), block.first)
-    return check_rows(rows, name, dataset, method, bar)
+    return check_rows(rows, name, dataset, method, bar, digest)
 
 
 def check_rows(
-    rows: Iterator[tuple[int, Row]], name: str, dataset: JobDataset, method: Method, bar: int
+    rows: Iterator[tuple[int, Row]],
+    name: str,
+    dataset: JobDataset,
+    method: Method,
+    bar: int,
+    digest: bool = False,
 ) -> BlockFacts:
     """The same for rows that were read already."""
     facts = BlockFacts()
@@ -81,6 +92,9 @@ def check_rows(
             facts.reasoning_rows += last_answer_reasons(last_answers(row))
             facts.hashes.append(fingerprint(row))
             facts.numbers.append(number)
+            if digest:
+                for text in said_texts(row):
+                    facts.entries.extend(find_entries(text))
             key = sample_key(number)
             if key < bar:
                 facts.candidates.append(Candidate(key, _ENCODE(row)))
@@ -89,6 +103,15 @@ def check_rows(
         hint = cause.hint if isinstance(cause, RowError) else ""
         facts.bad = BadRow(error.number, error.problem, error.unit, hint)
     return facts
+
+
+def said_texts(row: Row) -> Iterator[str]:
+    """What users and the model say in a row, of a preference row both answers. What the system says
+    is the same in many rows and no question."""
+    for key in ("messages", "prompt", "completion", "chosen", "rejected"):
+        for message in row.get(key, ()):
+            if message["role"] in ("user", "assistant") and isinstance(message["content"], str):
+                yield message["content"]
 
 
 def last_answers(row: Row) -> list[Row]:

@@ -1,7 +1,7 @@
 """One preflight from the job file to the exit code.
 
 order → told already? → storage → base model → start adapter → training rows → validation rows →
-tokens → thresholds → preflight.json
+tokens → thresholds → training digest → preflight.json
 
 A failure that a retry can mend (the store is away, an error without a name) and an interruption
 leave no preflight.json: the next pod writes it, and what is in the bucket is final.
@@ -27,6 +27,7 @@ from qwen3_trainer.logs import configure
 from qwen3_trainer.order import read_order
 from qwen3_trainer.preflight.checks import check_leakage, check_lengths
 from qwen3_trainer.preflight.cores import Cores
+from qwen3_trainer.preflight.digest import DigestBuilder
 from qwen3_trainer.preflight.findings import Findings
 from qwen3_trainer.preflight.sample import RowSample
 from qwen3_trainer.preflight.scan import Scanner
@@ -97,8 +98,21 @@ def _run_to_the_end(run: Run) -> int:
         if ACTIONS[named.exit_code] is PodFailureAction.FAIL_JOB:
             _write(run, named)
         raise named from error
+    _write_digest(run)
     _write(run, None)
     return int(ExitCode.SUCCEEDED)
+
+
+def _write_digest(run: Run) -> None:
+    """Before preflight.json: what says that all is well comes last."""
+    train = run.found.train
+    if train.digest is None or train.sha256 is None:
+        raise RuntimeError("the digest is written after the rows were read")
+    digest = train.digest.build(train.rows, train.sha256)
+    train.digest = None
+    run.bucket.put(run.job.output.join(layout.TRAINING_DIGEST).prefix, digest.to_bytes())
+    header = digest.header
+    log.info("the training digest covers %d of %d rows", header.covered_rows, header.rows)
 
 
 def _is_told_already(run: Run) -> bool:
@@ -170,6 +184,7 @@ def _from_hub(source: HuggingFaceModel, files: tuple[str, ...]) -> tuple[Path, f
 
 def _look_at_rows(run: Run, scanner: Scanner, sample: RowSample) -> None:
     dataset, found = run.job.dataset, run.found
+    found.train.digest = DigestBuilder()
     scanner.scan(found.train, dataset.train, "train", sample)
     log.info("%d training rows are valid", found.train.rows)
     train = found.train.fingerprints.sealed()

@@ -13,6 +13,7 @@ from qwen3_trainer.data.formats import Row, detect_format
 from qwen3_trainer.data.read import Source, json_blocks, json_rows
 from qwen3_trainer.preflight.blocks import Block, BlockFacts, check_block, check_rows
 from qwen3_trainer.preflight.cores import Cores
+from qwen3_trainer.preflight.digest import DigestBuilder
 from qwen3_trainer.preflight.fingerprints import Fingerprints
 from qwen3_trainer.preflight.sample import RowSample
 from qwen3_trainer.store import Buckets
@@ -35,6 +36,8 @@ class Scan:
     sha256: str | None = None
     """Over the bytes of the source as stored."""
     fingerprints: Fingerprints = field(default_factory=Fingerprints)
+    digest: DigestBuilder | None = None
+    """Of training rows; None: none is wanted."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +58,7 @@ class Scanner:
         """
         job = self.job
         with open_checked(source, role, self.buckets, self.scratch / role, job.method) as opened:
-            for facts in self._facts(opened, sample):
+            for facts in self._facts(opened, sample, found.digest):
                 _add(found, facts, sample)
                 if facts.bad is not None:
                     raise facts.bad.to_error()
@@ -63,25 +66,30 @@ class Scanner:
                 raise no_rows(role, opened.name, job.method)
             found.sha256 = opened.sha256()
 
-    def _facts(self, opened: Source, sample: RowSample | None) -> Iterator[BlockFacts]:
+    def _facts(
+        self, opened: Source, sample: RowSample | None, digest: DigestBuilder | None
+    ) -> Iterator[BlockFacts]:
         job = self.job
+
+        def room() -> bool:
+            return digest is not None and digest.has_room
 
         def bar() -> int:
             return 0 if sample is None else sample.bar
 
         if opened.lines is None:
             while rows := list(islice(opened.rows, _PARQUET_ROWS)):
-                yield check_rows(iter(rows), opened.name, job.dataset, job.method, bar())
+                yield check_rows(iter(rows), opened.name, job.dataset, job.method, bar(), room())
             return
         blocks = (Block(*each) for each in json_blocks(opened.lines, BLOCK))
         dataset = job.dataset
         for alone, block in enumerate(blocks, 1):
-            yield check_block(block, opened.name, dataset, job.method, bar())
+            yield check_block(block, opened.name, dataset, job.method, bar(), room())
             dataset = self._with_format(dataset, block)
             if alone >= ALONE and dataset.format != "Auto":
                 break
         yield from self.cores.map(
-            check_block, ((b, opened.name, dataset, job.method, bar()) for b in blocks)
+            check_block, ((b, opened.name, dataset, job.method, bar(), room()) for b in blocks)
         )
 
     def _with_format(self, dataset: JobDataset, block: Block) -> JobDataset:
@@ -98,6 +106,8 @@ def _add(found: Scan, facts: BlockFacts, sample: RowSample | None) -> None:
     found.reasoning_rows += facts.reasoning_rows
     found.first = found.first or facts.first
     found.fingerprints.extend(facts.hashes, facts.numbers)
+    if found.digest is not None:
+        found.digest.add(facts.rows, facts.entries)
     if sample is not None:
         for candidate in facts.candidates:
             sample.offer(candidate)
