@@ -54,6 +54,22 @@ def _judged(metrics: list[str], **questions: Any) -> dict[str, Any]:
 
 
 EVALUATION_CASES: tuple[ApiCase, ...] = (
+    # Tracking
+    eval_case(
+        "eval-weave", {"tracking": {"weave": {"project": "p", "secretRef": {"name": "wandb"}}}}
+    ),
+    eval_case(
+        "eval-weave-without-key",
+        {"tracking": {"weave": {"project": "p"}}},
+        "spec.tracking.weave.secretRef",
+    ),
+    eval_case("eval-wandb-offline", {"tracking": {"wandb": {"project": "p", "mode": "Offline"}}}),
+    eval_case(
+        "eval-wandb-without-key",
+        {"tracking": {"wandb": {"project": "p"}}},
+        "spec.tracking.wandb.secretRef",
+        "tracking.wandb.secretRef is needed with mode Online",
+    ),
     # Unions: whom to ask
     eval_case(
         "target-endpoint", {"target": {"type": "Endpoint", "endpoint": ENDPOINT}, "baselines": []}

@@ -94,6 +94,23 @@ FINE_TUNE_MINIMAL: Spec = {
     "dataset": {"train": {"type": "S3", "s3": {"uri": "s3://team-a/support.jsonl"}}},
 }
 
+TRACKING_FULL: Spec = {
+    "wandb": {
+        "project": "qwen3",
+        "entity": "team-a",
+        "mode": "Online",
+        "baseURL": "https://wandb.example.com",
+        "secretRef": {"name": "wandb"},
+    },
+    "weave": {
+        "project": "qwen3",
+        "entity": "team-a",
+        "baseURL": "https://wandb.example.com",
+        "traceURL": "https://trace.example.com/traces",
+        "secretRef": {"name": "wandb"},
+    },
+}
+
 FINE_TUNE_FULL: Spec = {
     "mode": "Plan",
     "suspend": True,
@@ -160,15 +177,7 @@ FINE_TUNE_FULL: Spec = {
         "allowQuantization": True,
         "stallTimeoutSeconds": 600,
     },
-    "tracking": {
-        "wandb": {
-            "project": "qwen3",
-            "entity": "team-a",
-            "mode": "Online",
-            "baseURL": "https://wandb.example.com",
-            "secretRef": {"name": "wandb"},
-        }
-    },
+    "tracking": TRACKING_FULL,
     "artifacts": {
         "s3": {
             "endpoint": "http://s3.storage.svc:8333",
@@ -236,6 +245,7 @@ EVAL_FULL: Spec = {
     "gates": GATES_FULL,
     "runner": RUNNER_FULL,
     "output": {"s3": {"bucket": "reports"}},
+    "tracking": TRACKING_FULL,
     "suspend": True,
     "ttlSecondsAfterFinished": 60,
 }

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field, StringConstraints
 
 from qwen3_api.job.base import CONTRACT, Document, Failure, S3Location, Sha256
-from qwen3_api.job.train import DataSource
+from qwen3_api.job.train import DataSource, JobWandb
 
 MetricName = Literal[
     "ExactMatch",
@@ -18,6 +18,8 @@ MetricName = Literal[
     "JudgeScore",
     "JudgeWin",
 ]
+ENV_WEAVE_API_KEY = "WEAVE_API_KEY"
+"""Environment variable of the evaluator with the key for Weave; the one for W&B may be another."""
 GateVerdict = Literal["Passed", "Failed", "Inconclusive"]
 ReportVerdict = Literal["Passed", "Failed", "Inconclusive", "Completed"]
 
@@ -78,6 +80,36 @@ class EvalGate(Document):
     fail_on_insufficient: bool = False
 
 
+class EvalWeave(Document):
+    """A Weave project. The key comes in the environment (ENV_WEAVE_API_KEY)."""
+
+    project: str
+    entity: str | None
+    base_url: str | None
+    """Of a self-hosted W&B server."""
+    trace_url: str | None
+    """Of its trace server; None: <base_url>/traces."""
+
+
+class EvalTracking(Document):
+    """Where the results go once they are in the bucket."""
+
+    wandb: JobWandb | None = None
+    """The key comes in the environment (WANDB_API_KEY)."""
+    weave: EvalWeave | None = None
+
+
+class EvalTraining(Document):
+    """The training that the target came out of, for the report. It lies in the same bucket."""
+
+    revision: str
+    folder: S3Location
+    """Folder of the revision (`layout.revision_prefix`)."""
+    price_per_gpu_hour: float | None = None
+    """By the platform's price list, in `currency`."""
+    currency: str = ""
+
+
 class EvalJob(Document):
     """The whole order, mounted as JSON at `layout.JOB_FILE`."""
 
@@ -92,6 +124,9 @@ class EvalJob(Document):
     concurrency: int
     output: S3Location
     """Folder of the evaluation (`layout.eval_prefix`)."""
+    tracking: EvalTracking = EvalTracking()
+    training: EvalTraining | None = None
+    """None: the target is no revision of a fine-tune, or its folder is under other credentials."""
     progress_seconds: int = 10
 
 
@@ -175,6 +210,18 @@ class JudgeUsage(Document):
     """Pairs on which the two orders, or two judges, disagreed."""
 
 
+class ModelUsage(Document):
+    """What asking a model cost: the tokens of the answers that count, as its server tells them.
+
+    A request that was repeated after an error counts once.
+    """
+
+    model: str
+    """`target`, or the baseline's name."""
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+
+
 class EvalReport(Document):
     """`report.json` of an evaluation, written once at its end."""
 
@@ -186,6 +233,8 @@ class EvalReport(Document):
     results: list[EvalResult] = Field(default=[], max_length=512)
     comparisons: list[EvalComparison] = Field(default=[], max_length=512)
     gates: list[EvalGateResult] = Field(default=[], max_length=16)
+    usage: list[ModelUsage] = Field(default=[], max_length=16)
+    """By model; a model whose server told no tokens is left out."""
     judge: JudgeUsage | None = None
     data_sha256: dict[str, Sha256] = {}
     """By suite, over the bytes of the data as read."""
@@ -229,3 +278,31 @@ class EvalSample(Document):
     answer_tokens: int | None
     """Tokens of the expected answer that `loss` is over."""
     opinions: list[JudgeOpinion] = []
+    prompt_tokens: int | None = None
+    """Of all requests behind this line, by `usage` of their replies; None when it wasn't told."""
+    completion_tokens: int | None = None
+
+
+class TrackedModel(Document):
+    """An evaluation at Weave."""
+
+    suite: str
+    model: str
+    """`target`, or the baseline's name."""
+    url: Annotated[str, StringConstraints(max_length=1024)]
+
+
+class TrackingReport(Document):
+    """`tracking.json` of an evaluation: what became of EvalJob.tracking."""
+
+    contract: Literal[1] = CONTRACT
+    run_url: Annotated[str, StringConstraints(max_length=1024)] | None = None
+    """W&B run, online."""
+    offline_run: Annotated[str, StringConstraints(max_length=1024)] | None = None
+    """URI of the folder of the W&B run, offline."""
+    evaluations: list[TrackedModel] = Field(default=[], max_length=40)
+    failures: list[Annotated[str, StringConstraints(max_length=512)]] = Field(
+        default=[], max_length=8
+    )
+    """A sentence for each tracker that did not take everything."""
+    finished: str

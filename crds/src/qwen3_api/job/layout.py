@@ -3,7 +3,7 @@
 <prefix>/<namespace>/<uid>/revisions/<rev>/{preflight.json, attempts/<pod-uid>/{progress.json,
 report.json, checkpoints/step-<n>/…, adapter/…}, wandb/<pod-uid>/…, COMMIT.json}
 <prefix>/<namespace>/evals/<uid>/{job.json, progress.json, report.json, report.html,
-samples.jsonl}
+samples.jsonl, tracking.json, wandb/…}
 <prefix>/<namespace>/aliases/<alias>/current.json
 <prefix>/<namespace>/pools/<pool>/index.json
 """
@@ -70,6 +70,7 @@ ADAPTER = "adapter"
 CHECKPOINTS = "checkpoints"
 CHECKPOINT_MANIFEST = "CHECKPOINT.json"
 SAMPLES = "samples.jsonl"
+TRACKING = "tracking.json"
 WANDB = "wandb"
 
 

@@ -33,6 +33,8 @@ class ConditionType(StrEnum):
     """It serves, but below what was asked: fewer pods, or an older revision."""
     SUCCEEDED = "Succeeded"
     """(Qwen3Eval) The evaluation ran to its end, whatever the score."""
+    TRACKED = "Tracked"
+    """(Qwen3Eval) The results are at the trackers of spec.tracking; the verdict waits for none."""
 
 
 class Reason(StrEnum):
@@ -89,6 +91,8 @@ class Reason(StrEnum):
     """mode Plan: the preflight passed and status.preflight has the estimate."""
     GATES_PASSED = "GatesPassed"
     """Every gate passed."""
+    TRACKED = "Tracked"
+    """(Qwen3Eval) Every tracker has the results."""
     ROLLED_BACK = "RolledBack"
     """promotion.rollbackTo names the revision that serves."""
     NOT_REQUESTED = "NotRequested"
@@ -177,6 +181,8 @@ class Reason(StrEnum):
     """(Qwen3Eval) A judge didn't answer for longer than the evaluator waits, or refused."""
     JUDGE_UNUSABLE = "JudgeUnusable"
     """(Qwen3Eval) A judge's answers can't be read as a score."""
+    TRACKING_FAILED = "TrackingFailed"
+    """(Qwen3Eval) A tracker didn't take the results; the verdict stands. The message says why."""
     EVALUATOR_FAILED = "EvaluatorFailed"
     """(Qwen3Eval) The evaluation Job failed; the message has its last words."""
 

@@ -29,9 +29,11 @@ from qwen3_api.v1alpha1.suites import (
     Suites,
     by_name,
 )
+from qwen3_api.v1alpha1.tracking import TrackingSpec
 
 KIND = "Qwen3Eval"
 PLURAL = "qwen3evals"
+TrackedUrl = Annotated[str, Field(max_length=1024)]
 
 
 class TargetType(StrEnum):
@@ -151,6 +153,8 @@ class EvalSpec(KubeModel):
     """runner: the Job that asks."""
     output: EvalOutput = EvalOutput()
     """output of report and samples."""
+    tracking: TrackingSpec = TrackingSpec()
+    """tracking of the results in other systems, after the verdict."""
     suspend: bool = False
     """suspend keeps the Job from starting."""
     ttl_seconds_after_finished: Annotated[int, Field(ge=0, le=31_536_000)] = 86400
@@ -189,7 +193,8 @@ class EvalSpec(KubeModel):
         ),
     )
     transition_rules: ClassVar[tuple[TransitionRule, ...]] = tuple(
-        _frozen(field) for field in ("target", "baselines", "suites", "gates", "runner", "output")
+        _frozen(field)
+        for field in ("target", "baselines", "suites", "gates", "runner", "output", "tracking")
     )
 
 
@@ -263,6 +268,28 @@ class ResolvedStatus(StatusModel):
     """targetDigest of the adapter."""
 
 
+class TrackedEvaluation(StatusModel):
+    """One evaluation at Weave."""
+
+    suite: DnsLabel
+    """suite that was asked."""
+    model: DnsLabel
+    """model that was asked: target, or the baseline's name."""
+    url: TrackedUrl
+    """url of the evaluation."""
+
+
+class EvalTrackingStatus(StatusModel):
+    """Where the results are, beside the bucket. Whether all are there: the condition Tracked."""
+
+    run_url: TrackedUrl | None = Field(default=None, alias="runURL")
+    """runURL of the W&B run."""
+    offline_run_uri: TrackedUrl | None = Field(default=None, alias="offlineRunURI")
+    """offlineRunURI of the folder that `wandb sync` takes."""
+    evaluations: Annotated[list[TrackedEvaluation], Field(max_length=40)] = []
+    """evaluations at Weave."""
+
+
 class Verdict(StrEnum):
     """Outcome for people and for promotion."""
 
@@ -304,6 +331,8 @@ class EvalStatus(StatusModel):
         default=None, alias="reportURI"
     )
     """reportURI of the report for people in the bucket (HTML; report.json lies beside it)."""
+    tracking: EvalTrackingStatus | None = None
+    """tracking: addresses at the trackers of spec.tracking."""
     failure: FailureStatus | None = None
     """failure, if it didn't run to its end."""
     start_time: Timestamp | None = None

@@ -4,10 +4,21 @@ from collections.abc import Iterator
 from typing import Any
 
 from qwen3_api.job import layout
-from qwen3_api.job.evaluate import EvalEndpoint, EvalGate, EvalJob, EvalJudge, EvalSuite
+from qwen3_api.job.evaluate import (
+    ENV_WEAVE_API_KEY,
+    EvalEndpoint,
+    EvalGate,
+    EvalJob,
+    EvalJudge,
+    EvalSuite,
+    EvalTracking,
+    EvalTraining,
+    EvalWeave,
+)
 from qwen3_api.v1alpha1.evaluation import KIND, EvalSpec
 from qwen3_api.v1alpha1.meta import API_VERSION
 from qwen3_api.v1alpha1.suites import EndpointTarget, Gate, JudgeSpec, OnInsufficient, Suite
+from qwen3_api.v1alpha1.tracking import TrackingSpec, WandbMode
 from qwen3_operator.desired.job import (
     ORDER_MOUNT,
     build_order_config_map,
@@ -17,6 +28,7 @@ from qwen3_operator.desired.job import (
     resolve_data,
 )
 from qwen3_operator.desired.names import LABEL_EVAL, StorageTarget, eval_job_name, labels
+from qwen3_operator.desired.orders import resolve_wandb
 from qwen3_operator.desired.pod import (
     CONTAINER_SECURITY,
     build_credentials_env,
@@ -32,6 +44,8 @@ Manifest = dict[str, Any]
 CONTAINER = "evaluator"
 SECRET_KEY = "OPENAI_API_KEY"  # noqa: S105  the key's name
 """Key of the Secret of an endpoint."""
+TRACKING_KEY = "WANDB_API_KEY"
+"""Key of the Secret of a tracker, and the variable of the one for W&B."""
 
 
 def key_env(*place: str | int) -> str:
@@ -56,8 +70,9 @@ def resolve_eval_job(
     target: EvalEndpoint,
     baselines: list[EvalEndpoint],
     storage: StorageTarget,
+    training: EvalTraining | None = None,
 ) -> EvalJob:
-    """The whole order of one evaluation."""
+    """The whole order of one evaluation. `training`: what the target came out of."""
     return EvalJob(
         namespace=meta.namespace,
         name=meta.name,
@@ -68,6 +83,23 @@ def resolve_eval_job(
         gates=[_resolve_gate(gate) for gate in spec.gates],
         concurrency=spec.runner.concurrency,
         output=storage.location(layout.eval_prefix(storage.prefix, meta.namespace, meta.uid)),
+        tracking=_resolve_tracking(spec.tracking),
+        training=training,
+    )
+
+
+def _resolve_tracking(tracking: TrackingSpec) -> EvalTracking:
+    wandb, weave = tracking.wandb, tracking.weave
+    return EvalTracking(
+        wandb=resolve_wandb(wandb) if wandb else None,
+        weave=EvalWeave(
+            project=weave.project,
+            entity=weave.entity,
+            base_url=weave.base_url,
+            trace_url=weave.trace_url,
+        )
+        if weave
+        else None,
     )
 
 
@@ -143,6 +175,24 @@ def _build_keys_env(spec: EvalSpec) -> list[Manifest]:
     ]
 
 
+def _build_tracking_env(tracking: TrackingSpec) -> list[Manifest]:
+    """Keys of the trackers. Optional: a missing Secret costs the tracking, not the verdict."""
+    keys = []
+    if tracking.wandb and tracking.wandb.secret_ref and tracking.wandb.mode is WandbMode.ONLINE:
+        keys.append((TRACKING_KEY, tracking.wandb.secret_ref))
+    if tracking.weave:
+        keys.append((ENV_WEAVE_API_KEY, tracking.weave.secret_ref))
+    return [
+        {
+            "name": env,
+            "valueFrom": {
+                "secretKeyRef": {"name": secret.name, "key": TRACKING_KEY, "optional": True}
+            },
+        }
+        for env, secret in keys
+    ]
+
+
 def build_eval_objects(
     meta: Meta, spec: EvalSpec, order: EvalJob, storage: StorageTarget, settings: Settings
 ) -> tuple[Manifest, Manifest]:
@@ -186,6 +236,7 @@ def _build_pod(
                     *build_pod_identity_env(),
                     *build_credentials_env(storage.secret),
                     *_build_keys_env(spec),
+                    *_build_tracking_env(spec.tracking),
                     {"name": "HOME", "value": layout.WORK_DIR},
                 ],
                 "resources": {
