@@ -225,8 +225,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--questions", type=int, default=1000)
     parser.add_argument("--concurrency", type=int, default=8)
-    parser.add_argument("--max-tokens", type=int, default=16)
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--max-tokens", type=int, default=64)
+    parser.add_argument("--rounds", type=int, default=2)
     options = parser.parse_args()
     os.environ.update(AWS_ACCESS_KEY_ID=TENANT.access_key, AWS_SECRET_ACCESS_KEY=TENANT.secret_key)
     with tempfile.TemporaryDirectory() as name:
