@@ -124,7 +124,8 @@ async def _publish(
 ) -> bytes:
     """Write both forms of the report; report.json last, since it says that all is there. Returns
     the one for people."""
-    html = render_html(job, report, samples, await read_training(job, store)).encode()
+    training = await read_training(job, store) if report.outcome == "Completed" else None
+    html = render_html(job, report, samples, training).encode()
     await store.put(job.output.join(layout.REPORT_HTML), html, _HTML)
     await store.put_once(job.output.join(layout.REPORT), report.to_json(), JSON)
     return html
