@@ -14,6 +14,7 @@ from support.api_objects import (
 TARGET_FINE_TUNE = "target.fineTune goes with type FineTune, and only with it"
 TARGET_ENDPOINT = "target.endpoint goes with type Endpoint, and only with it"
 BASELINE_ENDPOINT = "baselines[].endpoint goes with type Endpoint, and only with it"
+COST_NEEDS_PRICES = "maxCost needs promptPrice and completionPrice of every judge"
 JUDGED_ONLY = "judge goes with the metrics JudgeScore and JudgeWin, and only with them"
 SCHEMA_ONLY = "jsonSchema goes with the metric JSONValid, and only with it"
 MORE_SAMPLES = "samples above 1 need a temperature above 0: greedy answers are all the same"
@@ -35,6 +36,7 @@ EVALUATION_SERVED = (
 NO_TARGET = "baselines[].name can't be target: results use that name"
 SERVED = {"serving": {"mode": "SharedBase"}}
 ENDPOINT = {"url": "http://vllm:8000/v1", "model": "qwen3"}
+FREE = {"name": "free", **ENDPOINT}
 SUITE = EVAL_MINIMAL["suites"][0]
 GATE = {"name": "g", "suite": "held-out", "metric": "ExactMatch", "minimum": "0.5"}
 
@@ -127,6 +129,22 @@ EVALUATION_CASES: tuple[ApiCase, ...] = (
     ),
     # Metrics and what they need
     eval_case("judge-score", _judged(["JudgeScore"], judge=JUDGE)),
+    eval_case(
+        "judge-prices-of-some",
+        _judged(["JudgeScore"], judge={"endpoints": [*JUDGE["endpoints"], FREE]}),
+    ),
+    eval_case(
+        "judge-cost-without-a-price",
+        _judged(["JudgeScore"], judge={"endpoints": [*JUDGE["endpoints"], FREE], "maxCost": "1"}),
+        "spec.suites[0].questions.judge.maxCost",
+        COST_NEEDS_PRICES,
+    ),
+    eval_case(
+        "judge-cost-with-half-a-price",
+        _judged(["JudgeScore"], judge={"endpoints": [FREE | {"promptPrice": "1"}], "maxCost": "1"}),
+        "spec.suites[0].questions.judge.maxCost",
+        COST_NEEDS_PRICES,
+    ),
     eval_case(
         "judge-missing",
         _judged(["ExactMatch", "JudgeWin"]),

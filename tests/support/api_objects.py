@@ -20,12 +20,21 @@ JUDGE: Spec = {
             "url": "https://judge.example.com/v1",
             "model": "Qwen/Qwen3-235B-A22B",
             "secretRef": {"name": "judge-key"},
+            "promptPrice": "0.7",
+            "completionPrice": "2.8",
         },
-        {"name": "kind", "url": "http://judge.models.svc:8000/v1", "model": "qwen3-32b"},
+        {
+            "name": "kind",
+            "url": "http://judge.models.svc:8000/v1",
+            "model": "qwen3-32b",
+            "promptPrice": "0",
+            "completionPrice": "0",
+        },
     ],
     "rubric": "Is it polite?",
     "swapPositions": False,
     "maxRequests": 500,
+    "maxCost": "12.5",
 }
 
 SUITES_FULL: list[Spec] = [

@@ -269,7 +269,7 @@ def build_report(job: EvalJob, samples: Sequence[EvalSample]) -> EvalReport:
             ModelUsage(model=m, prompt_tokens=41_233 + 7 * k, completion_tokens=18_020 - 911 * k)
             for k, m in enumerate(models)
         ],
-        judge=JudgeUsage(requests=420, prompt_tokens=301_244, completion_tokens=18_730,
+        judge=JudgeUsage(requests=420, prompt_tokens=301_244, completion_tokens=18_730, cost=0.26,
                          unreadable=3, disagreements=17) if job.gates else None,
         data_sha256={s.name: f"{k:02x}" * 32 for k, s in enumerate(job.suites, 161)},
         target_model=job.target.model,

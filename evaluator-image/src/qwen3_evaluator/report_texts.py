@@ -236,6 +236,7 @@ TEXTS: Mapping[str, Text] = {
     "judge_requests": Text("Requests", "请求数"),
     "judge_prompt": Text("Prompt tokens", "输入词元"),
     "judge_completion": Text("Completion tokens", "输出词元"),
+    "judge_cost": Text("Cost, by the judges’ prices", "费用（按评审价格）"),
     "judge_unreadable": Text("Unreadable verdicts, asked again", "无法解读而重问的回复"),
     "judge_disagreements": Text(
         "Pairs on which two orders or two judges disagreed", "两种顺序或两位评审意见不一的配对"

@@ -37,6 +37,13 @@ class EvalEndpoint(Document):
     """Environment variable of the evaluator with the key to send; None: send none."""
 
 
+class JudgePrice(Document):
+    """What a million tokens cost, in any currency."""
+
+    prompt: float
+    completion: float
+
+
 class EvalJudge(Document):
     """The jury of a suite."""
 
@@ -45,6 +52,10 @@ class EvalJudge(Document):
     """None: the evaluator's own."""
     swap_positions: bool
     max_requests: int
+    prices: list[JudgePrice | None] = []
+    """In the order of `endpoints`, None where it isn't known; empty: of none."""
+    max_cost: float | None = None
+    """Of all judges together, in each attempt; then every price is known."""
 
 
 class EvalSuite(Document):
@@ -204,6 +215,8 @@ class JudgeUsage(Document):
     requests: int = 0
     prompt_tokens: int = 0
     completion_tokens: int = 0
+    cost: float = 0.0
+    """By the prices that are known, in their currency."""
     unreadable: int = 0
     """Answers that were no verdict, asked again."""
     disagreements: int = 0

@@ -14,10 +14,18 @@ from qwen3_api.job.evaluate import (
     EvalTracking,
     EvalTraining,
     EvalWeave,
+    JudgePrice,
 )
 from qwen3_api.v1alpha1.evaluation import KIND, EvalSpec
 from qwen3_api.v1alpha1.meta import API_VERSION
-from qwen3_api.v1alpha1.suites import EndpointTarget, Gate, JudgeSpec, OnInsufficient, Suite
+from qwen3_api.v1alpha1.suites import (
+    EndpointTarget,
+    Gate,
+    JudgeEndpoint,
+    JudgeSpec,
+    OnInsufficient,
+    Suite,
+)
 from qwen3_api.v1alpha1.tracking import TrackingSpec, WandbMode
 from qwen3_operator.desired.job import (
     ORDER_MOUNT,
@@ -129,7 +137,15 @@ def _resolve_judge(suite: int, judge: JudgeSpec) -> EvalJudge:
         rubric=judge.rubric,
         swap_positions=judge.swap_positions,
         max_requests=judge.max_requests,
+        prices=[_resolve_price(e) for e in judge.endpoints],
+        max_cost=None if judge.max_cost is None else float(judge.max_cost),
     )
+
+
+def _resolve_price(judge: JudgeEndpoint) -> JudgePrice | None:
+    if judge.prompt_price is None or judge.completion_price is None:
+        return None
+    return JudgePrice(prompt=float(judge.prompt_price), completion=float(judge.completion_price))
 
 
 def _resolve_gate(gate: Gate) -> EvalGate:
