@@ -8,11 +8,11 @@ flight by
   evaluator  `run_evaluation`: reads the data out of the bucket, asks, scores (ExactMatch and F1),
              saves answers and progress, intervals, report.html, samples.jsonl, report.json
 
-in turns, the second first in every other round, after one uncounted pass of the bare client that fills vLLM's prefix cache. The overhead
-is the evaluator's median wall time over the bare client's, less one. The start of the process
-(Python and its imports) is not in it, being the same for ten questions and for a million; it is
-measured apart. Greedy answers of random weights have no end, so every request makes as many
-tokens.
+in turns, the second first in every other round, after one uncounted pass of the bare client that
+fills vLLM's prefix cache. The overhead is the evaluator's median wall time over the bare client's,
+less one. The start of the process (Python and its imports) is not in it, being the same for ten
+questions and for a million; it is measured apart. Greedy answers of random weights have no end, so
+every request makes as many tokens.
 """
 
 import argparse
@@ -214,7 +214,7 @@ def render(figures: Figures) -> str:
             line("evaluator", figures.evaluator),
             f"{'overhead of the evaluator':<44} {100 * figures.overhead:+7.1f} %"
             f"  (goal: at most {100 * GOAL:.0f} %, {goal})",
-            f"{'its processor time, as a share of the same':<44} {100 * figures.cpu_overhead:+7.1f} %",
+            f"{'of it its own processor time':<44} {100 * figures.cpu_overhead:+7.1f} %",
             f"{'start of the process, not in it':<44} {figures.start_seconds:7.2f} s",
         ]
     )
