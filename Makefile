@@ -86,5 +86,6 @@ gpu-check:  ## on a GPU machine, without Kubernetes: the trainer's promises on a
 	bash gpu/check.sh
 
 .PHONY: bench
-bench: init  ## control-plane benchmark: 200 fine-tunes at once, beside the API server's own ceiling
+bench: init  ## 200 fine-tunes at once beside the API server's ceiling; the evaluator beside a bare client (after `python -m qwen3_local prepare`)
 	$(PYTHON) -m benchmarks.control_plane
+	$(PYTHON) -m benchmarks.evaluator

@@ -22,6 +22,12 @@ from support.quickstart import (
     service_url,
 )
 
+TRACKING = {
+    "wandb": {"project": "bots", "mode": "Offline"},
+    "weave": {"project": "bots", "secretRef": {"name": "no-such-secret"}},
+}
+"""One tracker that works without a network, and one that can't."""
+
 
 def test_status_names_the_digest_that_every_pod_serves(quickstart: Body, tenant: Tenant) -> None:
     serving = quickstart["status"]["serving"]
@@ -77,9 +83,8 @@ def test_the_adapter_beats_the_base_on_held_out_questions(
     """By a Qwen3Eval, whose numbers are checked against answers that this test gets itself."""
     data = {"type": "ConfigMap", "configMap": {"name": "heldout", "key": "heldout.jsonl"}}
     suite = {"name": "heldout", "questions": {"data": data}, "generation": {"maxTokens": 48}}
-    tenant.create(
-        "heldout", {"target": {"fineTune": {"name": QUICKSTART}}, "suites": [suite]}, EVALS
-    )
+    target = {"fineTune": {"name": QUICKSTART}}
+    tenant.create("heldout", {"target": target, "suites": [suite], "tracking": TRACKING}, EVALS)
     body = tenant.wait_ready("heldout", 240, EVALS)
     results = {r["metric"]: r for r in body["status"]["results"]}
     exact, loss = results["ExactMatch"], results["AssistantLoss"]
@@ -116,6 +121,44 @@ def test_the_report_of_the_evaluation_is_in_the_bucket(tenant: Tenant, bucket: A
     mine = [json.loads(line) for line in samples.splitlines()]
     target = [s for s in mine if s["model"] == "target"]
     assert sum(s["scores"]["ExactMatch"] for s in target) / len(target) == value
+    assert all(s["prompt_tokens"] > 0 for s in mine)
+    usage = {u["model"]: u["prompt_tokens"] for u in report["usage"]}
+    assert usage["target"] == sum(s["prompt_tokens"] for s in target)
+
+
+def test_the_report_shows_how_the_target_was_trained(
+    quickstart: Body, tenant: Tenant, bucket: Any
+) -> None:
+    body = tenant.wait_ready("heldout", 240, EVALS)
+    folder = layout.eval_prefix("qwen3", NAMESPACE, body["metadata"]["uid"])
+    page = bucket.get_object(Bucket="qwen3", Key=f"{folder}/{layout.REPORT_HTML}")["Body"].read()
+    html = page.decode()
+    assert 'id="training"' in html
+    assert quickstart["status"]["currentRevision"] in html
+    assert 'class="curve m0"' in html
+
+
+def test_a_tracker_that_fails_changes_no_verdict(tenant: Tenant, bucket: Any) -> None:
+    """W&B offline is in the bucket; Weave's Secret is missing, which holds nothing up."""
+    body = tenant.wait("heldout", _is_told, "what became of the tracking", 120, EVALS)
+    assert body["status"]["verdict"] == "Completed"
+    assert is_true(body, "Ready")
+    tracked = condition(body, "Tracked")
+    assert tracked is not None
+    assert (tracked["status"], tracked["reason"]) == ("False", "TrackingFailed")
+    assert tracked["message"].startswith("Weave: no key: the Secret that tracking.weave.secretRef")
+    uri = body["status"]["tracking"]["offlineRunURI"]
+    folder = layout.eval_prefix("qwen3", NAMESPACE, body["metadata"]["uid"])
+    assert uri.startswith(f"s3://qwen3/{folder}/wandb/offline-run-")
+    found = bucket.list_objects_v2(Bucket="qwen3", Prefix=uri.removeprefix("s3://qwen3/"))
+    names = [item["Key"].rpartition("/")[2] for item in found["Contents"]]
+    assert f"run-{body['metadata']['uid']}.wandb" in names
+    assert layout.REPORT_HTML in names
+
+
+def _is_told(body: Body) -> bool:
+    tracked = condition(body, "Tracked")
+    return tracked is not None and tracked["status"] != "Unknown"
 
 
 def test_the_aime_example_runs_through_and_reports_what_is_true(

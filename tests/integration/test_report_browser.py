@@ -10,7 +10,7 @@ from playwright.sync_api import Browser, Page, sync_playwright
 from qwen3_api.job.base import Failure
 from qwen3_api.job.evaluate import EvalReport
 from qwen3_evaluator.html_report import render_html
-from support.eval_reports import build_job, build_report, build_samples
+from support.eval_reports import build_job, build_report, build_samples, build_training
 
 PHONE, DESKTOP = (360, 740), (1280, 900)
 HOSTILE = (
@@ -67,7 +67,7 @@ def browser() -> Iterator[Browser]:
 def html() -> str:
     job = build_job()
     samples = build_samples(job)
-    return render_html(job, build_report(job, samples), samples)
+    return render_html(job, build_report(job, samples), samples, build_training())
 
 
 class Opened:
@@ -142,6 +142,32 @@ def test_charts_lie_where_the_numbers_are(browser: Browser, tmp_path: Path, html
     assert (middle - plot["x"]) / plot["width"] == pytest.approx(value, abs=0.01)
 
 
+def test_curves_lie_where_the_losses_are(browser: Browser, tmp_path: Path, html: str) -> None:
+    opened = open_page(browser, tmp_path, html)
+    figure = opened.page.locator("#training figure")
+    assert figure.locator("path.curve").count() == 2
+    plot = figure.locator("svg.plot").first.bounding_box()
+    curve = figure.locator("path.curve.m0").bounding_box()
+    best = figure.locator("line.bound").bounding_box()
+    assert plot
+    assert curve
+    assert best
+    # From step 4 of an axis that ends at 400; the dashed line is at step 320.
+    assert (curve["x"] - plot["x"]) / plot["width"] == pytest.approx(0.01, abs=0.01)
+    assert curve["x"] + curve["width"] == pytest.approx(plot["x"] + plot["width"], abs=3)
+    assert (best["x"] - plot["x"]) / plot["width"] == pytest.approx(0.8, abs=0.01)
+    assert plot["y"] - 1 <= curve["y"]
+    assert curve["y"] + curve["height"] <= plot["y"] + plot["height"] + 1
+    labels = figure.locator("text.side").all()
+    assert min(label.bounding_box()["x"] for label in labels) >= 0  # type: ignore[index]
+    text = opened.page.locator("#training").inner_text()
+    assert "1.5 h" not in text
+    assert "92.3 min" in text
+    assert "3.85 EUR" in text
+    rows = opened.page.locator("#usage tbody tr").all_inner_texts()
+    assert [row.split("\t")[0].strip() for row in rows] == ["target", "base", "incumbent", "judges"]
+
+
 def test_language_switches_without_script(browser: Browser, tmp_path: Path, html: str) -> None:
     page = open_page(browser, tmp_path, html, scripts=False).page
     page.locator("label[for=ui-zh]").click()
@@ -214,7 +240,10 @@ def test_other_kinds_of_report_fit_a_phone(browser: Browser, tmp_path: Path) -> 
         outcome="Failed", failure=failure, target_model="m", started="s", finished="f"
     )
     for html, word in (
-        (render_html(single, build_report(single, samples), samples), "Completed"),
+        (
+            render_html(single, build_report(single, samples), samples, build_training(3, None)),
+            "Completed",
+        ),
         (render_html(job, failed, []), "Not completed"),
     ):
         opened = open_page(browser, tmp_path, html)

@@ -350,6 +350,7 @@ TRANSITIONS: tuple[TransitionCase, ...] = (
     _eval_edit("eval-gates", {"gates[0].minimum": "0.5"}, "gates"),
     _eval_edit("eval-gates-order", {"gates": EVAL_FULL["gates"][::-1]}),
     _eval_edit("eval-runner", {"runner.concurrency": 5}, "runner"),
+    _eval_edit("eval-tracking", {"tracking.weave": REMOVED}, "tracking"),
     _eval_edit("eval-output", {"output.s3.bucket": "elsewhere"}, "output"),
     _eval_edit("eval-holdout", {"holdout.maxLeakedPercent": 99}, "holdout"),
     _eval_edit("eval-holdout-removed", {"holdout": REMOVED}, "holdout"),

@@ -18,6 +18,7 @@ FOLDER_NEEDS = "digest and baseModel go with s3, and only with it"
 SCHEDULE_SERVES = "a schedule asks what serves at that time; target.type is FineTune or Endpoint"
 TARGET_ENDPOINT = "target.endpoint goes with type Endpoint, and only with it"
 BASELINE_ENDPOINT = "baselines[].endpoint goes with type Endpoint, and only with it"
+COST_NEEDS_PRICES = "maxCost needs promptPrice and completionPrice of every judge"
 JUDGED_ONLY = "judge goes with the metrics JudgeScore and JudgeWin, and only with them"
 SCHEMA_ONLY = "jsonSchema goes with the metric JSONValid, and only with it"
 MORE_SAMPLES = "samples above 1 need a temperature above 0: greedy answers are all the same"
@@ -63,6 +64,7 @@ FOLDER = {
     "digest": "0123456789abcdef" * 4,
     "baseModel": {"name": "Qwen/Qwen3-8B"},
 }
+FREE = {"name": "free", **ENDPOINT}
 SUITE = EVAL_MINIMAL["suites"][0]
 ROWS = {"type": "S3", "s3": {"uri": "s3://team-a/rows.jsonl"}}
 BENCHMARK = {"dataset": "mmlu", "data": ROWS}
@@ -93,6 +95,22 @@ def _judged(metrics: list[str], **questions: Any) -> dict[str, Any]:
 
 
 EVALUATION_CASES: tuple[ApiCase, ...] = (
+    # Tracking
+    eval_case(
+        "eval-weave", {"tracking": {"weave": {"project": "p", "secretRef": {"name": "wandb"}}}}
+    ),
+    eval_case(
+        "eval-weave-without-key",
+        {"tracking": {"weave": {"project": "p"}}},
+        "spec.tracking.weave.secretRef",
+    ),
+    eval_case("eval-wandb-offline", {"tracking": {"wandb": {"project": "p", "mode": "Offline"}}}),
+    eval_case(
+        "eval-wandb-without-key",
+        {"tracking": {"wandb": {"project": "p"}}},
+        "spec.tracking.wandb.secretRef",
+        "tracking.wandb.secretRef is needed with mode Online",
+    ),
     # Unions: whom to ask
     eval_case(
         "target-endpoint", {"target": {"type": "Endpoint", "endpoint": ENDPOINT}, "baselines": []}
@@ -277,6 +295,22 @@ EVALUATION_CASES: tuple[ApiCase, ...] = (
     ),
     # Metrics and what they need
     eval_case("judge-score", _judged(["JudgeScore"], judge=JUDGE)),
+    eval_case(
+        "judge-prices-of-some",
+        _judged(["JudgeScore"], judge={"endpoints": [*JUDGE["endpoints"], FREE]}),
+    ),
+    eval_case(
+        "judge-cost-without-a-price",
+        _judged(["JudgeScore"], judge={"endpoints": [*JUDGE["endpoints"], FREE], "maxCost": "1"}),
+        "spec.suites[0].questions.judge.maxCost",
+        COST_NEEDS_PRICES,
+    ),
+    eval_case(
+        "judge-cost-with-half-a-price",
+        _judged(["JudgeScore"], judge={"endpoints": [FREE | {"promptPrice": "1"}], "maxCost": "1"}),
+        "spec.suites[0].questions.judge.maxCost",
+        COST_NEEDS_PRICES,
+    ),
     eval_case(
         "judge-missing",
         _judged(["ExactMatch", "JudgeWin"]),

@@ -20,12 +20,21 @@ JUDGE: Spec = {
             "url": "https://judge.example.com/v1",
             "model": "Qwen/Qwen3-235B-A22B",
             "secretRef": {"name": "judge-key"},
+            "promptPrice": "0.7",
+            "completionPrice": "2.8",
         },
-        {"name": "kind", "url": "http://judge.models.svc:8000/v1", "model": "qwen3-32b"},
+        {
+            "name": "kind",
+            "url": "http://judge.models.svc:8000/v1",
+            "model": "qwen3-32b",
+            "promptPrice": "0",
+            "completionPrice": "0",
+        },
     ],
     "rubric": "Is it polite?",
     "swapPositions": False,
     "maxRequests": 500,
+    "maxCost": "12.5",
 }
 
 SUITES_FULL: list[Spec] = [
@@ -107,6 +116,23 @@ FINE_TUNE_MINIMAL: Spec = {
     "dataset": {"train": {"type": "S3", "s3": {"uri": "s3://team-a/support.jsonl"}}},
 }
 
+TRACKING_FULL: Spec = {
+    "wandb": {
+        "project": "qwen3",
+        "entity": "team-a",
+        "mode": "Online",
+        "baseURL": "https://wandb.example.com",
+        "secretRef": {"name": "wandb"},
+    },
+    "weave": {
+        "project": "qwen3",
+        "entity": "team-a",
+        "baseURL": "https://wandb.example.com",
+        "traceURL": "https://trace.example.com/traces",
+        "secretRef": {"name": "wandb"},
+    },
+}
+
 FINE_TUNE_FULL: Spec = {
     "mode": "Plan",
     "suspend": True,
@@ -173,15 +199,7 @@ FINE_TUNE_FULL: Spec = {
         "allowQuantization": True,
         "stallTimeoutSeconds": 600,
     },
-    "tracking": {
-        "wandb": {
-            "project": "qwen3",
-            "entity": "team-a",
-            "mode": "Online",
-            "baseURL": "https://wandb.example.com",
-            "secretRef": {"name": "wandb"},
-        }
-    },
+    "tracking": TRACKING_FULL,
     "artifacts": {
         "s3": {
             "endpoint": "http://s3.storage.svc:8333",
@@ -262,6 +280,7 @@ EVAL_FULL: Spec = {
         "startingDeadlineSeconds": 600,
         "historyLimit": 3,
     },
+    "tracking": TRACKING_FULL,
     "suspend": True,
     "ttlSecondsAfterFinished": 60,
 }

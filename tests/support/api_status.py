@@ -4,9 +4,11 @@ from qwen3_api.v1alpha1.conditions import ConditionType, Reason
 from qwen3_api.v1alpha1.evaluation import (
     EvalProgress,
     EvalStatus,
+    EvalTrackingStatus,
     GateStatus,
     ResolvedStatus,
     ResultStatus,
+    TrackedEvaluation,
     Verdict,
 )
 from qwen3_api.v1alpha1.failure import FailureClass, FailureStatus
@@ -170,6 +172,14 @@ EVAL_STATUS = EvalStatus(
         target_digest=DIGEST,
     ),
     report_uri="s3://team-a/default/evals/uid/report.html",
+    tracking=EvalTrackingStatus(
+        run_url=f"https://{'w' * 1016}",
+        offline_run_uri=f"s3://{'w' * 1019}",
+        evaluations=[
+            TrackedEvaluation(suite=f"suite-{n}", model="base", url=f"https://{'w' * 1016}")
+            for n in range(40)
+        ],
+    ),
     failure=FAILURE,
     start_time=NOW,
     completion_time=NOW,

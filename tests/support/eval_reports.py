@@ -16,11 +16,17 @@ from qwen3_api.job.evaluate import (
     EvalResult,
     EvalSample,
     EvalSuite,
+    EvalTracking,
+    EvalTraining,
+    EvalWeave,
     JudgeOpinion,
     JudgeUsage,
     MetricName,
+    ModelUsage,
 )
-from qwen3_api.job.train import S3Data
+from qwen3_api.job.report import Commit
+from qwen3_api.job.train import JobWandb, S3Data
+from qwen3_evaluator.training import TrainingRecord
 
 BUCKET = S3Location(endpoint=None, region=None, bucket="ml", prefix="q3")
 ENGLISH = (
@@ -86,7 +92,66 @@ def build_job(baselines: Sequence[str] = ("base", "incumbent")) -> EvalJob:
         gates=_gates() if baselines else [],
         concurrency=8,
         output=BUCKET.join("team-a/evals/3b0e6a52"),
+        tracking=EvalTracking(
+            wandb=JobWandb(project="bots", entity="team-a", offline=False, base_url=None),
+            weave=EvalWeave(project="bots", entity="team-a", base_url=None, trace_url=None),
+        ),
+        training=EvalTraining(
+            revision="9a7b6c5d",
+            folder=BUCKET.join("team-a/uid/revisions/9a7b6c5d"),
+            price_per_gpu_hour=2.5,
+            currency="EUR",
+        ),
     )
+
+
+def build_training(steps: int = 400, best: int | None = 320) -> TrainingRecord:
+    """A run whose validation loss turns at `best`; logged every 4 steps, validated every 40."""
+    chance = random.Random(11)  # noqa: S311
+    commit = Commit.model_validate(
+        {
+            "spec_hash": "9a7b6c5d" * 8,
+            "revision": "9a7b6c5d",
+            "attempt": "0d0f5f44",
+            "prefix": "q3/team-a/uid/revisions/9a7b6c5d/attempts/0d0f5f44/adapter",
+            "files": [{"path": "adapter_model.safetensors", "size": 1, "sha256": "a" * 64}],
+            "digest": "b" * 64,
+            "rank": 16,
+            "metrics": {
+                "final_loss": 0.842,
+                "train_loss": 1.1,
+                "eval_loss": 1.012,
+                "best_step": best,
+                "steps": steps,
+                "epochs": 3.0,
+                "tokens": 4_812_033,
+                "train_seconds": 2750.0,
+                "gpu_seconds": 5540.0,
+                "rows": 2400,
+                "truncated_rows": 3,
+            },
+            "provenance": {
+                "base_model": "Qwen/Qwen3-8B",
+                "base_commit": "c" * 40,
+                "dataset_sha256": "d" * 64,
+                "chat_template_sha256": "e" * 64,
+                "seed": 3407,
+                "image": "trainer",
+                "versions": {},
+            },
+            "committed": "2026-11-24T19:59:00Z",
+        }
+    )
+    loss = [
+        (step, 0.8 + 1.6 * 2.718 ** (-step / 90) + chance.gauss(0, 0.04))
+        for step in range(4, steps + 1, 4)
+    ]
+    turn = best or steps
+    validation = [
+        (step, 1.0 + 1.2 * 2.718 ** (-step / 80) + max(0, step - turn) * 0.002)
+        for step in range(40, steps + 1, 40)
+    ]
+    return TrainingRecord(commit, loss, validation)
 
 
 def _endpoint(name: str, model: str) -> EvalEndpoint:
@@ -200,7 +265,11 @@ def build_report(job: EvalJob, samples: Sequence[EvalSample]) -> EvalReport:
         results=results,
         comparisons=comparisons,
         gates=_gate_results() if job.gates else [],
-        judge=JudgeUsage(requests=420, prompt_tokens=301_244, completion_tokens=18_730,
+        usage=[
+            ModelUsage(model=m, prompt_tokens=41_233 + 7 * k, completion_tokens=18_020 - 911 * k)
+            for k, m in enumerate(models)
+        ],
+        judge=JudgeUsage(requests=420, prompt_tokens=301_244, completion_tokens=18_730, cost=0.26,
                          unreadable=3, disagreements=17) if job.gates else None,
         data_sha256={s.name: f"{k:02x}" * 32 for k, s in enumerate(job.suites, 161)},
         target_model=job.target.model,

@@ -1,4 +1,5 @@
-"""As much of a W&B server as one run needs: GraphQL for the run, file_stream for its history."""
+"""As much of a W&B server as one run needs: GraphQL for the run, file_stream for its history and
+summary, PUT for its files."""
 
 import base64
 import gzip
@@ -23,10 +24,14 @@ class WandbServer:
     def __init__(self) -> None:
         self.history: list[dict[str, Any]] = []
         """Rows of all runs, in the order in which they came."""
-        self.runs: set[str] = set()
-        """Ids of the runs that were told of."""
         self.keys: set[str] = set()
         """API keys that were shown."""
+        self.summary: dict[str, Any] = {}
+        """The newest of the last run."""
+        self.runs: list[dict[str, Any]] = []
+        """Variables of the requests that make a run."""
+        self.files: dict[str, bytes] = {}
+        """Files of all runs by name."""
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
 
     @property
@@ -55,6 +60,13 @@ class WandbServer:
                 self.end_headers()
                 self.wfile.write(answer)
 
+            def do_PUT(self) -> None:
+                body = self.rfile.read(int(self.headers["Content-Length"]))
+                state.files[self.path.removeprefix("/upload/")] = body
+                self.send_response(200)
+                self.send_header("Content-Length", "0")
+                self.end_headers()
+
             def log_message(self, *_: Any) -> None:
                 """Nothing on stderr."""
 
@@ -63,16 +75,28 @@ class WandbServer:
     def answer(self, path: str, request: dict[str, Any]) -> dict[str, Any]:
         """The answer to one request."""
         if path == "/graphql":
-            if request["operationName"] == "UpsertBucket":
-                self.runs.add(request["variables"]["name"])
-            return {"data": _data(request)}
-        lines = request.get("files", {}).get("wandb-history.jsonl", {}).get("content", [])
+            return {"data": self._data(request)}
+        files = request.get("files", {})
+        lines = files.get("wandb-history.jsonl", {}).get("content", [])
         self.history += [json.loads(line) for line in lines]
+        for line in files.get("wandb-summary.json", {}).get("content", []):
+            self.summary = json.loads(line)
         return {}
 
+    def _data(self, request: dict[str, Any]) -> dict[str, Any]:
+        name, variables = request["operationName"], request.get("variables") or {}
+        if name == "UpsertBucket":
+            self.runs.append(variables)
+        if name == "CreateRunFiles":
+            files = [
+                {"name": file, "uploadUrl": f"{self.url}/upload/{file}"}
+                for file in variables["files"]
+            ]
+            return {"createRunFiles": {"runID": "b", "uploadHeaders": [], "files": files}}
+        return _answer(name, variables)
 
-def _data(request: dict[str, Any]) -> dict[str, Any]:
-    name, variables = request["operationName"], request["variables"]
+
+def _answer(name: str, variables: dict[str, Any]) -> dict[str, Any]:
     if name == "UpsertBucket":
         project = {"id": "p", "name": variables["project"], "entity": {"id": "e", "name": ENTITY}}
         bucket = {
@@ -83,8 +107,6 @@ def _data(request: dict[str, Any]) -> dict[str, Any]:
             "historyLineCount": 0,
         }
         return {"upsertBucket": {"bucket": bucket, "inserted": True}}
-    if name == "CreateRunFiles":
-        return {"createRunFiles": {"runID": "b", "uploadHeaders": [], "files": []}}
     return {"model": None, "entity": {"organization": None}, "viewer": None, "serverInfo": None}
 
 

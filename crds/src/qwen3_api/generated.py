@@ -9,7 +9,7 @@ import yaml
 
 from qwen3_api import reference
 from qwen3_api.job.base import Document
-from qwen3_api.job.evaluate import EvalJob, EvalReport
+from qwen3_api.job.evaluate import EvalJob, EvalReport, TrackingReport
 from qwen3_api.job.export import Export, ExportJob
 from qwen3_api.job.preflight import Preflight, PreflightJob
 from qwen3_api.job.report import Commit, Progress, TrainReport
@@ -29,6 +29,7 @@ DOCUMENTS: dict[str, type[Document]] = {
     "export": Export,
     "eval-job": EvalJob,
     "eval-report": EvalReport,
+    "eval-tracking": TrackingReport,
     "pool-index": PoolIndex,
     "agent-status": AgentStatus,
 }

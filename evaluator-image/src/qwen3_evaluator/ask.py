@@ -21,6 +21,7 @@ from qwen3_evaluator.chat import (
     TEMPLATE_FIELD,
     Body,
     Completion,
+    Usage,
     build_answer_request,
     build_loss_request,
     build_prompt_request,
@@ -48,6 +49,19 @@ class Patience:
     """For 404: a pod that restarts may answer a moment before its adapters are back."""
     first_pause: float = 0.5
     longest_pause: float = 15
+
+
+@dataclass
+class _Spent:
+    """Tokens of the requests behind one sample; None as long as no reply told any."""
+
+    prompt: int | None = None
+    completion: int | None = None
+
+    def add(self, usage: Usage | None) -> None:
+        if usage is not None:
+            self.prompt = (self.prompt or 0) + usage.prompt_tokens
+            self.completion = (self.completion or 0) + usage.completion_tokens
 
 
 class _TransientError(Exception):
@@ -99,6 +113,7 @@ class Asker:
         prompt_ids: list[int] | None = None
         loss: float | None = None
         tokens: int | None = None
+        spent = _Spent()
         if needs_answer(suite):
             # Without thinking this is the very prompt that the expected answer follows.
             token_ids = with_loss and not suite.thinking
@@ -108,13 +123,14 @@ class Asker:
                 ),
                 where,
             )
+            spent.add(completion.usage)
             message = completion.choices[0].message
             reasoning, answer = split_thinking(
                 message.content, message.reasoning or message.reasoning_content
             )
             prompt_ids = completion.prompt_token_ids if token_ids else None
         if with_loss:
-            loss, tokens = await self._ask_loss(question, prompt_ids, where)
+            loss, tokens = await self._ask_loss(question, prompt_ids, where, spent)
         return EvalSample(
             suite=suite.name,
             model=self._endpoint.name,
@@ -128,6 +144,8 @@ class Asker:
             scores={} if answer is None else scorer.score(question, answer),
             loss=loss,
             answer_tokens=tokens,
+            prompt_tokens=spent.prompt,
+            completion_tokens=spent.completion,
         )
 
     async def _ask_answer(self, body: Body, where: str) -> Completion:
@@ -148,14 +166,16 @@ class Asker:
         return completion
 
     async def _ask_loss(
-        self, question: Question, prompt_ids: list[int] | None, where: str
+        self, question: Question, prompt_ids: list[int] | None, where: str, spent: _Spent
     ) -> tuple[float, int]:
         model = self._endpoint.model
         try:
             if prompt_ids is None:
                 completion = await self._complete(build_prompt_request(model, question), where)
+                spent.add(completion.usage)
                 prompt_ids = completion.prompt_token_ids
             scored = await self._complete(build_loss_request(model, question), where)
+            spent.add(scored.usage)
             if prompt_ids is None or scored.prompt_token_ids is None:
                 raise UnscorableError("the server tells no prompt_token_ids; vLLM 0.10.2 does")
             return compute_answer_loss(

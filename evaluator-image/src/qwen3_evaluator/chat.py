@@ -36,11 +36,20 @@ class _Choice(BaseModel):
     message: _Message
 
 
+class Usage(BaseModel):
+    """What a reply says it took, in tokens."""
+
+    model_config = ConfigDict(extra="ignore")
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+
+
 class Completion(BaseModel):
     """What is read of a chat completion."""
 
     model_config = ConfigDict(extra="ignore")
     choices: list[_Choice]
+    usage: Usage | None = None
     prompt_token_ids: list[int] | None = None
     """vLLM's `return_token_ids`."""
     prompt_logprobs: list[Mapping[str, Mapping[str, object]] | None] | None = None

@@ -18,7 +18,8 @@ TERMINATION_LIMIT = 4096
 """Bytes that the kubelet keeps of a termination message."""
 
 
-def _cut(text: str, limit: int) -> str:
+def cut(text: str, limit: int) -> str:
+    """At most `limit` characters; what is cut ends in an ellipsis."""
     return text if len(text) <= limit else text[: limit - 1] + "…"
 
 
@@ -35,7 +36,7 @@ class EvaluationError(Exception):
     ) -> None:
         super().__init__(message)
         self.failure = Failure(
-            reason=reason, message=_cut(message, TEXT_LIMIT), hint=_cut(hint, TEXT_LIMIT)
+            reason=reason, message=cut(message, TEXT_LIMIT), hint=cut(hint, TEXT_LIMIT)
         )
         self.exit_code = exit_code
 
@@ -49,7 +50,7 @@ def render_termination(failure: Failure) -> bytes:
     limit = TEXT_LIMIT
     while True:
         short = failure.model_copy(
-            update={"message": _cut(failure.message, limit), "hint": _cut(failure.hint, limit)}
+            update={"message": cut(failure.message, limit), "hint": cut(failure.hint, limit)}
         )
         rendered = short.model_dump_json(exclude_none=True).encode()
         if len(rendered) <= TERMINATION_LIMIT:

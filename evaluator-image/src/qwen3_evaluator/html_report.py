@@ -19,6 +19,7 @@ from qwen3_evaluator.report_changes import Limits
 from qwen3_evaluator.report_charts import format_number
 from qwen3_evaluator.report_texts import say, say_phrase, say_plain
 from qwen3_evaluator.report_views import build_page
+from qwen3_evaluator.training import TrainingRecord
 
 TEMPLATES = Path(__file__).parent / "templates"
 MAX_BYTES = 5_000_000
@@ -32,18 +33,24 @@ _LIMITS = (
 question with at most 20 judges' reasons."""
 
 
-def render_html(job: EvalJob, report: EvalReport, samples: Sequence[EvalSample]) -> str:
+def render_html(
+    job: EvalJob,
+    report: EvalReport,
+    samples: Sequence[EvalSample],
+    training: TrainingRecord | None = None,
+) -> str:
     """The report as a page of at most MAX_BYTES in UTF-8.
 
-    samples: the lines of samples.jsonl; none for a failed report. If the questions shown would make
+    samples: the lines of samples.jsonl; none for a failed report. training: what the target came
+    out of. If the questions shown would make
     the page larger than that, fewer and shorter ones are shown; how many were left out is said.
     """
     template = _environment().get_template("report.html.j2")
     for limits in _LIMITS[:-1]:
-        html = template.render(page=build_page(job, report, samples, limits))
+        html = template.render(page=build_page(job, report, samples, limits, training))
         if len(html.encode()) <= MAX_BYTES:
             return html
-    return template.render(page=build_page(job, report, samples, _LIMITS[-1]))
+    return template.render(page=build_page(job, report, samples, _LIMITS[-1], training))
 
 
 @cache

@@ -4,6 +4,7 @@ import asyncio
 import hashlib
 import logging
 import secrets
+from itertools import zip_longest
 from typing import TYPE_CHECKING
 
 import aiohttp
@@ -34,8 +35,11 @@ class Jury:
     """
 
     def __init__(self, judge: EvalJudge, http: aiohttp.ClientSession, patience: "Patience") -> None:
-        self._meter = Meter(judge.max_requests)
-        self._judges = [JudgeClient(e, http, patience, self._meter) for e in judge.endpoints]
+        self._meter = Meter(judge.max_requests, judge.max_cost)
+        self._judges = [
+            JudgeClient(endpoint, http, patience, self._meter, price)
+            for endpoint, price in zip_longest(judge.endpoints, judge.prices)
+        ]
         self._rubric = judge.rubric
         self._swap = judge.swap_positions
         self._verdicts: dict[tuple[str, Matter], Verdict] = {}
@@ -49,7 +53,7 @@ class Jury:
     async def score(self, question: Question, answer: str) -> list[JudgeOpinion]:
         """What each judge gives the answer by itself. A blank one scores 0 unasked.
 
-        Raises EvaluationError: JudgeUnavailable, JudgeUnusable, too many requests.
+        Raises EvaluationError: JudgeUnavailable, JudgeUnusable, too many requests, too much money.
         """
         if is_blank(answer):
             return self._unanimous(None, 0, "The answer is blank; the judge was not asked.")

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 import aiohttp
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from qwen3_api.job.evaluate import EvalEndpoint, JudgeUsage
+from qwen3_api.job.evaluate import EvalEndpoint, JudgePrice, JudgeUsage
 from qwen3_api.job.exit_codes import ExitCode
 from qwen3_api.v1alpha1.conditions import Reason
 from qwen3_evaluator.chat import describe_error, read_api_key
@@ -67,9 +67,13 @@ class Reply:
 
 @dataclass
 class Meter:
-    """What the judges of a jury have cost, and how many requests they may take together."""
+    """What the judges of a jury have cost, and what they may take together."""
 
     limit: int
+    """Requests."""
+    max_cost: float | None = None
+    """In the currency of the prices."""
+    cost: float = 0.0
     requests: int = 0
     prompt_tokens: int = 0
     completion_tokens: int = 0
@@ -77,7 +81,8 @@ class Meter:
     disagreements: int = 0
 
     def count_request(self) -> None:
-        """Count a request that is about to be sent. Raises EvaluationError: one too many."""
+        """Count a request that is about to be sent. Raises EvaluationError: one too many, or the
+        money is spent."""
         if self.requests >= self.limit:
             raise EvaluationError(
                 Reason.INVALID_SPEC,
@@ -86,14 +91,34 @@ class Meter:
                 hint="Raise judge.maxRequests, or ask fewer questions (questions.limit, "
                 "generation.samples).",
             )
+        if self.max_cost is not None and self.cost >= self.max_cost:
+            raise EvaluationError(
+                Reason.INVALID_SPEC,
+                f"the judges need more than judge.maxCost, which is {self.max_cost:g}: "
+                f"{self.cost:.4g} is spent by {self.requests} requests",
+                hint="Raise judge.maxCost, or ask fewer questions (questions.limit, "
+                "generation.samples). A new evaluation begins from nothing.",
+            )
         self.requests += 1
 
-    def count_tokens(self, usage: Mapping[str, object] | None) -> None:
-        """Add the `usage` of a reply; a server that tells none adds nothing."""
-        for name in ("prompt_tokens", "completion_tokens"):
-            tokens = (usage or {}).get(name)
-            if isinstance(tokens, int):
-                setattr(self, name, getattr(self, name) + tokens)
+    def count_tokens(self, usage: Mapping[str, object] | None, price: JudgePrice | None) -> None:
+        """Add the `usage` of a reply; a server that tells none adds nothing.
+
+        Raises EvaluationError: it tells none, and there is a limit to keep.
+        """
+        told = [(usage or {}).get(name) for name in ("prompt_tokens", "completion_tokens")]
+        if self.max_cost is not None and not all(isinstance(tokens, int) for tokens in told):
+            raise EvaluationError(
+                Reason.JUDGE_UNUSABLE,
+                "a judge's server doesn't tell the tokens of its replies (usage), so "
+                "judge.maxCost can't be kept",
+                hint="Leave judge.maxCost out; judge.maxRequests is a cap without prices.",
+            )
+        prompt, completion = (tokens if isinstance(tokens, int) else 0 for tokens in told)
+        self.prompt_tokens += prompt
+        self.completion_tokens += completion
+        if price is not None:
+            self.cost += (prompt * price.prompt + completion * price.completion) / 1e6
 
     def to_usage(self) -> JudgeUsage:
         """The bill so far."""
@@ -101,6 +126,7 @@ class Meter:
             requests=self.requests,
             prompt_tokens=self.prompt_tokens,
             completion_tokens=self.completion_tokens,
+            cost=self.cost,
             unreadable=self.unreadable,
             disagreements=self.disagreements,
         )
@@ -126,6 +152,7 @@ class JudgeClient:
         http: aiohttp.ClientSession,
         patience: "Patience",
         meter: Meter,
+        price: JudgePrice | None = None,
     ) -> None:
         self.name = endpoint.name
         self._model = endpoint.model
@@ -133,6 +160,7 @@ class JudgeClient:
         self._http = http
         self._patience = patience
         self._meter = meter
+        self._price = price
         self._key = read_api_key(endpoint)
         self._not_before = 0.0
 
@@ -143,7 +171,7 @@ class JudgeClient:
         """Send the messages until there is a reply.
 
         Raises EvaluationError: JudgeUnavailable when it is away for longer than
-        `patience.endpoint_away` or refuses; the requests are used up.
+        `patience.endpoint_away` or refuses; the requests or the money are used up.
         """
         failing_since: float | None = None
         pause = self._patience.first_pause
@@ -203,7 +231,7 @@ class JudgeClient:
             completion = _Completion.model_validate_json(text)
         except ValidationError:
             return Reply(text, complete=False)
-        self._meter.count_tokens(completion.usage)
+        self._meter.count_tokens(completion.usage, self._price)
         if not completion.choices:
             return Reply(text, complete=False)
         choice = completion.choices[0]

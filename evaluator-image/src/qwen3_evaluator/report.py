@@ -22,6 +22,7 @@ from qwen3_api.job.evaluate import (
     EvalSample,
     EvalSuite,
     JudgeUsage,
+    ModelUsage,
 )
 from qwen3_evaluator import VERSION
 from qwen3_evaluator.gate import decide_gates, decide_report
@@ -139,6 +140,7 @@ def build_report(
     finished: str,
 ) -> EvalReport:
     """The report of a completed evaluation."""
+    samples = list(samples)
     scores = Scores.from_samples(samples)
     gates = decide_gates(job, scores)
     return EvalReport(
@@ -147,6 +149,7 @@ def build_report(
         results=build_results(job, scores),
         comparisons=build_comparisons(job, scores),
         gates=gates,
+        usage=sum_tokens(job, samples),
         judge=judge,
         holdout=list(holdout),
         data_sha256=collect_digests(sets),
@@ -155,6 +158,22 @@ def build_report(
         finished=finished,
         versions=collect_versions(job),
     )
+
+
+def sum_tokens(job: EvalJob, samples: Iterable[EvalSample]) -> list[ModelUsage]:
+    """Tokens by model, in the order of the job; without those of whom nothing is known."""
+    totals: dict[str, ModelUsage] = {}
+    for sample in samples:
+        if sample.prompt_tokens is None and sample.completion_tokens is None:
+            continue
+        before = totals.get(sample.model, ModelUsage(model=sample.model))
+        totals[sample.model] = before.model_copy(
+            update={
+                "prompt_tokens": before.prompt_tokens + (sample.prompt_tokens or 0),
+                "completion_tokens": before.completion_tokens + (sample.completion_tokens or 0),
+            }
+        )
+    return [totals[e.name] for e in (job.target, *job.baselines) if e.name in totals]
 
 
 def build_failed_report(

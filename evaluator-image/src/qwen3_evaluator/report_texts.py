@@ -199,11 +199,44 @@ TEXTS: Mapping[str, Text] = {
         "{n} 题 · 中位数 {median} · 90 % 低于 {p90} · 最高 {longest}",
     ),
     "bar_height": Text("tallest bar: {percent} %", "最高的柱：{percent} %"),
+    # Training
+    "training": Text("Training of the target", "被测模型的训练"),
+    "training_note": Text(
+        "Revision {revision}, by its COMMIT.json and the log in its last checkpoint. "
+        "Cross-entropy in nats per token (DPO: its own loss).",
+        "修订 {revision}，取自其 COMMIT.json 与最后一个检查点中的日志。"
+        "交叉熵，单位奈特/词元（DPO 为其自身的损失）。",
+    ),
+    "training_steps": Text("Steps", "步数"),
+    "training_epochs": Text("Epochs", "轮数"),
+    "training_tokens": Text("Tokens", "词元数"),
+    "training_rows": Text("Rows", "数据行数"),
+    "training_loss": Text("Final training loss", "最终训练损失"),
+    "training_eval_loss": Text("Validation loss", "验证损失"),
+    "training_gpu": Text("GPU time", "GPU 时间"),
+    "training_cost": Text("Cost, by the platform’s prices", "费用（按平台价目）"),
+    "curve_loss": Text("training", "训练"),
+    "curve_eval_loss": Text("validation", "验证"),
+    "curve_last": Text("last {last}, lowest {lowest}", "最后 {last}，最低 {lowest}"),
+    "curve_best": Text(
+        "The dashed line is the step whose weights are the adapter.",
+        "虚线为适配器权重所在的步。",
+    ),
+    "curve_axis": Text("step", "步"),
+    # Tokens
+    "usage": Text("Tokens asked and judged", "提问与评审的词元"),
+    "usage_note": Text(
+        "As the servers counted them, of the requests that an answer came from.",
+        "以各服务器的计数为准，仅计有回复的请求。",
+    ),
+    "usage_judges": Text("judges", "评审"),
+    "links": Text("Also at", "另见"),
     # Judges
     "judge": Text("Judges", "评审用量"),
     "judge_requests": Text("Requests", "请求数"),
     "judge_prompt": Text("Prompt tokens", "输入词元"),
     "judge_completion": Text("Completion tokens", "输出词元"),
+    "judge_cost": Text("Cost, by the judges’ prices", "费用（按评审价格）"),
     "judge_unreadable": Text("Unreadable verdicts, asked again", "无法解读而重问的回复"),
     "judge_disagreements": Text(
         "Pairs on which two orders or two judges disagreed", "两种顺序或两位评审意见不一的配对"

@@ -37,6 +37,9 @@ from qwen3_evaluator.report_spread import (
     build_thinking,
 )
 from qwen3_evaluator.report_texts import Phrase
+from qwen3_evaluator.report_training import TrainingView, UsageRow, build_training, build_usage
+from qwen3_evaluator.trackers.environment import evaluations_url, run_url
+from qwen3_evaluator.training import TrainingRecord
 
 Word = Literal["Passed", "Failed", "Inconclusive", "Completed", "Error"]
 
@@ -152,14 +155,22 @@ class Page:
     heat_maps: tuple[HeatMap, ...]
     thinking: tuple[SpreadView, ...]
     loss: tuple[SpreadView, ...]
+    training: TrainingView | None
+    usage: tuple[UsageRow, ...]
     judge: JudgeUsage | None
+    links: tuple[tuple[str, str], ...]
+    """Names and addresses at the trackers, those that are known beforehand."""
     sources: tuple[SuiteSource, ...]
     traced: tuple[str, int]
     """Suite and line of the example of how to trace a figure."""
 
 
 def build_page(
-    job: EvalJob, report: EvalReport, samples: Sequence[EvalSample], limits: Limits
+    job: EvalJob,
+    report: EvalReport,
+    samples: Sequence[EvalSample],
+    limits: Limits,
+    training: TrainingRecord | None = None,
 ) -> Page:
     """The page of a report. A failed one has headline and provenance only."""
     groups = group_answers(samples) if report.outcome == "Completed" else {}
@@ -176,7 +187,14 @@ def build_page(
         heat_maps=tuple(build_heat_maps(job, groups)),
         thinking=tuple(build_thinking(job, groups)),
         loss=tuple(build_loss(job, groups)),
+        training=build_training(job, training),
+        usage=tuple(build_usage(job, report)),
         judge=report.judge,
+        links=tuple(
+            (name, url)
+            for name, url in (("W&B", run_url(job)), ("Weave", evaluations_url(job)))
+            if url is not None and report.outcome == "Completed"
+        ),
         sources=tuple(build_source(suite, report) for suite in job.suites),
         traced=_example(job, changes),
     )

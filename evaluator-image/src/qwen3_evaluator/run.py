@@ -36,6 +36,8 @@ from qwen3_evaluator.report import (
     render_samples,
 )
 from qwen3_evaluator.store import Store
+from qwen3_evaluator.tracking import track, track_earlier
+from qwen3_evaluator.training import read_training
 
 log = logging.getLogger(__name__)
 
@@ -53,7 +55,9 @@ async def run_evaluation(job: EvalJob, patience: Patience = Patience()) -> None:
     data_prefix = ENV_DATA_PREFIX if job.data_credentials else ""
     async with Store(data_prefix=data_prefix) as store, EvalScope() as evalscope:
         if (earlier := await store.get(job.output.join(layout.REPORT))) is not None:
-            _accept(EvalReport.model_validate_json(earlier))
+            report = EvalReport.model_validate_json(earlier)
+            _accept(report)
+            await track_earlier(job, report, store)
             return
         try:
             await _evaluate(job, store, evalscope, patience, started)
@@ -107,9 +111,10 @@ async def _evaluate(
         finished=now(),
     )
     await store.put(job.output.join(layout.SAMPLES), render_samples(samples), JSONL)
-    await _publish(job, store, report, samples)
+    html = await _publish(job, store, report, samples)
     _log_report(report)
     await recorder.delete_partials()
+    await track(job, report, samples, html, store)
 
 
 async def _read_all(job: EvalJob, store: Store, evalscope: EvalScope) -> dict[str, QuestionSet]:
@@ -127,11 +132,14 @@ async def _read_all(job: EvalJob, store: Store, evalscope: EvalScope) -> dict[st
 
 async def _publish(
     job: EvalJob, store: Store, report: EvalReport, samples: Sequence[EvalSample]
-) -> None:
-    """Write both forms of the report; report.json last, since it says that all is there."""
-    html = render_html(job, report, samples).encode()
+) -> bytes:
+    """Write both forms of the report; report.json last, since it says that all is there. Returns
+    the one for people."""
+    training = await read_training(job, store) if report.outcome == "Completed" else None
+    html = render_html(job, report, samples, training).encode()
     await store.put(job.output.join(layout.REPORT_HTML), html, _HTML)
     await store.put_once(job.output.join(layout.REPORT), report.to_json(), JSON)
+    return html
 
 
 def _log_report(report: EvalReport) -> None:

@@ -88,14 +88,17 @@ class Store:
                 content: bytes = await body.read()
                 return content
 
-    async def list_keys(self, folder: S3Location, start: str) -> list[S3Location]:
-        """Objects directly below the folder whose names begin with `start`, sorted."""
+    async def list_keys(
+        self, folder: S3Location, start: str, *, recursive: bool = False
+    ) -> list[S3Location]:
+        """Objects directly below the folder whose names begin with `start`, sorted; `recursive`:
+        below its subfolders too."""
         client = await self._client(folder)
         prefix = folder.join(start).prefix
         keys: list[str] = []
         with _reasons(folder):
             pages = client.get_paginator("list_objects_v2").paginate(
-                Bucket=folder.bucket, Prefix=prefix, Delimiter="/"
+                Bucket=folder.bucket, Prefix=prefix, Delimiter="" if recursive else "/"
             )
             async for page in pages:
                 keys += [item["Key"] for item in page.get("Contents", [])]

@@ -34,6 +34,7 @@ ATOMIC_LISTS = {
     "spec.resources.tolerations",  # as in core/v1 PodSpec
     "spec.serving.rollout.canarySteps",  # a sequence: two steps may be alike
     "status.history",  # a log; a revision may come and go more than once
+    "status.tracking.evaluations",  # keyed by suite and model
     "status.results",  # keyed by suite, metric and an optional baseline
 }
 

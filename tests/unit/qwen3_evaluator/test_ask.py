@@ -146,6 +146,8 @@ async def test_both_metrics_cost_two_requests() -> None:
         "loss": 7.0,
         "answer_tokens": 2,
         "opinions": [],
+        "prompt_tokens": None,
+        "completion_tokens": None,
     }
 
 

@@ -23,7 +23,7 @@ from qwen3_evaluator.questions import describe
 from qwen3_evaluator.report_changes import Limits
 from qwen3_evaluator.report_texts import TEXTS, say
 from qwen3_evaluator.report_views import build_gate, build_headline, build_page, format_p
-from support.eval_reports import build_job, build_report, build_samples
+from support.eval_reports import build_job, build_report, build_samples, build_training
 
 HOSTILE = "</script></style><img src=x onerror=\"alert(1)\"><script>alert('1')</script>{{ 7 * 7 }}"
 ELEMENTS = """
@@ -91,13 +91,14 @@ def ordered(gate: EvalGate) -> EvalJob:
 def test_every_element_is_closed_and_known(
     job: EvalJob, report: EvalReport, samples: list[EvalSample]
 ) -> None:
-    page = Page(render_html(job, report, samples))
+    page = Page(render_html(job, report, samples, build_training()))
     assert page.open == []
     assert {tag for tag, _ in page.elements} <= ALLOWED
     ids = [attributes["id"] for _, attributes in page.elements if "id" in attributes]
     assert len(ids) == len(set(ids))
     links = [a["href"] for tag, a in page.elements if tag == "a"]
-    assert [str(link)[1:] for link in links] == ids[2:]  # after the two language switches
+    own = [str(link)[1:] for link in links if str(link).startswith("#")]
+    assert own == ids[2:]  # after the two language switches
 
 
 def test_the_page_has_the_figures_of_the_report(
@@ -139,11 +140,11 @@ def test_the_page_says_which_benchmark_was_asked_and_with_which_examples(
 def test_no_script_no_request_no_inline_style(
     job: EvalJob, report: EvalReport, samples: list[EvalSample]
 ) -> None:
-    html = render_html(job, report, samples)
+    html = render_html(job, report, samples, build_training())
     for tag, attributes in Page(html).elements:
         assert tag not in ("script", "link", "img", "iframe", "object")
         assert not [name for name in attributes if name.startswith("on") or name == "style"]
-        assert str(attributes.get("href") or "#").startswith("#")
+        assert str(attributes.get("href") or "#").startswith(("#", "https://wandb.ai/team-a/bots/"))
         assert "src" not in attributes
     assert "url(" not in html
     assert "@import" not in html
@@ -216,6 +217,7 @@ def test_failed_report_says_why_and_shows_no_results(job: EvalJob) -> None:
     assert "line 3: <no> answer" in page.text
     assert "provenance" in ids
     assert not ids & {"gates", "scores", "changes", "heat", "thinking", "loss", "judge"}
+    assert "wandb.ai" not in render_html(job, report, [])
 
 
 def test_single_model_has_scores_and_its_lowest_questions() -> None:

@@ -227,6 +227,7 @@ async def test_a_reply_that_is_no_verdict_is_asked_again_with_a_reminder() -> No
         "prompt_tokens": 300,
         "completion_tokens": 21,
         "unreadable": 2,
+        "cost": 0.0,
         "disagreements": 0,
     }
     first, *again = server.asked
@@ -283,6 +284,45 @@ async def test_tries_that_fail_count_against_the_cap_of_all_judges_together() ->
             await judges.score(QUESTION, "4")
         assert judges.usage.requests == 3
     assert (len(one.asked), len(two.asked)) == (1, 2)
+
+
+PRICES = [{"prompt": 1000, "completion": 2000}, {"prompt": 0, "completion": 0}]
+"""Of a million tokens: a reply of the judge server (100 and 7 tokens) costs 0.114."""
+
+
+async def test_the_bill_is_by_each_judge_s_price() -> None:
+    async with (
+        serve_judge(fair) as one,
+        serve_judge(fair) as two,
+        jury(one, two, prices=PRICES) as judges,
+    ):
+        await judges.score(QUESTION, "4")
+        await judges.score(QUESTION, "5")
+        assert judges.usage.cost == pytest.approx(2 * 0.114)
+        assert judges.usage.prompt_tokens == 4 * 100
+
+
+async def test_no_more_money_than_allowed() -> None:
+    async with serve_judge(fair) as server, jury(server, prices=PRICES[:1], max_cost=0.2) as judges:
+        await judges.score(QUESTION, "4")
+        await judges.score(QUESTION, "5")
+        with pytest.raises(
+            EvaluationError, match=r"judge\.maxCost, which is 0\.2: 0\.228 is spent by 2 requests"
+        ) as caught:
+            await judges.score(QUESTION, "6")
+    assert (len(server.asked), caught.value.exit_code) == (2, 42)
+    assert caught.value.failure.reason == "InvalidSpec"
+
+
+async def test_a_cap_needs_a_server_that_counts() -> None:
+    body = {"choices": [{"message": {"content": '{"score": 1}'}}]}
+    async with (
+        serve_judge(fair, lambda: web.json_response(body)) as server,
+        jury(server, prices=PRICES[:1], max_cost=5) as judges,
+    ):
+        with pytest.raises(EvaluationError, match="doesn't tell the tokens") as caught:
+            await judges.score(QUESTION, "4")
+    assert caught.value.failure.reason == "JudgeUnusable"
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field, StringConstraints
 
 from qwen3_api.job.base import CONTRACT, Document, Failure, S3Location, Sha256
-from qwen3_api.job.train import DataSource
+from qwen3_api.job.train import DataSource, JobWandb
 
 MetricName = Literal[
     "ExactMatch",
@@ -19,6 +19,8 @@ MetricName = Literal[
     "JudgeWin",
     "Accuracy",
 ]
+ENV_WEAVE_API_KEY = "WEAVE_API_KEY"
+"""Environment variable of the evaluator with the key for Weave; the one for W&B may be another."""
 GateVerdict = Literal["Passed", "Failed", "Inconclusive"]
 ReportVerdict = Literal["Passed", "Failed", "Inconclusive", "Completed"]
 
@@ -36,6 +38,13 @@ class EvalEndpoint(Document):
     """Environment variable of the evaluator with the key to send; None: send none."""
 
 
+class JudgePrice(Document):
+    """What a million tokens cost, in any currency."""
+
+    prompt: float
+    completion: float
+
+
 class EvalJudge(Document):
     """The jury of a suite."""
 
@@ -44,6 +53,10 @@ class EvalJudge(Document):
     """None: the evaluator's own."""
     swap_positions: bool
     max_requests: int
+    prices: list[JudgePrice | None] = []
+    """In the order of `endpoints`, None where it isn't known; empty: of none."""
+    max_cost: float | None = None
+    """Of all judges together, in each attempt; then every price is known."""
 
 
 class EvalBenchmark(Document):
@@ -105,6 +118,36 @@ class EvalHoldout(Document):
     """Of a suite's questions; None: any share passes."""
 
 
+class EvalWeave(Document):
+    """A Weave project. The key comes in the environment (ENV_WEAVE_API_KEY)."""
+
+    project: str
+    entity: str | None
+    base_url: str | None
+    """Of a self-hosted W&B server."""
+    trace_url: str | None
+    """Of its trace server; None: <base_url>/traces."""
+
+
+class EvalTracking(Document):
+    """Where the results go once they are in the bucket."""
+
+    wandb: JobWandb | None = None
+    """The key comes in the environment (WANDB_API_KEY)."""
+    weave: EvalWeave | None = None
+
+
+class EvalTraining(Document):
+    """The training that the target came out of, for the report. It lies in the same bucket."""
+
+    revision: str
+    folder: S3Location
+    """Folder of the revision (`layout.revision_prefix`)."""
+    price_per_gpu_hour: float | None = None
+    """By the platform's price list, in `currency`."""
+    currency: str = ""
+
+
 class EvalJob(Document):
     """The whole order, mounted as JSON at `layout.JOB_FILE`."""
 
@@ -123,6 +166,9 @@ class EvalJob(Document):
     concurrency: int
     output: S3Location
     """Folder of the evaluation (`layout.eval_prefix`)."""
+    tracking: EvalTracking = EvalTracking()
+    training: EvalTraining | None = None
+    """None: the target is no revision of a fine-tune, or its folder is under other credentials."""
     progress_seconds: int = 10
 
 
@@ -200,6 +246,8 @@ class JudgeUsage(Document):
     requests: int = 0
     prompt_tokens: int = 0
     completion_tokens: int = 0
+    cost: float = 0.0
+    """By the prices that are known, in their currency."""
     unreadable: int = 0
     """Answers that were no verdict, asked again."""
     disagreements: int = 0
@@ -224,6 +272,18 @@ class EvalLeakage(Document):
     """The first so many training rows were compared."""
 
 
+class ModelUsage(Document):
+    """What asking a model cost: the tokens of the answers that count, as its server tells them.
+
+    A request that was repeated after an error counts once.
+    """
+
+    model: str
+    """`target`, or the baseline's name."""
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+
+
 class EvalReport(Document):
     """`report.json` of an evaluation, written once at its end."""
 
@@ -235,6 +295,8 @@ class EvalReport(Document):
     results: list[EvalResult] = Field(default=[], max_length=512)
     comparisons: list[EvalComparison] = Field(default=[], max_length=512)
     gates: list[EvalGateResult] = Field(default=[], max_length=16)
+    usage: list[ModelUsage] = Field(default=[], max_length=16)
+    """By model; a model whose server told no tokens is left out."""
     judge: JudgeUsage | None = None
     holdout: list[EvalLeakage] = Field(default=[], max_length=16)
     """By suite; empty if there was nothing to compare with."""
@@ -280,3 +342,31 @@ class EvalSample(Document):
     answer_tokens: int | None
     """Tokens of the expected answer that `loss` is over."""
     opinions: list[JudgeOpinion] = []
+    prompt_tokens: int | None = None
+    """Of all requests behind this line, by `usage` of their replies; None when it wasn't told."""
+    completion_tokens: int | None = None
+
+
+class TrackedModel(Document):
+    """An evaluation at Weave."""
+
+    suite: str
+    model: str
+    """`target`, or the baseline's name."""
+    url: Annotated[str, StringConstraints(max_length=1024)]
+
+
+class TrackingReport(Document):
+    """`tracking.json` of an evaluation: what became of EvalJob.tracking."""
+
+    contract: Literal[1] = CONTRACT
+    run_url: Annotated[str, StringConstraints(max_length=1024)] | None = None
+    """W&B run, online."""
+    offline_run: Annotated[str, StringConstraints(max_length=1024)] | None = None
+    """URI of the folder of the W&B run, offline."""
+    evaluations: list[TrackedModel] = Field(default=[], max_length=40)
+    failures: list[Annotated[str, StringConstraints(max_length=512)]] = Field(
+        default=[], max_length=8
+    )
+    """A sentence for each tracker that did not take everything."""
+    finished: str

@@ -5,7 +5,7 @@ attempts/<pod-uid>/{progress.json, report.json, checkpoints/step-<n>/…, adapte
 wandb/<pod-uid>/…, COMMIT.json,
 exports/<artifact>/{<pod-uid>/…, EXPORT.json}}
 <prefix>/<namespace>/evals/<uid>/{job.json, progress.json, report.json, report.html,
-samples.jsonl}
+samples.jsonl, tracking.json, wandb/…}
 <prefix>/<namespace>/aliases/<alias>/current.json
 <prefix>/<namespace>/pools/<pool>/index.json
 """
@@ -74,6 +74,7 @@ ADAPTER = "adapter"
 CHECKPOINTS = "checkpoints"
 CHECKPOINT_MANIFEST = "CHECKPOINT.json"
 SAMPLES = "samples.jsonl"
+TRACKING = "tracking.json"
 WANDB = "wandb"
 EXPORTS = "exports"
 EXPORT_MANIFEST = "EXPORT.json"

@@ -147,7 +147,7 @@ class JobWandb(Document):
     project: str
     entity: str | None
     offline: bool
-    """Offline: the run's folder is uploaded below `<revision>/wandb/`."""
+    """Offline: the run's folder is uploaded below `wandb/` of the revision or evaluation."""
     base_url: str | None
 
 

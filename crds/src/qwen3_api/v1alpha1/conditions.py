@@ -37,6 +37,8 @@ class ConditionType(StrEnum):
     """(Qwen3Eval) No question is in the training data of the target, as far as it was compared."""
     SUCCEEDED = "Succeeded"
     """(Qwen3Eval) The evaluation ran to its end, whatever the score."""
+    TRACKED = "Tracked"
+    """(Qwen3Eval) The results are at the trackers of spec.tracking; the verdict waits for none."""
 
 
 class Reason(StrEnum):
@@ -101,6 +103,8 @@ class Reason(StrEnum):
     """Every gate passed."""
     HOLDOUT_CLEAN = "HoldoutClean"
     """(Qwen3Eval) No question was found in the training data."""
+    TRACKED = "Tracked"
+    """(Qwen3Eval) Every tracker has the results."""
     ROLLED_BACK = "RolledBack"
     """promotion.rollbackTo names the revision that serves."""
     NOT_REQUESTED = "NotRequested"
@@ -199,6 +203,8 @@ class Reason(StrEnum):
     """(Qwen3Eval) A judge didn't answer for longer than the evaluator waits, or refused."""
     JUDGE_UNUSABLE = "JudgeUnusable"
     """(Qwen3Eval) A judge's answers can't be read as a score."""
+    TRACKING_FAILED = "TrackingFailed"
+    """(Qwen3Eval) A tracker didn't take the results; the verdict stands. The message says why."""
     EVALUATOR_FAILED = "EvaluatorFailed"
     """(Qwen3Eval) The evaluation Job failed; the message has its last words."""
 

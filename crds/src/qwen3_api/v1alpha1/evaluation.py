@@ -35,9 +35,11 @@ from qwen3_api.v1alpha1.suites import (
     Suites,
     by_name,
 )
+from qwen3_api.v1alpha1.tracking import TrackingSpec
 
 KIND = "Qwen3Eval"
 PLURAL = "qwen3evals"
+TrackedUrl = Annotated[str, Field(max_length=1024)]
 
 
 class TargetType(StrEnum):
@@ -170,6 +172,8 @@ class EvalSpec(KubeModel):
     """output of report and samples."""
     schedule: EvalSchedule | None = None
     """schedule repeats the evaluation against what serves at that time; default: it runs once."""
+    tracking: TrackingSpec = TrackingSpec()
+    """tracking of the results in other systems, after the verdict."""
     suspend: bool = False
     """suspend keeps the Job from starting; with a schedule, further runs."""
     ttl_seconds_after_finished: Annotated[int, Field(ge=0, le=31_536_000)] = 86400
@@ -241,7 +245,7 @@ class EvalSpec(KubeModel):
     transition_rules: ClassVar[tuple[TransitionRule, ...]] = (
         *(
             _frozen(field)
-            for field in ("target", "baselines", "suites", "gates", "runner", "output")
+            for field in ("target", "baselines", "suites", "gates", "runner", "output", "tracking")
         ),
         TransitionRule(
             cel="has(self.holdout) == has(oldSelf.holdout)"
@@ -330,6 +334,28 @@ class ResolvedStatus(StatusModel):
     """targetDigest of the adapter."""
 
 
+class TrackedEvaluation(StatusModel):
+    """One evaluation at Weave."""
+
+    suite: DnsLabel
+    """suite that was asked."""
+    model: DnsLabel
+    """model that was asked: target, or the baseline's name."""
+    url: TrackedUrl
+    """url of the evaluation."""
+
+
+class EvalTrackingStatus(StatusModel):
+    """Where the results are, beside the bucket. Whether all are there: the condition Tracked."""
+
+    run_url: TrackedUrl | None = Field(default=None, alias="runURL")
+    """runURL of the W&B run."""
+    offline_run_uri: TrackedUrl | None = Field(default=None, alias="offlineRunURI")
+    """offlineRunURI of the folder that `wandb sync` takes."""
+    evaluations: Annotated[list[TrackedEvaluation], Field(max_length=40)] = []
+    """evaluations at Weave."""
+
+
 class Verdict(StrEnum):
     """Outcome for people and for promotion."""
 
@@ -371,6 +397,8 @@ class EvalStatus(StatusModel):
         default=None, alias="reportURI"
     )
     """reportURI of the report for people in the bucket (HTML; report.json lies beside it)."""
+    tracking: EvalTrackingStatus | None = None
+    """tracking: addresses at the trackers of spec.tracking."""
     failure: FailureStatus | None = None
     """failure, if it didn't run to its end."""
     start_time: Timestamp | None = None

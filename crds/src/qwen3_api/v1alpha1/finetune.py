@@ -14,7 +14,6 @@ from qwen3_api.v1alpha1.meta import (
     DnsLabel,
     DnsSubdomain,
     FractionString,
-    HttpUrl,
     KubeModel,
     ListMap,
     ListSet,
@@ -35,6 +34,7 @@ from qwen3_api.v1alpha1.promotion import (
     PromotionSpec,
 )
 from qwen3_api.v1alpha1.sources import DatasetSource, S3Object, S3Spec
+from qwen3_api.v1alpha1.tracking import TrackingSpec
 
 KIND = "Qwen3FineTune"
 PLURAL = "qwen3finetunes"
@@ -467,44 +467,6 @@ class ArtifactsSpec(KubeModel):
     them."""
 
 
-class WandbMode(StrEnum):
-    """How runs reach W&B."""
-
-    ONLINE = "Online"
-    OFFLINE = "Offline"
-
-
-class WandbSpec(KubeModel):
-    """Weights & Biases."""
-
-    project: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]+$", max_length=128)]
-    """project of the run."""
-    entity: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]+$", max_length=64)] | None = None
-    """entity (user or team); default: the key's."""
-    mode: WandbMode = WandbMode.ONLINE
-    """mode: Online sends as it trains; Offline keeps the run in the bucket, for `wandb sync`."""
-    base_url: HttpUrl | None = Field(default=None, alias="baseURL")
-    """baseURL of a self-hosted server."""
-    secret_ref: LocalObjectReference | None = None
-    """secretRef names a Secret of this namespace with WANDB_API_KEY; needed with mode Online."""
-
-    rules: ClassVar[tuple[Rule, ...]] = (
-        Rule(
-            cel="self.mode != 'Online' || has(self.secretRef)",
-            message="tracking.wandb.secretRef is needed with mode Online",
-            check=lambda m: m.mode is not WandbMode.ONLINE or m.secret_ref is not None,
-            field_path=".secretRef",
-        ),
-    )
-
-
-class TrackingSpec(KubeModel):
-    """Where a run is followed beside status."""
-
-    wandb: WandbSpec | None = None
-    """wandb run of each revision."""
-
-
 class ServingMode(StrEnum):
     """How the adapter is served."""
 
@@ -592,7 +554,7 @@ class FineTuneSpec(KubeModel):
     failure_policy: FailurePolicySpec = FailurePolicySpec()
     """failurePolicy of the training Job."""
     tracking: TrackingSpec = TrackingSpec()
-    """tracking of the run in other systems."""
+    """tracking of runs and of their evaluations in other systems."""
     artifacts: ArtifactsSpec = ArtifactsSpec()
     """artifacts: where results are kept."""
     serving: ServingSpec = ServingSpec()

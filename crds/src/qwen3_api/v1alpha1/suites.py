@@ -81,6 +81,10 @@ class JudgeEndpoint(EndpointTarget):
 
     name: DnsLabel
     """name of the judge in samples and report."""
+    prompt_price: DecimalString | None = None
+    """promptPrice of a million prompt tokens."""
+    completion_price: DecimalString | None = None
+    """completionPrice of a million completion tokens."""
 
 
 class JudgeSpec(KubeModel):
@@ -95,6 +99,25 @@ class JudgeSpec(KubeModel):
     a place and not an answer counts as a tie."""
     max_requests: Annotated[int, Field(ge=1, le=1_000_000)] = 10_000
     """maxRequests to all judges together; an evaluation that needs more fails at once."""
+    max_cost: DecimalString | None = None
+    """maxCost of all judges of the suite together, in the currency of their prices; looked at
+    before each request, so what is in flight then comes on top."""
+
+    rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            cel="!has(self.maxCost)"
+            " || self.endpoints.all(e, has(e.promptPrice) && has(e.completionPrice))",
+            message="maxCost needs promptPrice and completionPrice of every judge",
+            check=lambda m: (
+                m.max_cost is None
+                or all(
+                    e.prompt_price is not None and e.completion_price is not None
+                    for e in m.endpoints
+                )
+            ),
+            field_path=".maxCost",
+        ),
+    )
 
 
 class QuestionsSuite(KubeModel):

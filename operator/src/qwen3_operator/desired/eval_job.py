@@ -7,17 +7,30 @@ from qwen3_api.job import layout
 from qwen3_api.job.base import S3Location
 from qwen3_api.job.evaluate import (
     ENV_DATA_PREFIX,
+    ENV_WEAVE_API_KEY,
     EvalEndpoint,
     EvalGate,
     EvalHoldout,
     EvalJob,
     EvalJudge,
     EvalSuite,
+    EvalTracking,
+    EvalTraining,
+    EvalWeave,
+    JudgePrice,
 )
 from qwen3_api.v1alpha1.evaluation import KIND, EvalSpec
 from qwen3_api.v1alpha1.holdout import HoldoutSpec
 from qwen3_api.v1alpha1.meta import API_VERSION
-from qwen3_api.v1alpha1.suites import EndpointTarget, Gate, JudgeSpec, OnInsufficient, Suite
+from qwen3_api.v1alpha1.suites import (
+    EndpointTarget,
+    Gate,
+    JudgeEndpoint,
+    JudgeSpec,
+    OnInsufficient,
+    Suite,
+)
+from qwen3_api.v1alpha1.tracking import TrackingSpec, WandbMode
 from qwen3_operator.desired.eval_data import mounted_suites, resolve_benchmark
 from qwen3_operator.desired.job import (
     ORDER_MOUNT,
@@ -27,6 +40,7 @@ from qwen3_operator.desired.job import (
     resolve_data,
 )
 from qwen3_operator.desired.names import LABEL_EVAL, StorageTarget, eval_job_name, labels
+from qwen3_operator.desired.orders import resolve_wandb
 from qwen3_operator.desired.pod import (
     CONTAINER_SECURITY,
     build_credentials_env,
@@ -42,6 +56,8 @@ Manifest = dict[str, Any]
 CONTAINER = "evaluator"
 SECRET_KEY = "OPENAI_API_KEY"  # noqa: S105  the key's name
 """Key of the Secret of an endpoint."""
+TRACKING_KEY = "WANDB_API_KEY"
+"""Key of the Secret of a tracker, and the variable of the one for W&B."""
 
 
 def key_env(*place: str | int) -> str:
@@ -66,11 +82,14 @@ def resolve_eval_job(
     target: EvalEndpoint,
     baselines: list[EvalEndpoint],
     storage: StorageTarget,
-    training: S3Location | None = None,
+    *,
+    digest: S3Location | None = None,
+    training: EvalTraining | None = None,
 ) -> EvalJob:
     """The whole order of one evaluation.
 
-    training: the digest of what the target was trained on.
+    digest: of what the target was trained on, for its questions to be compared with.
+    training: what the target came out of, for the report.
     """
     holdout = spec.holdout or HoldoutSpec()
     return EvalJob(
@@ -81,12 +100,29 @@ def resolve_eval_job(
         baselines=baselines,
         suites=[_resolve_suite(n, suite, storage) for n, suite in enumerate(spec.suites)],
         gates=[_resolve_gate(gate) for gate in spec.gates],
-        holdout=EvalHoldout(training=training, max_leaked_percent=holdout.max_leaked_percent)
-        if training is not None
+        holdout=EvalHoldout(training=digest, max_leaked_percent=holdout.max_leaked_percent)
+        if digest is not None
         else None,
         data_credentials=holdout.secret_ref is not None,
         concurrency=spec.runner.concurrency,
         output=storage.location(layout.eval_prefix(storage.prefix, meta.namespace, meta.uid)),
+        tracking=_resolve_tracking(spec.tracking),
+        training=training,
+    )
+
+
+def _resolve_tracking(tracking: TrackingSpec) -> EvalTracking:
+    wandb, weave = tracking.wandb, tracking.weave
+    return EvalTracking(
+        wandb=resolve_wandb(wandb) if wandb else None,
+        weave=EvalWeave(
+            project=weave.project,
+            entity=weave.entity,
+            base_url=weave.base_url,
+            trace_url=weave.trace_url,
+        )
+        if weave
+        else None,
     )
 
 
@@ -121,7 +157,15 @@ def _resolve_judge(suite: int, judge: JudgeSpec) -> EvalJudge:
         rubric=judge.rubric,
         swap_positions=judge.swap_positions,
         max_requests=judge.max_requests,
+        prices=[_resolve_price(e) for e in judge.endpoints],
+        max_cost=None if judge.max_cost is None else float(judge.max_cost),
     )
+
+
+def _resolve_price(judge: JudgeEndpoint) -> JudgePrice | None:
+    if judge.prompt_price is None or judge.completion_price is None:
+        return None
+    return JudgePrice(prompt=float(judge.prompt_price), completion=float(judge.completion_price))
 
 
 def _resolve_gate(gate: Gate) -> EvalGate:
@@ -173,6 +217,24 @@ def _build_data_env(spec: EvalSpec) -> list[Manifest]:
     return build_credentials_env(spec.holdout.secret_ref.name, ENV_DATA_PREFIX)
 
 
+def _build_tracking_env(tracking: TrackingSpec) -> list[Manifest]:
+    """Keys of the trackers. Optional: a missing Secret costs the tracking, not the verdict."""
+    keys = []
+    if tracking.wandb and tracking.wandb.secret_ref and tracking.wandb.mode is WandbMode.ONLINE:
+        keys.append((TRACKING_KEY, tracking.wandb.secret_ref))
+    if tracking.weave:
+        keys.append((ENV_WEAVE_API_KEY, tracking.weave.secret_ref))
+    return [
+        {
+            "name": env,
+            "valueFrom": {
+                "secretKeyRef": {"name": secret.name, "key": TRACKING_KEY, "optional": True}
+            },
+        }
+        for env, secret in keys
+    ]
+
+
 def build_eval_objects(
     meta: Meta, spec: EvalSpec, order: EvalJob, storage: StorageTarget, settings: Settings
 ) -> tuple[Manifest, Manifest]:
@@ -217,6 +279,7 @@ def _build_pod(
                     *build_credentials_env(storage.secret),
                     *_build_keys_env(spec),
                     *_build_data_env(spec),
+                    *_build_tracking_env(spec.tracking),
                     {"name": "HOME", "value": layout.WORK_DIR},
                 ],
                 "resources": {

@@ -45,14 +45,17 @@ def resolve_evaluation(
         holdout=evaluation.holdout,
         runner=evaluation.runner,
         output=EvalOutput(s3=spec.artifacts.s3),
+        tracking=spec.tracking,
     )
 
 
 def evaluation_name(meta: Meta, spec: EvalSpec, revision: str) -> str:
     """Name of the Qwen3Eval: `<fine-tune>-<revision>-<digest>`, the fine-tune's name cut so that it
     fits. The digest is over the whole name and the spec: an edit of suites or gates, or another
-    incumbent, is another evaluation, for a Qwen3Eval can't change."""
-    wire = json.dumps(spec.to_wire(), sort_keys=True)
+    incumbent, is another evaluation, for a Qwen3Eval can't change. Where it is tracked changes no
+    verdict, so an edit of that begins with the next evaluation."""
+    asked = {name: value for name, value in spec.to_wire().items() if name != "tracking"}
+    wire = json.dumps(asked, sort_keys=True)
     digest = hashlib.sha256(f"{meta.uid} {wire}".encode()).hexdigest()[:DIGEST]
     room = MAX_NAME_LENGTH - len(revision) - DIGEST - 2
     return f"{meta.name[:room].rstrip('-')}-{revision}-{digest}"

@@ -33,9 +33,8 @@ from qwen3_api.v1alpha1.finetune import (
     OnOutOfMemory,
     ResumePolicy,
     ServingMode,
-    WandbMode,
-    WandbSpec,
 )
+from qwen3_api.v1alpha1.tracking import WandbMode, WandbSpec
 from qwen3_operator.desired.job import parse_s3_uri, resolve_data
 from qwen3_operator.desired.names import (
     DEFAULT_EPOCHS,
@@ -144,7 +143,7 @@ def resolve_train_job(
             stall_timeout_seconds=spec.failure_policy.stall_timeout_seconds,
             max_gpu_seconds=spec.limits.max_gpu_seconds,
         ),
-        wandb=_resolve_wandb(wandb) if wandb else None,
+        wandb=resolve_wandb(wandb) if wandb else None,
         gpus=spec.resources.gpus,
         output=revision_folder(meta, digest, storage),
         progress_seconds=settings.training.progress_seconds,
@@ -244,7 +243,8 @@ def resolve_epochs(hyper: HyperparametersSpec) -> int | None:
     return None if hyper.max_steps else (hyper.epochs or DEFAULT_EPOCHS)
 
 
-def _resolve_wandb(wandb: WandbSpec) -> JobWandb:
+def resolve_wandb(wandb: WandbSpec) -> JobWandb:
+    """The contract's view of a W&B project. The key comes by the kubelet."""
     return JobWandb(
         project=wandb.project,
         entity=wandb.entity,

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
-from qwen3_api.job.evaluate import EvalProgressDocument, EvalReport
+from qwen3_api.job.evaluate import EvalProgressDocument, EvalReport, TrackingReport
 from qwen3_api.v1alpha1.conditions import ConditionType, Reason
 from qwen3_api.v1alpha1.evaluation import (
     EvalProgress,
@@ -53,6 +53,8 @@ from qwen3_operator.plan.evaluation_status import (
     set_gate_condition,
 )
 from qwen3_operator.plan.evaluation_target import World, resolve_asked
+from qwen3_operator.plan.evaluation_tracking import build_tracking, set_tracked_condition
+from qwen3_operator.plan.evaluation_training import resolve_training
 from qwen3_operator.plan.guest import Guest
 from qwen3_operator.plan.numbers import count, count_or_none
 from qwen3_operator.plan.plan import EvalPlan, Event, Manifest
@@ -86,6 +88,8 @@ class EvalObserved:
     progress: EvalProgressDocument | None = None
     report: EvalReport | None = None
     report_uri: str = ""
+    tracking: TrackingReport | None = None
+    """Read until status says what it says."""
     storage_problem: Problem | None = None
     runs: tuple[ScheduledRun, ...] = ()
     """Of one with a schedule: its runs."""
@@ -267,13 +271,18 @@ def _plan_start(
         )
     guest = observed.guest.found if observed.guest is not None else None
     adapter = guest if isinstance(guest, Guest) else None
-    asked = resolve_asked(spec, World(observed.fine_tunes, observed.pools, settings, adapter))
+    world = World(observed.fine_tunes, observed.pools, settings, adapter)
+    asked = resolve_asked(spec, world)
     if isinstance(asked, str):
         return _Step(Reason.TARGET_NOT_READY, asked, requeue_after=WAIT_SECONDS)
-    training = find_training(spec, asked.status.target_revision, observed.fine_tunes, settings)
-    if isinstance(training, Problem):
-        return _Step(Reason(training.reason), training.message, training)
-    order = resolve_eval_job(ev.meta, spec, asked.target, asked.baselines, storage, training)
+    revision = asked.status.target_revision
+    digest = find_training(spec, revision, observed.fine_tunes, settings)
+    if isinstance(digest, Problem):
+        return _Step(Reason(digest.reason), digest.message, digest)
+    training = resolve_training(spec, revision, world, storage)
+    order = resolve_eval_job(
+        ev.meta, spec, asked.target, asked.baselines, storage, digest=digest, training=training
+    )
     name = eval_job_name(ev.meta.name)
     return _Step(
         Reason.SCHEDULING,
@@ -316,6 +325,17 @@ def _build_status(ev: Evaluation, observed: EvalObserved, step: _Step, now: date
             update["progress"] = EvalProgress(completed=done.total, total=done.total)
     set_gate_condition(conditions, ev.spec, update["verdict"], update.get("gates", []), step.reason)
     set_holdout_condition(conditions, update.get("holdout", []), update["failure"])
+    if step.done and observed.tracking is not None and ev.spec is not None:
+        update["tracking"] = build_tracking(ev.spec, observed.tracking)
+    set_tracked_condition(
+        conditions,
+        ev.status.conditions,
+        ev.spec,
+        observed.tracking if step.done else None,
+        observed.job,
+        done=step.done,
+        reason=step.reason,
+    )
     return ev.status.model_copy(update=update | {"conditions": conditions.to_list()})
 
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from qwen3_api.job import layout
-from qwen3_api.job.evaluate import EvalProgressDocument, EvalReport
+from qwen3_api.job.evaluate import EvalProgressDocument, EvalReport, TrackingReport
 from qwen3_api.v1alpha1.evaluation import EvalSpec, FineTuneTarget
 from qwen3_operator.cluster.kinds import EVALUATION, FINE_TUNE, JOB, POD
 from qwen3_operator.desired.names import (
@@ -33,6 +33,7 @@ from qwen3_operator.observed import (
 )
 from qwen3_operator.plan.evaluation import EvalObserved, plan_evaluation, told_before
 from qwen3_operator.plan.evaluation_guest import GuestView
+from qwen3_operator.plan.evaluation_tracking import awaits_tracking
 from qwen3_operator.reconcile.context import Context, reference
 from qwen3_operator.reconcile.guests import gather_guest
 from qwen3_operator.runtime.keys import POOL, Key
@@ -122,9 +123,14 @@ async def _gather(ctx: Context, ev: Evaluation) -> EvalObserved:
         guest = None
         if report is None and told_before(ev, observed.job) is None:
             guest = await _gather_guest(ctx, ev, observed.job)
+        tracking = None
+        if report is not None and ev.spec and awaits_tracking(ev.spec, ev.status.conditions):
+            tracking = await ctx.artifacts.read_document(
+                folder.join(layout.TRACKING), TrackingReport
+            )
     except StorageProblem as error:
         return replace(observed, storage_problem=error.problem)
-    observed = replace(observed, report=report, progress=progress, guest=guest)
+    observed = replace(observed, report=report, progress=progress, guest=guest, tracking=tracking)
     if report is None and observed.job is None and ev.spec is not None and not ev.spec.suspend:
         return replace(observed, pools=await _gather_pools(ctx, ev.spec, observed.fine_tunes))
     return observed

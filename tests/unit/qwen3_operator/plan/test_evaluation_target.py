@@ -46,7 +46,13 @@ ENDPOINT: dict[str, Any] = {
 OPEN = {"url": "http://vllm.models.svc:8000/v1", "model": "qwen3-8b"}
 JUDGE = {
     "endpoints": [
-        {"name": "strict", **ENDPOINT, "secretRef": {"name": "judge-key"}},
+        {
+            "name": "strict",
+            **ENDPOINT,
+            "secretRef": {"name": "judge-key"},
+            "promptPrice": "0.7",
+            "completionPrice": "2.8e0",
+        },
         {"name": "open", **OPEN},
     ],
     "rubric": "Is it polite?",
@@ -150,6 +156,8 @@ def test_the_order_says_all_that_the_spec_says() -> None:
         "rubric": "Is it polite?",
         "swap_positions": False,
         "max_requests": 7,
+        "prices": [{"prompt": 0.7, "completion": 2.8}, None],
+        "max_cost": None,
     }
     assert [
         (g.minimum, g.maximum, g.max_regression, g.minimum_effect, g.baseline) for g in order.gates
