@@ -25,8 +25,8 @@ def shard(base: str, folder: str) -> None:
     model = AutoModelForCausalLM.from_pretrained(base, dtype="auto")
     model.save_pretrained(folder, max_shard_size="800KB")
     for path in Path(base).iterdir():
-        known = (Path(folder) / path.name).exists() or path.suffix == ".safetensors"
-        if path.is_file() and not known:
+        known = (Path(folder) / path.name).exists()
+        if path.suffix in (".json", ".jinja") and not known:
             shutil.copy(path, folder)
 
 

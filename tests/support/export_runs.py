@@ -38,7 +38,7 @@ def make_adapter(base: Path, folder: Path, seed: int = 1) -> None:
                 out, width = opened.get_slice(name).get_shape()
                 stem = f"base_model.model.{name.removesuffix('.weight')}"
                 a = random.normal(0, 1 / np.sqrt(width), (RANK, width))
-                b = random.normal(0, 0.05, (out, RANK))
+                b = random.normal(0, 0.15, (out, RANK))
                 tensors[f"{stem}.lora_A.weight"] = a.astype(np.float32)
                 tensors[f"{stem}.lora_B.weight"] = b.astype(np.float32)
                 modules.add(name.split(".")[-2])

@@ -4,6 +4,7 @@ with If-None-Match. What an earlier pod left of the same artifact goes then.
 
 import logging
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -20,6 +21,7 @@ from qwen3_trainer.store import Bucket, ObjectExistsError, ObjectMissingError, p
 
 log = logging.getLogger(__name__)
 
+LLAMA_CPP = "llama_cpp_python"
 PATIENCE = 600.0
 """Seconds that a finished artifact waits for the bucket."""
 
@@ -63,7 +65,7 @@ class Publisher:
             adapter_digest=self.job.adapter.digest,
             base_commit=self.job.base_commit,
             tensor_types=tensor_types or {},
-            versions=library_versions(),
+            versions=library_versions() | {LLAMA_CPP: version(LLAMA_CPP)},
             written=now(),
         )
         patiently(lambda: upload_verified(self.bucket, folder, prefix, files), PATIENCE)
