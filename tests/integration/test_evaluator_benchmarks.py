@@ -37,6 +37,18 @@ TEMPLATE = Path(__file__).parents[2] / "local/tiny-model/tiny_qwen3/qwen3.jinja"
 MAX_TOKENS, SEED = 32, 3407
 
 
+WORDS = (
+    "ANSWER: A\n",
+    "ANSWER: B\n",
+    "ANSWER: C\n",
+    "答案：A\n",
+    "答案：B\n",
+    "答案：C\n",
+    "\\boxed{3}",
+)
+"""What the random model babbles, so that some of its answers are right."""
+
+
 @dataclass(frozen=True)
 class Shape:
     """A small file of a benchmark's shape, and how EvalScope's own loader names it."""
@@ -44,12 +56,7 @@ class Shape:
     dataset: str
     file: str
     """<subset>_<split>.jsonl"""
-    question: str
-    """Field of the question."""
     rows: list[Row]
-    readable: str
-    """Pattern of an answer of the model's that can be made the expected one."""
-    wrap: str = ""
     few_shot: int = 0
     thinking: bool = False
     examples: list[Row] = field(default_factory=list)
@@ -64,13 +71,10 @@ SHAPES = [
     Shape(
         "gsm8k",
         "main_test.jsonl",
-        "question",
         [
-            {"question": f"Tom has {n} pears, buys {n + 1}.", "answer": f"#### {2 * n + 1}"}
+            {"question": f"Tom has {n} pears, eats {n - 3}.", "answer": f"#### {3 + n % 2}"}
             for n in range(11, 17)
         ],
-        readable=r"\d{1,3}",
-        wrap="#### {}",
         few_shot=1,
         examples=[{"question": "1 + 1?", "answer": "Two.\n#### 2"}],
         examples_file="main_train.jsonl",
@@ -78,35 +82,29 @@ SHAPES = [
     Shape(
         "mmlu",
         "all_test.jsonl",
-        "question",
         [
             {
                 "question": f"What is {n} + 1?",
                 "choices": [str(n), str(n + 1), str(n + 2), str(n + 3)],
-                "answer": 1,
+                "answer": n % 3,
                 "subject": "anatomy",
             }
             for n in range(11, 17)
         ],
-        readable="[A-D]",
     ),
     Shape(
         "ceval",
         "law_val.jsonl",
-        "question",
         [
             {"question": f"{n}+1=?", "A": "1", "B": f"{n + 1}", "C": "3", "D": "4"}
-            | {"answer": "B", "subject": "law"}
+            | {"answer": "ABC"[n % 3], "subject": "law"}
             for n in range(11, 17)
         ],
-        readable="[A-D]",
     ),
     Shape(
         "aime24",
         "default_test.jsonl",
-        "problem",
-        [{"problem": f"Find ${n} + 1$.", "answer": str(n + 1)} for n in range(11, 17)],
-        readable=r"\d{1,3}",
+        [{"problem": f"Find ${n} - {n - 3}$.", "answer": "3"} for n in range(11, 17)],
         thinking=True,
     ),
 ]
@@ -114,32 +112,29 @@ SHAPES = [
 
 @dataclass(frozen=True)
 class World:
-    """The servers, and what EvalScope's run_task makes of the files by themselves."""
+    """The servers, and what EvalScope's run_task makes of the same rows."""
 
     bucket: S3Location
     vllm_url: str
     right: dict[str, dict[str, Any]]
-    """By dataset: rows and, by model, score and samples."""
+    """By dataset and model: score and samples."""
 
 
 def ask_evalscope(folder: Path, url: str) -> dict[str, dict[str, Any]]:
     suites = []
     for shape in SHAPES:
-        file = folder / shape.name / shape.file
-        file.parent.mkdir(parents=True)
-        file.write_bytes(to_jsonl(shape.rows))
+        place = folder / shape.name
+        place.mkdir()
+        (place / shape.file).write_bytes(to_jsonl(shape.rows))
         if shape.examples:
-            (file.parent / shape.examples_file).write_bytes(to_jsonl(shape.examples))
+            (place / shape.examples_file).write_bytes(to_jsonl(shape.examples))
         suites.append(
             {
                 "dataset": shape.dataset,
-                "file": str(file),
+                "folder": str(place),
                 "subset": "anatomy" if shape.dataset == "mmlu" else shape.file.partition("_")[0],
                 "few_shot": shape.few_shot,
                 "thinking": shape.thinking,
-                "question": shape.question,
-                "readable": shape.readable,
-                "wrap": shape.wrap,
             }
         )
     order = {"url": url, "models": [*MODELS.values()], "max_tokens": MAX_TOKENS, "seed": SEED}
@@ -150,7 +145,7 @@ def ask_evalscope(folder: Path, url: str) -> dict[str, dict[str, Any]]:
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     folder = tmp_path_factory.mktemp("model") / "m"
-    build = [str(SUPPORT / "evaluator_reference.py"), "build", str(folder), str(TEMPLATE)]
+    build = [str(SUPPORT / "evaluator_reference.py"), "build", str(folder), str(TEMPLATE), *WORDS]
     subprocess.run([os.environ["QWEN3_ML_PYTHON"], *build], check=True)
     with (
         seaweedfs(tmp_path_factory.mktemp("weed")) as bucket,
@@ -172,8 +167,7 @@ async def make_job(world: World, name: str, url: str) -> EvalJob:
     async with Store() as store:
         for shape in SHAPES:
             data, examples = (world.bucket.join(name, f"{shape.name}{x}.jsonl") for x in ("", "-e"))
-            rows = to_jsonl(world.right[shape.dataset]["rows"])
-            await store.put(data, rows, "application/jsonl")
+            await store.put(data, to_jsonl(shape.rows), "application/jsonl")
             await store.put(examples, to_jsonl(shape.examples), "application/jsonl")
             source = {"type": "S3", "location": examples.model_dump()}
             suites.append(
@@ -252,7 +246,7 @@ def check_against_evalscope(world: World, samples: list[EvalSample]) -> None:
     assert len(samples) == sum(len(shape.rows) for shape in SHAPES) * len(MODELS)
     for sample in samples:
         shape = next(s for s in SHAPES if s.name == sample.suite)
-        theirs = world.right[shape.dataset]["models"][MODELS[sample.model]]["samples"]
+        theirs = world.right[shape.dataset][MODELS[sample.model]]["samples"]
         assert sample.question in theirs
         assert sample.answer == theirs[sample.question]["answer"]
         assert sample.scores == {"Accuracy": theirs[sample.question]["score"]}
@@ -271,7 +265,7 @@ async def test_scores_are_those_of_run_task(world: World, tmp_path: Path) -> Non
     values = {(r.suite, r.model): (r.value, r.samples) for r in report.results}
     for shape in SHAPES:
         for name, model in MODELS.items():
-            score = world.right[shape.dataset]["models"][model]["score"]
+            score = world.right[shape.dataset][model]["score"]
             assert values[shape.name, name] == (pytest.approx(score, abs=1e-4), 6)
     assert {s.scores["Accuracy"] for s in samples} == {0.0, 1.0}, "some are right, some wrong"
     assert {c.suite for c in report.comparisons} == {shape.name for shape in SHAPES}

@@ -65,7 +65,6 @@ CASES: tuple[ApiCase, ...] = (
     fine_tune_case("export-empty", {"export": {"gguf": []}}, "spec.export.gguf"),
     fine_tune_case("export-unknown", {"export": {"gguf": ["q4_k_xl"]}}, "spec.export.gguf[0]"),
     fine_tune_case("export-upper", {"export": {"gguf": ["Q4_K_M"]}}, "spec.export.gguf[0]"),
-    fine_tune_case("export-twice", {"export": {"gguf": ["f16", "f16"]}}, "spec.export.gguf"),
     # Unions: base model
     fine_tune_case("source-hub", {"baseModel.source": {"type": "HuggingFace"}}),
     fine_tune_case("source-s3", {"baseModel.source": {"type": "S3", "s3": S3_ROWS}}),

@@ -1,15 +1,12 @@
 """A second opinion on benchmarks: EvalScope's own `run_task`. Run by the evaluator image's Python.
 
-Reads `{"url", "models": [target, …], "max_tokens", "seed", "suites": [{"dataset", "file", "subset",
-"few_shot", "thinking", "question", "readable", "wrap"}, …]}` from standard input. First the target
-is asked; every other row whose answer EvalScope can read gets that as its expected answer, so that
-some answers are right. Then every model is asked. Writes, per suite, `{"rows": […], "models":
-{model: {"score": …, "samples": {prompt: {"answer", "score", "extracted"}}}}}`.
+Reads `{"url", "models": […], "max_tokens", "seed", "suites": [{"dataset", "folder", "subset",
+"few_shot", "thinking"}, …]}` from standard input; a folder has files named as EvalScope's loader
+wants them. Writes, per suite, `{model: {"score": …, "samples": {prompt: {"answer", "score"}}}}`.
 """
 
 import json
 import os
-import re
 import sys
 import types
 import urllib.request
@@ -59,7 +56,7 @@ class Served(ModelAPI):
 def ask(order: dict[str, Any], suite: dict[str, Any], model: str) -> dict[str, Any]:
     """EvalScope's report and reviews of one model on one benchmark."""
     arguments = {
-        "dataset_id": str(Path(suite["file"]).parent),
+        "dataset_id": suite["folder"],
         "few_shot_num": suite["few_shot"],
         "subset_list": [suite["subset"]],
     }
@@ -90,29 +87,13 @@ def ask(order: dict[str, Any], suite: dict[str, Any], model: str) -> dict[str, A
         samples[asked["content"]] = {
             "answer": said["content"],
             "score": next(iter(scored["value"].values())),
-            "extracted": scored["extracted_prediction"],
         }
     return {"score": reports[suite["dataset"]].metrics[0].score, "samples": samples}
-
-
-def compare(order: dict[str, Any], suite: dict[str, Any]) -> dict[str, Any]:
-    """Give some rows the target's answers and ask every model."""
-    path = Path(suite["file"])
-    rows = [json.loads(line) for line in path.read_text().splitlines()]
-    pilot = ask(order, suite, order["models"][0])["samples"]
-    for n, row in enumerate(rows):
-        (said,) = (
-            s["extracted"] for prompt, s in pilot.items() if row[suite["question"]] in prompt
-        )
-        if n % 2 and re.fullmatch(suite["readable"], said):
-            right = "ABCD".index(said) if isinstance(row["answer"], int) else said
-            row["answer"] = suite["wrap"].format(right) if suite["wrap"] else right
-    path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
-    return {"rows": rows, "models": {m: ask(order, suite, m) for m in order["models"]}}
 
 
 if __name__ == "__main__":
     # What EvalScope prints must not get among the results.
     results, sys.stdout = sys.stdout, sys.stderr
     asked = json.load(sys.stdin)
-    json.dump([compare(asked, suite) for suite in asked["suites"]], results)
+    found = [{m: ask(asked, s, m) for m in asked["models"]} for s in asked["suites"]]
+    json.dump(found, results)

@@ -1,10 +1,11 @@
 """A second opinion on the evaluator's numbers, by transformers alone. Run by the server's Python.
 
-`python evaluator_reference.py build FOLDER TEMPLATE` makes a random Qwen3 in FOLDER/model and a
-random LoRA adapter in FOLDER/adapter. `python evaluator_reference.py answer FOLDER` reads
-`{"cases": [{"question", "system", "answer"}], "max_tokens"}` from standard input and writes, for
-"base" and "adapter", each case's greedy answer, the loss of the given answer in nats and its
-tokens. The adapter is merged into the weights here, where vLLM applies it beside them.
+`python evaluator_reference.py build FOLDER TEMPLATE [WORD …]` makes a random Qwen3 in FOLDER/model
+and a random LoRA adapter in FOLDER/adapter; each word is a token that it likes to say.
+`python evaluator_reference.py answer FOLDER` reads `{"cases": [{"question", "system", "answer"}],
+"max_tokens"}` from standard input and writes, for "base" and "adapter", each case's greedy answer,
+the loss of the given answer in nats and its tokens. The adapter is merged into the weights here,
+where vLLM applies it beside them.
 """
 
 import json
@@ -31,7 +32,7 @@ PROJECTIONS = {"q_proj": (64, 128), "v_proj": (64, 64)}
 """LoRA targets: inputs and outputs."""
 
 
-def build(folder: Path, template: Path) -> None:
+def build(folder: Path, template: Path, words: list[str]) -> None:
     """Write model and adapter. The weights are large, so that losses differ from token to token."""
     tokenizer = Tokenizer(models.BPE())
     # Qwen's split keeps the blank line behind the think block apart from the answer.
@@ -49,6 +50,7 @@ def build(folder: Path, template: Path) -> None:
     tokenizer.train_from_iterator(["system user assistant what is the capital of\n\n"], trainer)
     folder.mkdir(parents=True)
     fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token="<|im_end|>")
+    fast.add_tokens(words)
     fast.chat_template = template.read_text()
     fast.save_pretrained(folder / "model")
     torch.manual_seed(7)
@@ -65,7 +67,11 @@ def build(folder: Path, template: Path) -> None:
         initializer_range=0.3,
         eos_token_id=fast.convert_tokens_to_ids("<|im_end|>"),
     )
-    Qwen3ForCausalLM(config).to(torch.float32).save_pretrained(folder / "model")
+    model = Qwen3ForCausalLM(config).to(torch.float32)
+    if words:
+        # Longer output vectors win more often; inputs are normalised.
+        model.get_output_embeddings().weight.data[-len(words) :] *= 2
+    model.save_pretrained(folder / "model")
     write_adapter(folder / "adapter")
 
 
@@ -135,6 +141,6 @@ def ask(model: Any, tokenizer: Any, case: dict[str, Any], max_tokens: int) -> di
 
 if __name__ == "__main__":
     if sys.argv[1] == "build":
-        build(Path(sys.argv[2]), Path(sys.argv[3]))
+        build(Path(sys.argv[2]), Path(sys.argv[3]), sys.argv[4:])
     else:
         json.dump(answer(Path(sys.argv[2]), json.load(sys.stdin)), sys.stdout)
