@@ -163,7 +163,7 @@ def ensure_node(home: Home, machine: Node, cluster: Cluster) -> list[str]:
     started = [daemon.name for daemon in daemons if daemon.ensure_running()]
     # Its own word too: the Node still says Ready for a while when a kubelet was killed.
     daemons[0].wait_ready(lambda: kubelet_is_healthy() and node_is_ready(cluster))
-    ensure_gpus(cluster)
+    ensure_advertised(cluster)
     wait_until(lambda: has_default_account(cluster), "the default ServiceAccount")
     return started
 
@@ -211,28 +211,29 @@ def is_ready_status(found: dict[str, object]) -> bool:
     )
 
 
-def ensure_gpus(cluster: Cluster) -> None:
-    """Advertise GPUs that are not there, so that GPU pods schedule and run on the CPU.
+def ensure_advertised(cluster: Cluster) -> None:
+    """Advertise GPUs that are not there, so that GPU pods schedule and run on the CPU, and storage.
 
     A patch of the node's status: the kubelet keeps resources it does not know, and only a new
     registration drops them, which is why every `up` looks again.
     """
-    if has_gpus(cluster):
+    if advertises(cluster):
         return
-    path = f"/status/capacity/{GPU_POINTER}"
-    patch = json.dumps([{"op": "add", "path": path, "value": str(node.GPU_COUNT)}])
+    patch = json.dumps(
+        [
+            {"op": "add", "path": f"/status/capacity/{name.replace('/', '~1')}", "value": value}
+            for name, value in node.ADVERTISED.items()
+        ]
+    )
     cluster.kubectl_run(
         "patch", "node", node.NODE_NAME, "--subresource=status", "--type=json", f"--patch={patch}"
     )
     # The kubelet copies capacity to allocatable with its next status.
-    wait_until(lambda: has_gpus(cluster), "GPUs in the node's allocatable", 30)
+    wait_until(lambda: advertises(cluster), "GPUs and storage in the node's allocatable", 30)
 
 
-GPU_POINTER = node.GPU_RESOURCE.replace("/", "~1")
-
-
-def has_gpus(cluster: Cluster) -> bool:
+def advertises(cluster: Cluster) -> bool:
     found = node_object(cluster) or {}
     status = found.get("status")
     allocatable = status.get("allocatable", {}) if isinstance(status, dict) else {}
-    return bool(allocatable.get(node.GPU_RESOURCE) == str(node.GPU_COUNT))
+    return bool(allocatable.items() >= node.ADVERTISED.items())

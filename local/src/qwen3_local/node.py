@@ -22,6 +22,9 @@ PAUSE_IMAGE = "localhost/pause:1"
 KUBELET_HEALTH = "http://127.0.0.1:10248/healthz"
 GPU_RESOURCE = "nvidia.com/gpu"
 GPU_COUNT = 8
+ADVERTISED = {GPU_RESOURCE: str(GPU_COUNT), "ephemeral-storage": "64Gi"}
+"""Capacity that is patched into the node's status. The kubelet tells no storage here, since it
+can't measure it on every file system; a pod that requests some could not be scheduled."""
 CONTAINERD_NAMESPACE = "k8s.io"
 
 
