@@ -177,12 +177,19 @@ SHAPES: Mapping[str, type[Row]] = {
     "mmlu_redux": _MmluRedux,
 }
 """By EvalScope's name of the benchmark."""
+QUESTION_FIELDS = ("question", "problem", "Question")
+"""What a row asks is in the first of these that it has."""
 
 
 def parse_benchmark_row(dataset: str, line: bytes, number: int, name: str) -> dict[str, Any]:
     """The row for EvalScope. Raises EvaluationError: DatasetInvalid (names line and field)."""
     row = parse_row(SHAPES[dataset], line, number, name, describe_shape(dataset))
     return row.model_dump(mode="json", by_alias=True)
+
+
+def find_question(row: Mapping[str, Any]) -> str:
+    """What a parsed row asks, without choices and prompt. Raises KeyError: it is of no shape."""
+    return str(next(row[name] for name in QUESTION_FIELDS if name in row))
 
 
 def describe_shape(dataset: str) -> str:

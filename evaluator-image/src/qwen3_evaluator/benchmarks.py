@@ -22,7 +22,12 @@ from qwen3_api.job.evaluate import EvalBenchmark, EvalSample, EvalSuite
 from qwen3_api.job.exit_codes import ExitCode
 from qwen3_api.job.train import DataSource
 from qwen3_api.v1alpha1.conditions import Reason
-from qwen3_evaluator.benchmark_rows import SHAPES, describe_shape, parse_benchmark_row
+from qwen3_evaluator.benchmark_rows import (
+    SHAPES,
+    describe_shape,
+    find_question,
+    parse_benchmark_row,
+)
 from qwen3_evaluator.benchmark_wire import (
     REPLY,
     Load,
@@ -108,7 +113,8 @@ class EvalScope:
             raise _refusal(suite, reply)
         assert isinstance(reply, Loaded)  # noqa: S101  # the reply to Load
         log.info("suite %s: %s by EvalScope %s", suite.name, benchmark.dataset, reply.version)
-        questions = [_to_question(prompt) for prompt in reply.prompts]
+        texts = {numbered.line: find_question(numbered.row) for numbered in rows}
+        questions = [_to_question(prompt, texts.get(prompt.line)) for prompt in reply.prompts]
         return QuestionSet(questions, sha256, examples_sha256)
 
     async def score(self, suite: EvalSuite, sample: EvalSample) -> EvalSample:
@@ -194,13 +200,14 @@ async def _read(
     return await read_rows(source, store, parse, limit)
 
 
-def _to_question(prompt: Prompt) -> Question:
+def _to_question(prompt: Prompt, row_text: str | None) -> Question:
     return Question(
         line=prompt.line,
         question=prompt.question,
         answer=prompt.expected,
         category=prompt.subject,
         system=prompt.system,
+        row_text=row_text,
     )
 
 

@@ -45,7 +45,8 @@ async def check_holdout(
 
 def compare(suite: str, questions: QuestionSet, digest: TrainingDigest) -> EvalLeakage:
     """The questions of a suite against the training data."""
-    found = [(q.line, digest.find_leak(q.question)) for q in questions.questions]
+    # A benchmark's instructions and worked examples, which are in no training row, would hide it.
+    found = [(q.line, digest.find_leak(q.row_text or q.question)) for q in questions.questions]
     leaked = [(line, how) for line, how in found if how is not None]
     return EvalLeakage(
         suite=suite,

@@ -70,6 +70,8 @@ class Question:
     system: str | None = None
     pattern: str | None = None
     """Regular expression of RegexMatch; checked to be one where that is measured."""
+    row_text: str | None = None
+    """What the row itself asks, where `question` is a benchmark's prompt around it."""
 
 
 @dataclass(frozen=True)

@@ -7,14 +7,17 @@ from typing import Any
 import pytest
 
 from qwen3_api.job.evaluate import EvalJob, EvalSuite
+from qwen3_api.job.holdout import find_entries
 from qwen3_api.v1alpha1.benchmarks import Benchmark
-from qwen3_evaluator.benchmark_rows import SHAPES, parse_benchmark_row
+from qwen3_evaluator.benchmark_rows import SHAPES, find_question, parse_benchmark_row
 from qwen3_evaluator.benchmarks import EvalScope
 from qwen3_evaluator.failures import EvaluationError
+from qwen3_evaluator.holdout import compare
 from qwen3_evaluator.metrics import Scorer
 from qwen3_evaluator.questions import Question, QuestionSet, collect_digests
 from qwen3_evaluator.report import compute_fingerprint
 from qwen3_evaluator.store import Store
+from qwen3_trainer.preflight.digest import DigestBuilder
 from support.benchmark_rows import ROWS, Row, to_jsonl
 
 
@@ -48,6 +51,26 @@ def test_a_published_row_is_handed_on(dataset: str) -> None:
     changed = {k for k, v in ROWS[dataset].items() if parsed[k] != v}
     # AIME's answers are published as text and as numbers.
     assert changed <= {"answer"}
+
+
+@pytest.mark.parametrize("dataset", ROWS)
+def test_every_row_asks_something(dataset: str) -> None:
+    """Held-out questions are looked for in training by it."""
+    row = ROWS[dataset]
+    assert find_question(parse(dataset, row)) in (row.get("question"), *row.values())
+    assert len(find_question(parse(dataset, row))) > 4
+
+
+def test_a_benchmarks_prompt_does_not_hide_a_leak() -> None:
+    text = str(ROWS["gsm8k"]["question"])
+    builder = DigestBuilder()
+    builder.add(1, find_entries(text))
+    asked = [
+        Question(line=1, question=f"Solve: {text} Think. Answer: {'x ' * 99}", answer="1"),
+        Question(line=2, question=f"Solve: {text} Think. {'x ' * 99}", answer="1", row_text=text),
+    ]
+    found = compare("sums", QuestionSet(asked, "0" * 64), builder.build(1, "0" * 64))
+    assert found.lines == [2]
 
 
 def test_numbers_become_text() -> None:
