@@ -50,6 +50,8 @@ SCORE_SECONDS = 180
 """For one score; the process itself gives up after half of it."""
 _LINE_LIMIT = 1 << 30
 """Bytes of a reply: all prompts of a suite."""
+_END_SECONDS = 10
+"""For a process that closed its pipe to end."""
 _LAST_WORDS = 12
 """Lines of the process's log that are kept for when it ends."""
 _INHERITED = ("PATH", "PYTHONPATH", "VIRTUAL_ENV", "HOME", "TMPDIR", "LANG", "LD_LIBRARY_PATH")
@@ -76,7 +78,7 @@ class EvalScope:
         trace: TracebackType | None,
     ) -> None:
         if self._process is not None:
-            with contextlib.suppress(ProcessLookupError):
+            if self._process.returncode is None:
                 self._process.kill()
             await self._process.wait()
         if self._log is not None:
@@ -146,8 +148,6 @@ class EvalScope:
                 return REPLY.validate_json(line)
             except (TimeoutError, OSError, ValidationError) as error:
                 # Half of a reply may be in the pipe: nothing can be asked after this.
-                with contextlib.suppress(ProcessLookupError):
-                    process.kill()
                 raise await self._loss(process, error) from error
 
     async def _start(self) -> Process:
@@ -171,6 +171,12 @@ class EvalScope:
 
     async def _loss(self, process: Process, error: Exception) -> EvaluationError:
         """What to tell when the process can't be asked any more."""
+        # A signal to one that is ending takes its exit code away: Popen polls before it signals.
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(0 if isinstance(error, TimeoutError) else _END_SECONDS):
+                await process.wait()
+        if process.returncode is None:
+            process.kill()
         code = await process.wait()
         if self._log is not None:
             await self._log
