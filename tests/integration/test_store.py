@@ -14,6 +14,7 @@ from pydantic import ValidationError
 
 from qwen3_api.job import layout
 from qwen3_api.job.base import FileDigest, S3Location
+from qwen3_api.job.export import Export
 from qwen3_api.job.report import Commit, Progress, adapter_digest
 from qwen3_api.serving.pool import PoolIndex
 from qwen3_api.v1alpha1.conditions import Reason
@@ -27,6 +28,7 @@ from qwen3_operator.store.foreign import StoredAdapter
 from support.operator_world import (
     build_commit,
     build_current,
+    build_export,
     build_finetune,
     build_progress,
     sha256,
@@ -517,3 +519,29 @@ async def test_a_folder_that_is_no_adapter(
     assert isinstance(found, Problem)
     assert found.reason == Reason.ARTIFACT_REFUSED
     assert words in found.message
+
+
+# --- exports
+
+
+async def test_an_export_is_read_when_it_is_about_this_result(
+    store: ObjectStore, folder: S3Location
+) -> None:
+    revision = folder.join("revisions", build_commit(FT).revision)
+    commit, artifacts = build_commit(FT), Artifacts(store)
+    place = revision.join(layout.EXPORTS, "merged", layout.EXPORT_MANIFEST)
+    assert await artifacts.read_export(revision, commit, "merged") is None
+    prefix = f"{layout.export_prefix(revision.prefix, 'merged')}/uid-export-0"
+    export = build_export(FT, "merged").model_copy(update={"prefix": prefix})
+    foreign = export.model_copy(update={"adapter_digest": "0" * 64})
+    for body in (b"not JSON", foreign.to_json()):
+        await store.delete_prefix(revision)
+        assert await store.put_if(place, body, None)
+        found = await artifacts.read_export(revision, commit, "merged")
+        assert isinstance(found, Problem)
+        assert found.reason == Reason.ARTIFACT_CORRUPT
+    await store.delete_prefix(revision)
+    assert await store.put_if(place, export.to_json(), None)
+    good = await artifacts.read_export(revision, commit, "merged")
+    assert isinstance(good, Export)
+    assert good == export
