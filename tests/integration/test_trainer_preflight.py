@@ -151,7 +151,8 @@ def test_the_numbers_are_those_of_an_independent_count(
     assert told.sample is not None
     assert told.sample.text.startswith("<|im_start|>user\nwhat is 0?<|im_end|>\n<|im_start|>assist")
     assert told.sample.learned == "<think>\n\n</think>\n\n0 六 <|im_end|>\n"
-    assert store.keys("runs/good") == ["runs/good/preflight.json"], "the probe is gone"
+    left = [f"runs/good/{name}" for name in (layout.PREFLIGHT, layout.TRAINING_DIGEST)]
+    assert store.keys("runs/good") == left, "the probe is gone"
 
     again = _ended(start_preflight(job, tmp_path / "pod-2", store), ExitCode(0))
     assert again.body == run.body, "what passed is not looked at again"
