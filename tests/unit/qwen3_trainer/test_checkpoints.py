@@ -123,6 +123,42 @@ def test_the_newest_and_the_best_stay_on_the_disk(tmp_path: Path) -> None:
     assert {p.name for p in tmp_path.iterdir()} == {"checkpoint-20", "checkpoint-25"}
 
 
+def test_the_best_is_uploaded_though_newer_ones_overtake_it(tmp_path: Path) -> None:
+    save = Save()
+    save.leave.clear()
+    uploader = CheckpointUploader(save, lambda _: None)
+    for step, best in ((1, 1), (2, 2), (3, 2), (4, 2)):
+        uploader.submit(_saved(tmp_path, step, best), step)
+    uploader.start()
+    save.leave.set()
+    uploader.close()
+    assert save.steps == [2, 4]
+
+
+def test_a_best_that_is_beaten_is_overtaken_like_any_other(tmp_path: Path) -> None:
+    save = Save()
+    uploader = CheckpointUploader(save, lambda _: None)
+    for step, best in ((1, 1), (2, 1), (3, 3), (4, 3)):
+        uploader.submit(_saved(tmp_path, step, best), step)
+    uploader.start()
+    uploader.close()
+    assert save.steps == [3, 4]
+
+
+def test_a_best_that_fails_while_a_newer_waits_is_not_tried_without_a_pause(
+    tmp_path: Path,
+) -> None:
+    save = Save(TrainerError(Reason.STORAGE_UNAVAILABLE, "away"))
+    uploader = CheckpointUploader(save, lambda _: None, retry_seconds=3600)
+    for step in (1, 2):
+        uploader.submit(_saved(tmp_path, step, 1), step)
+    uploader.start()
+    _until(lambda: save.steps == [1])
+    uploader.close()
+    # Once more each, since the run ends.
+    assert save.steps == [1, 1, 2]
+
+
 def test_a_folder_stays_while_it_is_uploaded_or_waits(tmp_path: Path) -> None:
     save = Save()
     save.leave.clear()

@@ -247,9 +247,10 @@ class UnusableError(Exception):
 
 
 class CheckpointUploader:
-    """Uploads from a thread with one waiting place: training never waits for the bucket.
+    """Uploads from a thread with two waiting places: training never waits for the bucket.
 
-    A newer checkpoint takes the place of one that is still waiting. An upload that failed is tried
+    A newer checkpoint takes the place of one that is still waiting, unless that is the best so far:
+    whoever goes on after a preemption shall find both. An upload that failed is tried
     again until a newer one comes or the run ends. Local folders are removed once they are uploaded
     or overtaken, except two: the newest, which the next worker goes on from, and the best.
     """
@@ -263,7 +264,8 @@ class CheckpointUploader:
         self._save = save
         self._on_saved = on_saved
         self._retry_seconds = retry_seconds
-        self._waiting: tuple[Path, int] | None = None
+        self._waiting: list[tuple[Path, int]] = []
+        """(folder, step), the lower step first: the newest, and before it the best, if it waits."""
         self._uploading: Path | None = None
         self._kept: list[Path] = []
         self._best: int | None = None
@@ -287,13 +289,11 @@ class CheckpointUploader:
             raise self._disk_full
         best = best_step(folder)
         with self._condition:
-            overtaken, self._waiting = self._waiting, (folder, step)
             self._kept.append(folder)
             self.newest, self._best = folder, best
+            self._wait_for_turn(folder, step)
             self._condition.notify_all()
             self._clear()
-        if overtaken is not None:
-            log.warning("checkpoint %d was overtaken before it reached the bucket", overtaken[1])
 
     def close(self) -> None:
         """Waits until the newest checkpoint is uploaded, or has failed once more."""
@@ -305,10 +305,10 @@ class CheckpointUploader:
     def _run(self) -> None:
         while True:
             with self._condition:
-                self._condition.wait_for(lambda: self._waiting is not None or self._closing)
-                if self._waiting is None:
+                self._condition.wait_for(lambda: self._waiting or self._closing)
+                if not self._waiting:
                     return
-                (folder, step), self._waiting, last_try = self._waiting, None, self._closing
+                (folder, step), last_try = self._waiting.pop(0), self._closing
                 self._uploading = folder
             stored = self._upload(folder, step)
             with self._condition:
@@ -318,18 +318,25 @@ class CheckpointUploader:
                 self._clear()
 
     def _retry_later(self, folder: Path, step: int) -> None:
-        self._condition.wait_for(
-            lambda: self._waiting is not None or self._closing, self._retry_seconds
-        )
-        if self._waiting is None:
-            self._waiting = (folder, step)
-        else:
-            log.warning("checkpoint %d was overtaken before it reached the bucket", step)
+        overtaken = self._waiting and step != self._best
+        if not overtaken:
+            newest = self.newest
+            self._condition.wait_for(
+                lambda: self.newest != newest or self._closing, self._retry_seconds
+            )
+        self._wait_for_turn(folder, step)
+
+    def _wait_for_turn(self, folder: Path, step: int) -> None:
+        waiting = sorted([*self._waiting, (folder, step)], key=lambda entry: entry[1])
+        newest = waiting[-1][1]
+        self._waiting = [entry for entry in waiting if entry[1] in (self._best, newest)]
+        for _, overtaken in waiting:
+            if overtaken not in (self._best, newest):
+                log.warning("checkpoint %d was overtaken before it reached the bucket", overtaken)
 
     def _clear(self) -> None:
         """Removes the folders that nobody needs any more."""
-        waiting = self._waiting[0] if self._waiting else None
-        needed = {self.newest, self._uploading, waiting}
+        needed = {self.newest, self._uploading, *(folder for folder, _ in self._waiting)}
         for folder in [f for f in self._kept if f not in needed]:
             if self._best is not None and folder.name.endswith(f"-{self._best}"):
                 continue
