@@ -167,7 +167,13 @@ def test_a_canary_that_keeps_its_clients_waiting_is_taken_back(
         QUICKSTART,
         {"promotion": None, "evaluation": None, "serving": {"rollout": WATCHED}},
     )
-    body = tenant.wait(QUICKSTART, lambda b: stage(b) == "CanaryFailed", "is taken back", 120)
+    # The public name's record, which the history is read from, is written after the decision.
+    body = tenant.wait(
+        QUICKSTART,
+        lambda b: stage(b) == "CanaryFailed" and history(b)[0][0] == "Refused",
+        "is taken back, on the record",
+        120,
+    )
     bad, failure = body["status"]["candidateRevision"], body["status"]["failure"]
     assert is_true(body, "Stalled")
     assert is_true(body, "Served")
