@@ -8,14 +8,11 @@ the scratch volume holds twice the model in 16 bits, not four times.
 """
 
 import logging
-import os
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from qwen3_api.job import layout
-from qwen3_api.job.exit_codes import ExitCode
 from qwen3_api.job.export import MERGED, ExportJob, gguf_name
 from qwen3_api.job.report import adapter_digest
 from qwen3_api.job.train import HuggingFaceModel
@@ -23,15 +20,13 @@ from qwen3_api.v1alpha1.conditions import Reason
 from qwen3_api.v1alpha1.export import Quantization
 from qwen3_trainer import base_model
 from qwen3_trainer.base_model import BaseModel, file_digest
+from qwen3_trainer.cpu_run import run_order
 from qwen3_trainer.environment import Paths, download_environment, offline_environment
 from qwen3_trainer.export.artifacts import Publisher
 from qwen3_trainer.export.card import render_card
 from qwen3_trainer.export.modelfile import render_modelfile
-from qwen3_trainer.failures import Interrupted, TrainerError, is_disk_full, is_out_of_memory
-from qwen3_trainer.logs import configure
-from qwen3_trainer.order import read_order
+from qwen3_trainer.failures import TrainerError, is_disk_full, is_out_of_memory
 from qwen3_trainer.publish import CARD, CONFIG, WEIGHTS
-from qwen3_trainer.report import write_termination
 from qwen3_trainer.shutdown import Shutdown
 from qwen3_trainer.store import Buckets, ObjectMissingError
 from qwen3_trainer.worker.messages import (
@@ -93,30 +88,16 @@ class Run:
 
 def main(arguments: list[str], environ: Mapping[str, str] | None = None) -> int:
     """Runs the export described by the job file. Returns the exit code."""
-    environ = os.environ if environ is None else environ
-    paths = Paths.from_environment(environ)
-    configure({})
-    shutdown = Shutdown()
-    try:
-        shutdown.install()
-        path = Path(arguments[0] if arguments else layout.JOB_FILE)
-        job, pod_uid = read_order(path, ExportJob, environ)
-        identity = {"namespace": job.namespace, "name": job.name, "revision": job.revision}
-        configure(identity | {"export": pod_uid})
+
+    def run(
+        job: ExportJob, pod_uid: str, paths: Paths, shutdown: Shutdown, environ: Mapping[str, str]
+    ) -> None:
         try:
             _run(Run(job, pod_uid, paths, shutdown, environ))
         except Exception as error:
             raise name_failure(error) from error
-    except TrainerError as error:
-        log.error("%s: %s", error.reason, error.message, exc_info=error.__cause__ is not None)
-        write_termination(paths.termination_log, error.to_failure())
-        return int(error.exit_code)
-    except Interrupted:
-        log.info("interrupted")
-        told = TrainerError(Reason.INTERRUPTED, "told to stop")
-        write_termination(paths.termination_log, told.to_failure())
-        return int(ExitCode.INTERRUPTED)
-    return int(ExitCode.SUCCEEDED)
+
+    return run_order(arguments, environ, ExportJob, "export", run)
 
 
 def name_failure(error: Exception) -> TrainerError:

@@ -8,7 +8,6 @@ leave no preflight.json: the next pod writes it, and what is in the bucket is fi
 """
 
 import logging
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,15 +15,14 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from qwen3_api.job import layout
-from qwen3_api.job.exit_codes import ACTIONS, ExitCode, PodFailureAction
+from qwen3_api.job.exit_codes import ACTIONS, PodFailureAction
 from qwen3_api.job.preflight import Preflight, PreflightJob
 from qwen3_api.job.train import HuggingFaceModel
 from qwen3_api.v1alpha1.conditions import Reason
 from qwen3_trainer import base_model
+from qwen3_trainer.cpu_run import run_order
 from qwen3_trainer.environment import Paths
-from qwen3_trainer.failures import Interrupted, TrainerError, disk_full, is_disk_full
-from qwen3_trainer.logs import configure
-from qwen3_trainer.order import read_order
+from qwen3_trainer.failures import TrainerError, disk_full, is_disk_full
 from qwen3_trainer.preflight.checks import check_leakage, check_lengths
 from qwen3_trainer.preflight.cores import Cores
 from qwen3_trainer.preflight.digest import DigestBuilder
@@ -32,7 +30,6 @@ from qwen3_trainer.preflight.findings import Findings
 from qwen3_trainer.preflight.sample import RowSample
 from qwen3_trainer.preflight.scan import Scanner
 from qwen3_trainer.preflight.start_adapter import check_start
-from qwen3_trainer.report import write_termination
 from qwen3_trainer.shutdown import Shutdown
 from qwen3_trainer.storage_check import write_first
 from qwen3_trainer.store import Bucket, Buckets, ObjectExistsError, ObjectMissingError
@@ -64,33 +61,20 @@ class Run:
 
 def main(arguments: list[str], environ: Mapping[str, str] | None = None) -> int:
     """Runs the preflight described by the job file. Returns the exit code."""
-    environ = os.environ if environ is None else environ
-    paths = Paths.from_environment(environ)
-    configure({})
-    shutdown = Shutdown()
-    try:
-        shutdown.install()
-        path = Path(arguments[0] if arguments else layout.JOB_FILE)
-        job, pod_uid = read_order(path, PreflightJob, environ)
-        identity = {"namespace": job.namespace, "name": job.name, "revision": job.revision}
-        configure(identity | {"preflight": pod_uid})
-        return _run_to_the_end(Run(job, pod_uid, paths, shutdown))
-    except TrainerError as error:
-        log.error("%s: %s", error.reason, error.message, exc_info=error.__cause__ is not None)
-        write_termination(paths.termination_log, error.to_failure())
-        return int(error.exit_code)
-    except Interrupted:
-        log.info("interrupted")
-        told = TrainerError(Reason.INTERRUPTED, "told to stop")
-        write_termination(paths.termination_log, told.to_failure())
-        return int(ExitCode.INTERRUPTED)
+
+    def run(
+        job: PreflightJob, pod_uid: str, paths: Paths, shutdown: Shutdown, _: Mapping[str, str]
+    ) -> None:
+        _run_to_the_end(Run(job, pod_uid, paths, shutdown))
+
+    return run_order(arguments, environ, PreflightJob, "preflight", run)
 
 
-def _run_to_the_end(run: Run) -> int:
+def _run_to_the_end(run: Run) -> None:
     """Raises TrainerError after it was written down, if it is to be."""
     if _is_told_already(run):
         log.info("the preflight of this revision is in the bucket already")
-        return int(ExitCode.SUCCEEDED)
+        return
     try:
         _look(run)
     except Exception as error:
@@ -100,7 +84,6 @@ def _run_to_the_end(run: Run) -> int:
         raise named from error
     _write_digest(run)
     _write(run, None)
-    return int(ExitCode.SUCCEEDED)
 
 
 def _write_digest(run: Run) -> None:
