@@ -9,7 +9,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -25,6 +24,7 @@ from qwen3_evaluator.failures import EvaluationError
 from qwen3_evaluator.report import parse_samples
 from qwen3_evaluator.run import run_evaluation
 from qwen3_evaluator.store import Store
+from support.evaluator_runs import finish, read_partials, start, wait_for_partials
 from support.evaluator_servers import (
     NAMESPACE,
     TENANT,
@@ -147,28 +147,6 @@ async def make_job(world: World, name: str, url: str, **suite: Any) -> EvalJob:
     )
 
 
-async def start(job: EvalJob, folder: Path) -> asyncio.subprocess.Process:
-    """The program as the pod runs it."""
-    path = folder / "job.json"
-    path.write_bytes(job.to_json())
-    return await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "qwen3_evaluator", str(path), stderr=asyncio.subprocess.PIPE
-    )
-
-
-async def finish(program: asyncio.subprocess.Process) -> tuple[int, list[dict[str, Any]]]:
-    """Exit code and log."""
-    _, log = await asyncio.wait_for(program.communicate(), timeout=180)
-    assert program.returncode is not None
-    return program.returncode, [json.loads(line) for line in log.splitlines()]
-
-
-async def read_partials(job: EvalJob) -> list[EvalSample]:
-    async with Store() as store:
-        found = await store.list_keys(job.output, "samples.partial-")
-        return [s for at in found for s in parse_samples(await store.get(at) or b"")]
-
-
 async def read_report(job: EvalJob) -> EvalReport | None:
     async with Store() as store:
         content = await store.get(job.output.join("report.json"))
@@ -221,14 +199,6 @@ async def test_numbers_are_those_of_transformers(world: World, tmp_path: Path) -
         assert (await finish(await start(job, tmp_path)))[0] == 0
         assert len(proxy.requests) == 4 * len(world.rows)
         assert await read_report(job) == report
-
-
-async def wait_for_partials(job: EvalJob, count: int) -> None:
-    for _ in range(300):
-        if len(await read_partials(job)) >= count:
-            return
-        await asyncio.sleep(0.1)
-    raise AssertionError("the answers are not saved")
 
 
 async def test_a_killed_attempt_is_gone_on_with(world: World, tmp_path: Path) -> None:

@@ -5,7 +5,6 @@ which asks the same server, tells what is right.
 """
 
 import asyncio
-import json
 import os
 import signal
 import subprocess
@@ -21,7 +20,9 @@ from qwen3_api.job.base import S3Location
 from qwen3_api.job.evaluate import EvalJob, EvalReport, EvalSample
 from qwen3_evaluator.report import parse_samples
 from qwen3_evaluator.store import Store
+from support import evaluator_runs
 from support.benchmark_rows import Row, run_script, to_jsonl
+from support.evaluator_runs import finish, read_partials, wait_for_partials
 from support.evaluator_servers import NAMESPACE, TENANT, counting_proxy, seaweedfs, vllm
 
 pytestmark = [
@@ -214,31 +215,13 @@ async def make_job(world: World, name: str, url: str) -> EvalJob:
 
 
 async def start(job: EvalJob, folder: Path) -> asyncio.subprocess.Process:
-    """The program as the pod runs it, in the image's file system."""
-    path = folder / "job.json"
-    path.write_bytes(job.to_json())
-    return await asyncio.create_subprocess_exec(
-        *(os.environ["QWEN3_EVALUATOR_PYTHON"], "-m", "qwen3_evaluator", str(path)),
-        stderr=asyncio.subprocess.PIPE,
-    )
-
-
-async def finish(program: asyncio.subprocess.Process) -> tuple[int, list[dict[str, Any]]]:
-    """Exit code and log."""
-    _, log = await asyncio.wait_for(program.communicate(), timeout=180)
-    assert program.returncode is not None
-    return program.returncode, [json.loads(line) for line in log.splitlines()]
+    """The program in the image's file system."""
+    return await evaluator_runs.start(job, folder, os.environ["QWEN3_EVALUATOR_PYTHON"])
 
 
 async def read(job: EvalJob, name: str) -> bytes | None:
     async with Store() as store:
         return await store.get(job.output.join(name))
-
-
-async def read_partials(job: EvalJob) -> list[EvalSample]:
-    async with Store() as store:
-        found = await store.list_keys(job.output, "samples.partial-")
-        return [s for at in found for s in parse_samples(await store.get(at) or b"")]
 
 
 def check_against_evalscope(world: World, samples: list[EvalSample]) -> None:
@@ -284,14 +267,6 @@ async def test_scores_are_those_of_run_task(world: World, tmp_path: Path) -> Non
     assert all(s.reasoning for s in thought)
     assert not any(s.reasoning for s in samples if s.suite != "aime24")
     assert b"gsm8k" in (await read(job, "report.html") or b"")
-
-
-async def wait_for_partials(job: EvalJob, count: int) -> None:
-    for _ in range(300):
-        if len(await read_partials(job)) >= count:
-            return
-        await asyncio.sleep(0.1)
-    raise AssertionError("the answers are not saved")
 
 
 async def test_a_killed_attempt_is_gone_on_with(world: World, tmp_path: Path) -> None:

@@ -1,7 +1,6 @@
 """Real runs of the export: an adapter made by hand, its order, a process as a pod would run it."""
 
 import json
-import os
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +17,7 @@ from qwen3_api.job.report import adapter_digest
 from qwen3_api.job.train import JobBaseModel, S3Model, StartAdapter
 from qwen3_trainer.base_model import file_digest
 from support.adapters import PEFT_CONFIG
-from support.trainer_runs import Store, ml_python
+from support.trainer_runs import Store, ml_python, pod_environment
 
 PROBE = Path(__file__).with_name("export_probe.py")
 RANK, ALPHA = 8, 16
@@ -113,14 +112,7 @@ def run_export(job: ExportJob, folder: Path, store: Store) -> ExportRun:
     """Runs `python -m qwen3_trainer export` to its end; the folder's name is the pod's uid."""
     folder.mkdir(parents=True)
     (folder / "job.json").write_bytes(job.to_json())
-    env = {
-        "PATH": os.environ["PATH"],
-        "QWEN3_WORK_DIR": str(folder / "work"),
-        "QWEN3_TERMINATION_LOG": str(folder / "termination-log"),
-        layout.ENV_POD_UID: folder.name,
-        "AWS_ACCESS_KEY_ID": store.server.credentials.access_key,
-        "AWS_SECRET_ACCESS_KEY": store.server.credentials.secret_key,
-    }
+    env = pod_environment(folder, folder.name, store)
     with (folder / "log").open("wb") as output:
         ended = subprocess.run(
             [ml_python(), "-m", "qwen3_trainer", "export", str(folder / "job.json")],

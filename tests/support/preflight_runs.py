@@ -1,6 +1,5 @@
 """A small, complete PreflightJob for tests, and real runs of it."""
 
-import os
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -11,7 +10,7 @@ from qwen3_api.job import layout
 from qwen3_api.job.base import Failure, S3Location
 from qwen3_api.job.preflight import Preflight, PreflightJob
 from support.train_jobs import LOCATION, train_job
-from support.trainer_runs import Store
+from support.trainer_runs import Store, pod_environment
 
 
 def preflight_job(location: S3Location = LOCATION, **changes: Any) -> PreflightJob:
@@ -84,15 +83,7 @@ def start_preflight(
     """Starts `python -m qwen3_trainer preflight`."""
     folder.mkdir(parents=True)
     (folder / "job.json").write_bytes(job.to_json())
-    env = {
-        "PATH": os.environ["PATH"],
-        "QWEN3_WORK_DIR": str(folder / "work"),
-        "QWEN3_TERMINATION_LOG": str(folder / "termination-log"),
-        layout.ENV_POD_UID: folder.name,
-        "AWS_ACCESS_KEY_ID": store.server.credentials.access_key,
-        "AWS_SECRET_ACCESS_KEY": store.server.credentials.secret_key,
-        **(environ or {}),
-    }
+    env = pod_environment(folder, folder.name, store) | (environ or {})
     with (folder / "log").open("wb") as output:
         process = subprocess.Popen(
             [python, "-m", "qwen3_trainer", "preflight", str(folder / "job.json")],

@@ -182,6 +182,18 @@ class Attempt:
         return body
 
 
+def pod_environment(folder: Path, uid: str, store: Store) -> dict[str, str]:
+    """Of a program of the trainer image that runs in a folder as if in its pod."""
+    return {
+        "PATH": os.environ["PATH"],
+        "QWEN3_WORK_DIR": str(folder / "work"),
+        "QWEN3_TERMINATION_LOG": str(folder / "termination-log"),
+        layout.ENV_POD_UID: uid,
+        "AWS_ACCESS_KEY_ID": store.server.credentials.access_key,
+        "AWS_SECRET_ACCESS_KEY": store.server.credentials.secret_key,
+    }
+
+
 def start_attempt(
     job: TrainJob,
     uid: str,
@@ -196,15 +208,7 @@ def start_attempt(
     folder.mkdir(parents=True)
     if document is not None:
         (folder / "job.json").write_bytes(document.encode() or job.to_json())
-    env = {
-        "PATH": os.environ["PATH"],
-        "QWEN3_WORK_DIR": str(folder / "work"),
-        "QWEN3_TERMINATION_LOG": str(folder / "termination-log"),
-        layout.ENV_POD_UID: uid,
-        "AWS_ACCESS_KEY_ID": store.server.credentials.access_key,
-        "AWS_SECRET_ACCESS_KEY": store.server.credentials.secret_key,
-        **(environ or {}),
-    }
+    env = pod_environment(folder, uid, store) | (environ or {})
     with (folder / "log").open("wb") as output:
         process = subprocess.Popen(
             [python or sys.executable, "-m", "qwen3_trainer", str(folder / "job.json")],

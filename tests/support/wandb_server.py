@@ -6,13 +6,13 @@ import gzip
 import json
 import os
 import subprocess
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+from support.http_threads import serving
 from support.trainer_runs import ml_python
 
 ENTITY = "team-a"
@@ -114,14 +114,8 @@ def _answer(name: str, variables: dict[str, Any]) -> dict[str, Any]:
 def running_wandb() -> Iterator[WandbServer]:
     """A server on a free port, ended with the block, or before by `server.shutdown`."""
     state = WandbServer()
-    thread = threading.Thread(target=state.server.serve_forever, daemon=True)
-    thread.start()
-    try:
+    with serving(state.server):
         yield state
-    finally:
-        state.server.shutdown()
-        state.server.server_close()
-        thread.join()
 
 
 def synced_run(folder: Path) -> WandbServer:

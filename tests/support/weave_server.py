@@ -14,6 +14,8 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+from support.http_threads import serving
+
 ENTITY = "team-a"
 PROJECT = "bots"
 CALLS = f"/traces/v2/{ENTITY}/{PROJECT}"
@@ -128,14 +130,8 @@ def _digest(content: Any) -> str:
 def running_weave() -> Iterator[WeaveServer]:
     """A server on a free port, ended with the block."""
     state = WeaveServer()
-    thread = threading.Thread(target=state.server.serve_forever, daemon=True)
-    thread.start()
-    try:
+    with serving(state.server):
         yield state
-    finally:
-        state.server.shutdown()
-        state.server.server_close()
-        thread.join()
 
 
 @contextmanager
@@ -155,11 +151,5 @@ def recording_proxy() -> Iterator[tuple[str, list[str]]]:
             """Nothing on stderr."""
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    try:
+    with serving(server):
         yield f"http://127.0.0.1:{server.server_address[1]}", asked
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
