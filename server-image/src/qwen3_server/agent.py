@@ -351,20 +351,21 @@ class Agent:
         One that is only slow stays ready for BUSY_SECONDS: without its only pod the Service would
         refuse what a busy pod answers late.
         """
-        index = self._index
         try:
-            listing = await self._engine.list_adapters()
             healthy = await self._engine.is_healthy()
+            listing = await self._engine.list_adapters()
         except EngineDownError as error:
             judged, since = self._last_ready
-            slow = isinstance(error, EngineBusyError) and judged is index
+            slow = isinstance(error, EngineBusyError) and judged is self._index
             if slow and time.monotonic() - since < BUSY_SECONDS:
                 return Readiness(True, ())
             return Readiness(False, (f"vLLM does not answer: {clean_message(str(error))}",))
+        # From here on nothing changes. An index from before the awaits would be judged by the
+        # routes of the one that came meanwhile, and a pod that answers everything lose its traffic.
         readiness = assess_readiness(
-            index, healthy, self._answering(listing), self._routes, listing.boot
+            self._index, healthy, self._answering(listing), self._routes, listing.boot
         )
-        self._last_ready = (index, time.monotonic()) if readiness.ready else (None, 0.0)
+        self._last_ready = (self._index, time.monotonic()) if readiness.ready else (None, 0.0)
         return readiness
 
     async def build_status(self) -> AgentStatus:

@@ -44,14 +44,20 @@ CONFIG = ServerConfig(
 
 @dataclass
 class Vllm:
-    """Its adapters; the completions of an id in `sick` fail."""
+    """Its adapters; the completions of an id in `sick` fail, requests to `slow` wait."""
 
     adapters: dict[str, str] = field(default_factory=dict)
     unfit: set[str] = field(default_factory=set)
     sick: set[str] = field(default_factory=set)
+    slow: str = ""
+    go_on: asyncio.Event = field(default_factory=asyncio.Event)
+    waiting: int = 0
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         order = json.loads((await receive())["body"] or b"{}")
+        if scope["path"] == self.slow:
+            self.waiting += 1
+            await self.go_on.wait()
         status, body = self._answer(scope["path"], order)
         headers = [(b"content-type", b"application/json")]
         await send({"type": "http.response.start", "status": status, "headers": headers})
@@ -114,6 +120,17 @@ class Pod:
     async def write(self, canary: PoolCanary | None) -> None:
         """An index with V1 behind `bot` and V2 beside it; returns when the pod has applied it."""
         routed = canary is not None and canary.id not in self.vllm.unfit
+        self.put(canary)
+        async with asyncio.timeout(10):
+            while True:
+                found = await self.status()
+                settled = {a.state for a in found.adapters} <= {"Loaded", "Failed"}
+                settled &= bool(found.canaries) == routed
+                if found.ready and found.serial == self.serial and settled:
+                    return
+
+    def put(self, canary: PoolCanary | None) -> None:
+        """The same index, which the pod will find."""
         self.serial += 1
         adapters = [
             PoolAdapter(id=i, digest=d * 64, location=WHERE, files=[], rank=8, required=i == V1)
@@ -129,13 +146,6 @@ class Pod:
             canaries={"bot": canary} if canary else {},
             serial=self.serial,
         )
-        async with asyncio.timeout(10):
-            while True:
-                found = await self.status()
-                settled = {a.state for a in found.adapters} <= {"Loaded", "Failed"}
-                settled &= bool(found.canaries) == routed
-                if found.ready and found.serial == self.serial and settled:
-                    return
 
     async def status(self) -> AgentStatus:
         answer = await self.port.get("/status")
@@ -265,3 +275,22 @@ async def test_without_vllm_there_are_no_canaries(pod: Pod) -> None:
     async with asyncio.timeout(10):
         while await pod.metrics():
             continue
+
+
+@pytest.mark.parametrize(("path", "askers"), [("/health", 1), ("/v1/models", 2)])
+async def test_an_index_that_comes_while_readiness_is_asked_costs_no_traffic(
+    pod: Pod, path: str, askers: int
+) -> None:
+    await pod.write(None)
+    pod.vllm.slow = path
+    asked = asyncio.create_task(pod.port.get("/ready"))
+    async with asyncio.timeout(10):
+        # The agent's own round asks for the models too.
+        while pod.vllm.waiting < askers:
+            await asyncio.sleep(0)
+        pod.put(None)
+        while pod.routes().serial < pod.serial:
+            await asyncio.sleep(0)
+    pod.vllm.go_on.set()
+    answer = await asked
+    assert (answer.status, await answer.json()) == (200, {"ready": True, "reasons": []})
