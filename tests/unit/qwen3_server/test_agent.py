@@ -51,12 +51,12 @@ class Vllm:
     sick: set[str] = field(default_factory=set)
     slow: str = ""
     go_on: asyncio.Event = field(default_factory=asyncio.Event)
-    waiting: int = 0
+    waiting: asyncio.Queue[str] = field(default_factory=asyncio.Queue)
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         order = json.loads((await receive())["body"] or b"{}")
         if scope["path"] == self.slow:
-            self.waiting += 1
+            self.waiting.put_nowait(self.slow)
             await self.go_on.wait()
         status, body = self._answer(scope["path"], order)
         headers = [(b"content-type", b"application/json")]
@@ -286,11 +286,11 @@ async def test_an_index_that_comes_while_readiness_is_asked_costs_no_traffic(
     asked = asyncio.create_task(pod.port.get("/ready"))
     async with asyncio.timeout(10):
         # The agent's own round asks for the models too.
-        while pod.vllm.waiting < askers:
-            await asyncio.sleep(0)
+        for _ in range(askers):
+            await pod.vllm.waiting.get()
         pod.put(None)
-        while pod.routes().serial < pod.serial:
-            await asyncio.sleep(0)
+        while (await asyncio.to_thread(pod.routes)).serial < pod.serial:
+            continue
     pod.vllm.go_on.set()
     answer = await asked
     assert (answer.status, await answer.json()) == (200, {"ready": True, "reasons": []})
