@@ -2,8 +2,9 @@
 SHELL := /bin/bash
 PYTHON := .venv/bin/python
 LOCAL := $(PYTHON) -m qwen3_local
-# Half of the integration tests wait for a server, the other half compute.
-TOGETHER := --numprocesses 2 --dist loadfile
+# Half of the integration tests wait for a server, the other half compute. Their conftest knows
+# which files take long; xdist would begin with those of many tests.
+TOGETHER := --numprocesses 2 --dist loadfile --no-loadscope-reorder
 # The e2e tier leaves half of two cores idle; what runs beside it must not take the other half.
 BESIDE := nice -n 19
 export PYTHONUNBUFFERED := 1

@@ -7,15 +7,22 @@ import pytest
 
 from support.control_plane import ControlPlane, running_control_plane
 
+LONG = ("test_trainer_", "test_evaluator", "test_server_pod", "test_job_lifecycle")
+
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Real clients and deliberately broken proxies leave sockets to the garbage collector."""
+    """Real clients and deliberately broken proxies leave sockets to the garbage collector.
+
+    Files whose tests start a trainer or vLLM come first: workers take one file at a time, and a
+    long one at the end would keep one of them busy alone.
+    """
     here = Path(__file__).parent
     for item in items:
         if here in item.path.parents:
             item.add_marker(
                 pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
             )
+    items.sort(key=lambda item: not item.path.name.startswith(LONG))
 
 
 @pytest.fixture(scope="session")
