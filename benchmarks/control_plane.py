@@ -30,6 +30,7 @@ from qwen3_local.programs import stop_recorded
 from qwen3_operator.cluster.client import ApiServer, Client
 from qwen3_operator.cluster.connection import from_kubeconfig
 from qwen3_operator.cluster.kinds import FINE_TUNE
+from qwen3_operator.desired.names import ANNOTATION_ORDER
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 from support.control_plane import ControlPlane, running_control_plane
@@ -87,11 +88,9 @@ def build_settings(store: s3.S3Server, credentials: Path) -> dict[str, Any]:
 
 def commit_results(tenant: Tenant, bucket: Any) -> None:
     """Play the trainers: one tiny verified result for each order that a Job's pod would read."""
-    maps = tenant.core.list_namespaced_config_map(
-        tenant.namespace, label_selector=f"qwen3.dev/fine-tune,{TRAINING}"
-    )
-    for item in maps.items:
-        _commit(bucket, TrainJob.model_validate_json(item.data["job.json"]))
+    for job in tenant.batch.list_namespaced_job(tenant.namespace, label_selector=TRAINING).items:
+        annotations = job.spec.template.metadata.annotations
+        _commit(bucket, TrainJob.model_validate_json(annotations[ANNOTATION_ORDER]))
 
 
 def _commit(bucket: Any, job: TrainJob) -> None:

@@ -28,7 +28,7 @@ from qwen3_operator.desired.orders import (
 )
 from qwen3_operator.desired.pool import PoolSpec, build_pool_objects
 from qwen3_operator.desired.preflight_job import build_preflight_job
-from qwen3_operator.desired.train_job import build_train_objects
+from qwen3_operator.desired.train_job import build_train_job
 from qwen3_operator.observed import Meta, parse_finetune, parse_job
 from qwen3_operator.plan.training import build_parking
 from qwen3_operator.settings import Settings
@@ -170,7 +170,7 @@ def children(installed: Installed, fine_tune: Manifest) -> list[Manifest]:
     export = resolve_export_job(meta, spec, build_commit(parsed), storage, settings)
     return [
         build_preflight_job(meta, spec, preflight, storage, settings),
-        *build_train_objects(meta, spec, training, storage, settings),
+        build_train_job(meta, spec, training, storage, settings),
         build_export_job(meta, spec, export, None, storage, settings),
         *evaluation_objects(parsed.meta, settings),
         *build_pool_objects(pool_spec(parsed.spec, settings), settings),

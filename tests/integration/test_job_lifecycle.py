@@ -21,7 +21,7 @@ from qwen3_api.job import layout
 from qwen3_api.job.base import FileDigest
 from qwen3_api.job.report import adapter_digest
 from qwen3_api.job.train import HuggingFaceModel, TrainJob
-from qwen3_operator.desired.names import ANNOTATION_PARKED, LIFECYCLE_MANAGER
+from qwen3_operator.desired.names import ANNOTATION_ORDER, ANNOTATION_PARKED, LIFECYCLE_MANAGER
 from qwen3_operator.desired.pool import PoolSpec, build_pool_objects
 from qwen3_operator.settings import Settings
 from support.control_plane import ControlPlane
@@ -216,10 +216,10 @@ def remove(tenant: Tenant, pod: Any) -> None:
             raise
 
 
-def order_of(tenant: Tenant, job: Any) -> TrainJob:
+def order_of(job: Any) -> TrainJob:
     """What the trainer would read."""
-    found = tenant.core.read_namespaced_config_map(job.metadata.name, tenant.namespace)
-    return TrainJob.model_validate_json(found.data["job.json"])
+    annotations = job.spec.template.metadata.annotations
+    return TrainJob.model_validate_json(annotations[ANNOTATION_ORDER])
 
 
 def commit(world: World, order: TrainJob) -> str:
@@ -365,7 +365,7 @@ def test_the_ttl_comes_with_the_result(world: World, tenant: Tenant) -> None:
     job = job_of(tenant, "bot")
     pod = running_pod(tenant, "bot")
     assert job.spec.ttl_seconds_after_finished is None
-    digest = commit(world, order_of(tenant, job))
+    digest = commit(world, order_of(job))
     end(tenant, pod, 0)
     done = wait_for(
         lambda: read_job(tenant, job),
@@ -471,7 +471,7 @@ def test_there_and_back_never_runs_two_pods(world: World, tenant: Tenant, node: 
     tenant.core.patch_namespaced_pod(
         pod.metadata.name, tenant.namespace, {"metadata": {"finalizers": ["test.dev/grace"]}}
     )
-    seed = order_of(tenant, first).hyperparameters.seed
+    seed = order_of(first).hyperparameters.seed
     tenant.patch("bot", {"hyperparameters": {"seed": 7}})
     wait_for(
         lambda: [j.metadata.uid for j in tenant.jobs("bot")],
@@ -511,21 +511,21 @@ def test_a_failed_run_follows_an_edit_of_resources(world: World, tenant: Tenant)
 
 
 def test_a_deleted_job_of_an_old_order_is_made_again(world: World, tenant: Tenant) -> None:
-    """Its ConfigMap is still there and says something else by now."""
+    """What doesn't make a revision may have changed: the new Job is told."""
     tenant.create("bot", UNSERVED)
     old = job_of(tenant, "bot")
     tenant.patch("bot", {"checkpoint": {"everySteps": 7}})
     tenant.batch.delete_namespaced_job(
         old.metadata.name, tenant.namespace, propagation_policy="Background"
     )
-    wait_for(
+    new = wait_for(
         lambda: tenant.jobs("bot"),
         lambda found: bool(found) and found[0].metadata.uid != old.metadata.uid,
         "another Job",
         60,
         0.2,
-    )
-    assert order_of(tenant, old).checkpoint.every_steps == 7
+    )[0]
+    assert order_of(new).checkpoint.every_steps == 7
     assert not is_true(tenant.get("bot"), "Stalled")
 
 
@@ -544,7 +544,7 @@ def test_a_namesake_starts_anew(world: World, tenant: Tenant) -> None:
         0.2,
     )[0]
     assert new.metadata.uid != old.metadata.uid
-    assert order_of(tenant, new).uid == uid
+    assert order_of(new).uid == uid
     tenant.wait("bot", lambda b: not is_true(b, "Stalled"), "not stalled", 60)
 
 
@@ -556,7 +556,7 @@ def test_deletion_policy_delete_empties_the_folder(world: World, tenant: Tenant)
     tenant.create("bot", spec)
     job = job_of(tenant, "bot")
     pod = running_pod(tenant, "bot")
-    order = order_of(tenant, job)
+    order = order_of(job)
     commit(world, order)
     folder = order.output.prefix.rsplit("/revisions/", 1)[0]
     assert len(world.store.keys(f"{folder}/")) == 3, "preflight, adapter, commit"
@@ -576,7 +576,7 @@ def test_deletion_policy_retain_keeps_it_and_needs_no_finalizer(
     world: World, tenant: Tenant
 ) -> None:
     tenant.create("bot", UNSERVED)
-    order = order_of(tenant, job_of(tenant, "bot"))
+    order = order_of(job_of(tenant, "bot"))
     commit(world, order)
     body = tenant.wait_ready("bot", 60)
     assert "finalizers" not in body["metadata"]
@@ -593,7 +593,7 @@ def test_a_tenants_numbers_never_block_the_status(world: World, tenant: Tenant) 
     tenant.create("bot", UNSERVED)
     job = job_of(tenant, "bot")
     pod = running_pod(tenant, "bot")
-    order = order_of(tenant, job)
+    order = order_of(job)
     progress = {
         "contract": 1,
         "attempt": pod.metadata.uid,
@@ -635,7 +635,7 @@ def test_a_crash_costs_nothing(world: World, tmp_path: Path, failpoint: str) -> 
         if failpoint == "after-commit":
             job = job_of(tenant, "bot")
             pod = running_pod(tenant, "bot")
-            commit(world, order_of(tenant, job))
+            commit(world, order_of(job))
             end(tenant, pod, 0)
         assert operator.wait_dead(60) == -signal.SIGKILL
         # The first status is written after the preflight's Job.
@@ -646,7 +646,7 @@ def test_a_crash_costs_nothing(world: World, tmp_path: Path, failpoint: str) -> 
         assert [j.metadata.uid for j in tenant.preflights("bot")] == [preflight.metadata.uid]
         if failpoint != "after-commit":
             pod = running_pod(tenant, "bot")
-            commit(world, order_of(tenant, job))
+            commit(world, order_of(job))
             end(tenant, pod, 0)
         tenant.wait_ready("bot", 60)
     finally:

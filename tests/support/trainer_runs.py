@@ -1,10 +1,12 @@
 """Real runs of the trainer: a real bucket, a small random Qwen3, a process per attempt."""
 
+import functools
 import json
 import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -100,9 +102,19 @@ def running_store(folder: Path) -> Iterator[Store]:
 
 
 def build_tiny_base(folder: Path) -> None:
-    """A random Qwen3 of 0.3 M parameters."""
+    """A random Qwen3 of 0.3 M parameters, the same each time."""
+    for name, content in _tiny_base().items():
+        (folder / name).write_bytes(content)
+
+
+@functools.cache
+def _tiny_base() -> dict[str, bytes]:
+    """Made once: importing torch and transformers takes seconds."""
     script = Path(__file__).with_name("tiny_base.py")
-    subprocess.run([ml_python(), str(script), str(folder)], check=True, capture_output=True)
+    with tempfile.TemporaryDirectory() as folder:
+        command = [ml_python(), str(script), folder]
+        subprocess.run(command, check=True, capture_output=True)
+        return {file.name: file.read_bytes() for file in Path(folder).iterdir()}
 
 
 def rows(count: int) -> bytes:

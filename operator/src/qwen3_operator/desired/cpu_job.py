@@ -1,8 +1,4 @@
-"""What the trainer image's Jobs without a GPU have in common: preflight and export.
-
-Their order is an annotation of their own pod: one write less for each fine-tune than a ConfigMap,
-and never another order than the Job was made for.
-"""
+"""What the trainer image's Jobs without a GPU have in common: preflight and export."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -11,8 +7,13 @@ from qwen3_api.job import layout
 from qwen3_api.job.base import Document
 from qwen3_api.v1alpha1.finetune import KIND, FineTuneSpec
 from qwen3_api.v1alpha1.meta import API_VERSION
-from qwen3_operator.desired.job import ORDER_MOUNT, MountedData, build_single_run
-from qwen3_operator.desired.names import ANNOTATION_ORDER, StorageTarget
+from qwen3_operator.desired.job import (
+    ORDER_MOUNT,
+    ORDER_VOLUME,
+    MountedData,
+    build_single_run,
+)
+from qwen3_operator.desired.names import StorageTarget
 from qwen3_operator.desired.pod import (
     CONTAINER_SECURITY,
     build_credentials_env,
@@ -28,17 +29,6 @@ from qwen3_operator.settings import Settings
 Manifest = dict[str, Any]
 RETRIES = 2
 """Failures of the system, like a bucket that is away."""
-ORDER_VOLUME: Manifest = {
-    "name": "order",
-    "downwardAPI": {
-        "items": [
-            {
-                "path": "job.json",
-                "fieldRef": {"fieldPath": f"metadata.annotations['{ANNOTATION_ORDER}']"},
-            }
-        ]
-    },
-}
 
 
 def build_cpu_job(
@@ -80,7 +70,7 @@ def build_cpu_job(
             tags,
             pod,
             retries=RETRIES,
-            annotations={ANNOTATION_ORDER: order.to_json().decode()},
+            order=order,
             **limits,
         ),
     }

@@ -1,15 +1,20 @@
-"""What training and evaluation Jobs share: the failure policy from the contract's exit codes, the
-order in a ConfigMap, mounted data."""
+"""What all Jobs share: the failure policy from the contract's exit codes, mounted data, and how the
+order gets into the pod.
+
+The order of the trainer image's Jobs is an annotation of their own pod: one write less for each
+fine-tune than a ConfigMap, and never another order than the Job was made for. An evaluation's may
+be longer than annotations can be, and is a ConfigMap.
+"""
 
 from dataclasses import dataclass
 from typing import Any
 
 from qwen3_api.job import layout
-from qwen3_api.job.base import S3Location
+from qwen3_api.job.base import Document, S3Location
 from qwen3_api.job.exit_codes import ACTIONS, PodFailureAction
 from qwen3_api.job.train import FileData, S3Data
 from qwen3_api.v1alpha1.sources import DatasetSource, DatasetSourceType
-from qwen3_operator.desired.names import StorageTarget
+from qwen3_operator.desired.names import ANNOTATION_ORDER, StorageTarget
 
 Manifest = dict[str, Any]
 
@@ -50,17 +55,17 @@ def build_single_run(
     pod: Manifest,
     *,
     retries: int,
-    annotations: dict[str, str] | None = None,
+    order: Document | None = None,
     **limits: int,
 ) -> Manifest:
     """Spec of a Job with one pod that runs to its end.
 
-    `annotations` are the pod's, `limits` further fields of batch/v1 JobSpec. It has no `suspend`,
-    which belongs to the second field manager.
+    `order` goes into ORDER_VOLUME; `limits` are further fields of batch/v1 JobSpec. It has no
+    `suspend`, which belongs to the second field manager.
     """
     metadata: Manifest = {"labels": tags}
-    if annotations:
-        metadata["annotations"] = annotations
+    if order is not None:
+        metadata["annotations"] = {ANNOTATION_ORDER: order.to_json().decode()}
     return {
         "completions": 1,
         "parallelism": 1,
@@ -135,8 +140,8 @@ def build_order_config_map(
 ) -> Manifest:
     """The ConfigMap that carries the contract into the pod; applied with its Job, and so once.
 
-    Not `immutable`: when the Job of a revision is made again, its order may say something else
-    about what doesn't make a revision (checkpoints, the image), and would be refused for ever.
+    Not `immutable`: when the Job is made again, its order may say something else (the image), and
+    would be refused for ever.
     """
     return {
         "apiVersion": "v1",
@@ -152,6 +157,17 @@ def build_order_config_map(
 
 
 ORDER_MOUNT: Manifest = {"name": "order", "mountPath": "/etc/qwen3", "readOnly": True}
+ORDER_VOLUME: Manifest = {
+    "name": "order",
+    "downwardAPI": {
+        "items": [
+            {
+                "path": "job.json",
+                "fieldRef": {"fieldPath": f"metadata.annotations['{ANNOTATION_ORDER}']"},
+            }
+        ]
+    },
+}
 
 
 def build_order_volume(config_map: str) -> Manifest:

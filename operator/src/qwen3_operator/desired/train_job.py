@@ -9,9 +9,8 @@ from qwen3_api.v1alpha1.finetune import KIND, FineTuneSpec
 from qwen3_api.v1alpha1.meta import API_VERSION, LocalObjectReference
 from qwen3_operator.desired.job import (
     ORDER_MOUNT,
+    ORDER_VOLUME,
     MountedData,
-    build_order_config_map,
-    build_order_volume,
     build_single_run,
     mounted_data,
 )
@@ -43,44 +42,39 @@ Manifest = dict[str, Any]
 CONTAINER = "trainer"
 
 
-def build_train_objects(
+def build_train_job(
     meta: Meta, spec: FineTuneSpec, order: TrainJob, storage: StorageTarget, settings: Settings
-) -> tuple[Manifest, Manifest]:
-    """ConfigMap and Job of a revision, in the order they must be applied."""
-    name = job_name(meta.name, order.revision)
+) -> Manifest:
+    """The Job of a revision."""
     tags = labels(COMPONENT_TRAINER, **{LABEL_FINE_TUNE: meta.name, LABEL_REVISION: order.revision})
-    owner = build_owner(KIND, meta.name, meta.uid, API_VERSION)
-    config_map = build_order_config_map(name, meta.namespace, order.to_json(), tags, owner)
     queue = {LABEL_QUEUE: spec.resources.queue_name} if spec.resources.queue_name else {}
-    job: Manifest = {
+    return {
         "apiVersion": "batch/v1",
         "kind": "Job",
         "metadata": {
-            "name": name,
+            "name": job_name(meta.name, order.revision),
             "namespace": meta.namespace,
             "labels": {**tags, **queue},
             "annotations": {ANNOTATION_RESOURCES: resources_digest(spec)},
-            "ownerReferences": [owner],
+            "ownerReferences": [build_owner(KIND, meta.name, meta.uid, API_VERSION)],
         },
         "spec": build_single_run(
             CONTAINER,
             tags,
-            _build_pod(name, spec, storage, settings),
+            _build_pod(spec, storage, settings),
             retries=spec.failure_policy.max_retries,
+            order=order,
         ),
     }
-    return config_map, job
 
 
 def is_training_job(manifest: Mapping[str, Any]) -> bool:
-    """A manifest of `build_train_objects`, not of a preflight."""
+    """A manifest of `build_train_job`, not of a preflight."""
     labels = manifest["metadata"].get("labels", {})
     return bool(manifest["kind"] == "Job" and labels.get(LABEL_COMPONENT) == COMPONENT_TRAINER)
 
 
-def _build_pod(
-    config_map: str, spec: FineTuneSpec, storage: StorageTarget, settings: Settings
-) -> Manifest:
+def _build_pod(spec: FineTuneSpec, storage: StorageTarget, settings: Settings) -> Manifest:
     training = settings.training
     mounts = data_mounts(spec)
     pod = build_pod_base(settings) | {
@@ -88,7 +82,7 @@ def _build_pod(
         "terminationGracePeriodSeconds": training.grace_seconds,
         "containers": [_build_container(spec, storage, settings, mounts)],
         "volumes": [
-            build_order_volume(config_map),
+            ORDER_VOLUME,
             empty_dir("work", training.scratch),
             empty_dir("tmp"),
             empty_dir("shm", training.shared_memory, memory=True),

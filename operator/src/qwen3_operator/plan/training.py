@@ -17,7 +17,7 @@ from qwen3_operator.desired.names import (
     resources_digest,
 )
 from qwen3_operator.desired.orders import resolve_train_job
-from qwen3_operator.desired.train_job import build_train_objects
+from qwen3_operator.desired.train_job import build_train_job
 from qwen3_operator.observed import FineTune, JobView, Observed, Problem
 from qwen3_operator.plan.diagnosis import diagnose_failed_job, diagnose_waiting
 from qwen3_operator.plan.fit import fit_run
@@ -142,13 +142,13 @@ def _plan_start(
         return TrainingPlan(Reason.PLANNED, run.message, planned=True)
     start = None if isinstance(observed.start, Problem) else observed.start
     order = resolve_train_job(ft.meta, spec, storage, settings, run.sizing, start)
-    config_map, manifest = build_train_objects(ft.meta, spec, order, storage, settings)
+    manifest = build_train_job(ft.meta, spec, order, storage, settings)
     name = job_name(ft.meta.name, revision)
     return TrainingPlan(
         Reason.SCHEDULING,
         STARTING,
         admitted=spec.resources.queue_name is None,
-        apply=(config_map, manifest),
+        apply=(manifest,),
         events=(Event("Normal", "TrainingStarted", f"Created Job {name}"),),
     )
 

@@ -5,13 +5,14 @@ from typing import Any
 
 import pytest
 
+from qwen3_api.job import layout
 from qwen3_api.job.evaluate import EvalEndpoint
 from qwen3_api.job.exit_codes import ExitCode
 from qwen3_api.job.train import FileData, S3Data, TrainJob
 from qwen3_api.serving.config import ServerConfig
 from qwen3_operator.desired.eval_job import build_eval_objects, resolve_eval_job
 from qwen3_operator.desired.export_job import build_export_job
-from qwen3_operator.desired.names import LABEL_QUEUE, resources_digest
+from qwen3_operator.desired.names import ANNOTATION_ORDER, LABEL_QUEUE, resources_digest
 from qwen3_operator.desired.orders import (
     resolve_export_job,
     resolve_job_model,
@@ -20,7 +21,7 @@ from qwen3_operator.desired.orders import (
 )
 from qwen3_operator.desired.pool import PoolSpec, build_pool_objects
 from qwen3_operator.desired.preflight_job import build_preflight_job
-from qwen3_operator.desired.train_job import build_train_objects
+from qwen3_operator.desired.train_job import build_train_job
 from qwen3_operator.observed import parse_evaluation
 from qwen3_operator.settings import Settings
 from support.operator_world import (
@@ -42,12 +43,11 @@ from support.operator_world import (
 Manifest = dict[str, Any]
 
 
-def train_objects(settings: Settings = SETTINGS, **changes: Any) -> tuple[Manifest, Manifest]:
+def train_job(settings: Settings = SETTINGS, **changes: Any) -> Manifest:
     ft = build_finetune(build_spec(**changes))
     spec, storage = spec_of(ft), storage_of(ft, settings)
     order = resolve_train_job(ft.meta, spec, storage, settings, SIZING)
-    config_map, job = build_train_objects(ft.meta, spec, order, storage, settings)
-    return dict(config_map), dict(job)
+    return build_train_job(ft.meta, spec, order, storage, settings)
 
 
 def preflight_job(settings: Settings = SETTINGS, **changes: Any) -> Manifest:
@@ -65,12 +65,13 @@ def export_job() -> Manifest:
 
 
 def train_pod(settings: Settings = SETTINGS, **changes: Any) -> Manifest:
-    pod: Manifest = train_objects(settings, **changes)[1]["spec"]["template"]["spec"]
+    pod: Manifest = train_job(settings, **changes)["spec"]["template"]["spec"]
     return pod
 
 
-def order_of(config_map: Manifest) -> TrainJob:
-    return TrainJob.model_validate_json(config_map["data"]["job.json"])
+def order_of(job: Manifest) -> TrainJob:
+    annotations = job["spec"]["template"]["metadata"]["annotations"]
+    return TrainJob.model_validate_json(annotations[ANNOTATION_ORDER])
 
 
 def eval_objects() -> tuple[Manifest, Manifest]:
@@ -176,7 +177,7 @@ def test_placement_is_the_specs() -> None:
 
 @pytest.mark.parametrize(
     "job",
-    [train_objects()[1], preflight_job(), export_job(), eval_objects()[1]],
+    [train_job(), preflight_job(), export_job(), eval_objects()[1]],
     ids=["train", "preflight", "export", "eval"],
 )
 def test_never_two_pods_and_codes_that_mean_something(job: Manifest) -> None:
@@ -198,28 +199,28 @@ def test_never_two_pods_and_codes_that_mean_something(job: Manifest) -> None:
 
 
 def test_kueue_gets_its_label_and_no_suspend() -> None:
-    job = train_objects(resources={"queueName": "gpus"})[1]
+    job = train_job(resources={"queueName": "gpus"})
     assert job["metadata"]["labels"][LABEL_QUEUE] == "gpus"
     assert "suspend" not in job["spec"]
     assert LABEL_QUEUE not in job["spec"]["template"]["metadata"]["labels"]
-    assert LABEL_QUEUE not in train_objects()[1]["metadata"]["labels"]
+    assert LABEL_QUEUE not in train_job()["metadata"]["labels"]
 
 
 def test_the_job_says_for_which_resources_it_was_made() -> None:
-    job = train_objects(resources={"memory": "64Gi"})[1]
+    job = train_job(resources={"memory": "64Gi"})
     ft = build_finetune(build_spec(resources={"memory": "64Gi"}))
     assert job["metadata"]["annotations"] == {"qwen3.dev/resources": resources_digest(spec_of(ft))}
 
 
 def test_retries_are_the_specs() -> None:
-    assert train_objects(failurePolicy={"maxRetries": 0})[1]["spec"]["backoffLimit"] == 0
+    assert train_job(failurePolicy={"maxRetries": 0})["spec"]["backoffLimit"] == 0
 
 
 # --- the order
 
 
 def test_every_default_is_resolved() -> None:
-    order = order_of(train_objects()[0])
+    order = order_of(train_job())
     assert order.hyperparameters.epochs == 3
     assert order.hyperparameters.max_steps is None
     assert order.adapter.alpha == order.adapter.rank == 16
@@ -233,13 +234,13 @@ def test_every_default_is_resolved() -> None:
 
 
 def test_steps_and_epochs_exclude_each_other() -> None:
-    hyper = order_of(train_objects(hyperparameters={"maxSteps": 5})[0]).hyperparameters
+    hyper = order_of(train_job(hyperparameters={"maxSteps": 5})).hyperparameters
     assert (hyper.epochs, hyper.max_steps) == (None, 5)
 
 
 def test_the_catalogue_pins_what_the_spec_leaves_open() -> None:
     def revision(**base: Any) -> str | None:
-        source = order_of(train_objects(baseModel=base)[0]).base_model.source
+        source = order_of(train_job(baseModel=base)).base_model.source
         assert source.type == "HuggingFace"
         return source.revision
 
@@ -248,12 +249,12 @@ def test_the_catalogue_pins_what_the_spec_leaves_open() -> None:
 
 
 def test_data_from_a_bucket_and_from_a_config_map() -> None:
-    config_map, job = train_objects(
+    job = train_job(
         dataset={
             "validation": {"type": "ConfigMap", "configMap": {"name": "held-out", "key": "v.jsonl"}}
         }
     )
-    data = order_of(config_map).dataset
+    data = order_of(job).dataset
     assert isinstance(data.train, S3Data)
     assert data.train.location.uri == "s3://team-a/support.jsonl"
     assert data.train.location.endpoint == "http://s3.test:8333", "the artifacts' endpoint"
@@ -268,12 +269,25 @@ def test_data_from_a_bucket_and_from_a_config_map() -> None:
     assert data.validation.path.startswith(mount["mountPath"] + "/")
 
 
-def test_the_order_is_mounted_where_the_trainer_looks() -> None:
-    config_map, job = train_objects()
+@pytest.mark.parametrize("job", [train_job(), preflight_job(), export_job()])
+def test_the_order_is_mounted_where_the_trainer_looks(job: Manifest) -> None:
+    template = job["spec"]["template"]
+    volume = next(v for v in template["spec"]["volumes"] if v["name"] == "order")
+    (item,) = volume["downwardAPI"]["items"]
+    (annotation,) = template["metadata"]["annotations"]
+    assert item["fieldRef"]["fieldPath"] == f"metadata.annotations['{annotation}']"
+    (mount,) = (
+        m for m in template["spec"]["containers"][0]["volumeMounts"] if m["name"] == "order"
+    )
+    assert f"{mount['mountPath']}/{item['path']}" == layout.JOB_FILE
+
+
+def test_the_order_of_an_evaluation_is_mounted_where_the_evaluator_looks() -> None:
+    config_map, job = eval_objects()
     pod = job["spec"]["template"]["spec"]
     volume = next(v for v in pod["volumes"] if v["name"] == "order")
     assert volume["configMap"]["name"] == config_map["metadata"]["name"]
-    assert "immutable" not in config_map, "a second Job of the revision may be told other things"
+    assert "immutable" not in config_map, "a second Job of the name may be told other things"
 
 
 def test_a_shared_uid_is_nobodys() -> None:
@@ -281,8 +295,8 @@ def test_a_shared_uid_is_nobodys() -> None:
     ft = build_finetune()
     meta = build_meta(namespace="team-b", uid="uid-b")
     order = resolve_train_job(meta, spec_of(ft), storage_of(ft), SETTINGS, SIZING)
-    config_map, _ = build_train_objects(meta, spec_of(ft), order, storage_of(ft), SETTINGS)
-    assert order_of(dict(config_map)).output.prefix.startswith("qwen3/team-b/uid-b/")
+    job = build_train_job(meta, spec_of(ft), order, storage_of(ft), SETTINGS)
+    assert order_of(job).output.prefix.startswith("qwen3/team-b/uid-b/")
 
 
 def test_tokens_and_cpu_training_only_when_asked() -> None:

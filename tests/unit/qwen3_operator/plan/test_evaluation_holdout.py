@@ -10,7 +10,7 @@ from qwen3_api.v1alpha1.evaluation import EvalStatus, Verdict
 from qwen3_operator.desired.evaluation import resolve_evaluation
 from qwen3_operator.desired.orders import resolve_preflight_job, resolve_train_job
 from qwen3_operator.desired.preflight_job import build_preflight_job
-from qwen3_operator.desired.train_job import build_train_objects
+from qwen3_operator.desired.train_job import build_train_job
 from qwen3_operator.plan.promotion import plan_admission
 from support.evaluation_world import (
     build_bot,
@@ -112,7 +112,7 @@ def test_a_fine_tune_hands_them_on_to_its_evaluation_and_to_no_training_pod() ->
     training = resolve_train_job(ft.meta, spec, storage, SETTINGS, SIZING)
     objects = [
         build_preflight_job(ft.meta, spec, preflight, storage, SETTINGS),
-        *build_train_objects(ft.meta, spec, training, storage, SETTINGS),
+        build_train_job(ft.meta, spec, training, storage, SETTINGS),
     ]
     assert "held-out" not in json.dumps(objects, default=dict)
 
