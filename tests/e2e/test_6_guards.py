@@ -27,6 +27,8 @@ ENDLESS = small_spec()["hyperparameters"] | {"maxSteps": 100_000}
 EXPLODING = ENDLESS | {
     "maxSteps": 1000, "learningRate": "1e30", "scheduler": "Constant", "warmupRatio": "0"
 }  # fmt: skip
+# One that is good for the first steps and climbs on: what was learnt is lost for good.
+CLIMBING = ENDLESS | {"maxSteps": 1000, "learningRate": "5", "warmupRatio": "0.9"}
 CUT_OFF, FROZEN, FULL, GATED, SPENT = "cut-off", "frozen", "full", "gated", "spent"
 BUDGET = 90
 """GPU seconds: more than the start takes beside the others."""
@@ -47,6 +49,10 @@ ENDS: dict[str, tuple[Body, Reason, ExitCode | None, str, str]] = {
     "exploding": (
         spec(hyperparameters=EXPLODING), Reason.LOSS_NAN, ExitCode.DIVERGED, "at step 2",
         "hyperparameters.learningRate",
+    ),
+    "climbing": (
+        spec(hyperparameters=CLIMBING, adapter={"alpha": 32}), Reason.LOSS_DIVERGED,
+        ExitCode.DIVERGED, "at best and has been around", "hyperparameters.learningRate",
     ),
     FROZEN: (
         spec(failurePolicy={"stallTimeoutSeconds": 30}), Reason.STALL_DETECTED, ExitCode.STALLED,

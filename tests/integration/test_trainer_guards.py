@@ -1,9 +1,7 @@
 """Guards provoked for real: a full disk, a gated model, a budget that is used up.
 
-Stalls, the end of a budget in the middle of training and a bucket that is away are provoked in
-tests/e2e/test_6_guards.py. Divergence has a stand-in worker in
-tests/unit/qwen3_trainer/test_training_run.py: the loss of the tiny model stays below the limit even
-with a learning rate that climbs to 100.
+Stalls, divergence, the end of a budget in the middle of training and a bucket that is away are
+provoked in tests/e2e/test_6_guards.py.
 """
 
 from collections.abc import Iterator
