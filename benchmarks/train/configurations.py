@@ -19,7 +19,7 @@ from qwen3_api.job.train import (
     JobHyperparameters,
     TrainJob,
 )
-from qwen3_api.v1alpha1.finetune import ALL_LINEAR
+from qwen3_api.v1alpha1.training import ALL_LINEAR
 from qwen3_operator.plan.memory import Method, Step, TrainingSetup
 from qwen3_operator.plan.sizing import Card, DoesNotFit, SizingRequest, plan_sizing
 

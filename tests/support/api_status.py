@@ -12,7 +12,7 @@ from qwen3_api.v1alpha1.evaluation import (
     Verdict,
 )
 from qwen3_api.v1alpha1.failure import FailureClass, FailureStatus
-from qwen3_api.v1alpha1.finetune import (
+from qwen3_api.v1alpha1.finetune_status import (
     CheckpointStatus,
     FineTuneStatus,
     QueueStatus,

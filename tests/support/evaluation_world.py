@@ -6,7 +6,7 @@ from typing import Any
 from qwen3_api.job.evaluate import EvalJob, EvalReport, EvalResult
 from qwen3_api.v1alpha1.conditions import ConditionType, Reason
 from qwen3_api.v1alpha1.evaluation import EvalStatus, ResolvedStatus
-from qwen3_api.v1alpha1.finetune import FineTuneStatus, RevisionStatus, ServingStatus
+from qwen3_api.v1alpha1.finetune_status import FineTuneStatus, RevisionStatus, ServingStatus
 from qwen3_api.v1alpha1.meta import Condition
 from qwen3_operator.observed import (
     Evaluation,

@@ -16,7 +16,7 @@ import aiohttp
 from aiohttp import web
 
 from qwen3_api.job.base import S3Location
-from qwen3_api.v1alpha1.finetune import ALL_LINEAR
+from qwen3_api.v1alpha1.training import ALL_LINEAR
 from qwen3_local import s3
 from qwen3_local.layout import Home
 from qwen3_local.programs import stop_recorded

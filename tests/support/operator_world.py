@@ -22,7 +22,8 @@ from qwen3_api.job.report import (
     adapter_id,
 )
 from qwen3_api.serving.pool import AgentAdapter, AgentStatus, CurrentAlias
-from qwen3_api.v1alpha1.finetune import FineTuneSpec, FineTuneStatus
+from qwen3_api.v1alpha1.finetune import FineTuneSpec
+from qwen3_api.v1alpha1.finetune_status import FineTuneStatus
 from qwen3_operator.desired import evaluation as desired_evaluation
 from qwen3_operator.desired.names import (
     StorageTarget,

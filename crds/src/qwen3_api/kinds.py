@@ -6,6 +6,7 @@ from typing import Any
 
 from qwen3_api.structural import structural_schema, validation
 from qwen3_api.v1alpha1 import evaluation, finetune
+from qwen3_api.v1alpha1.finetune_status import FineTuneStatus
 from qwen3_api.v1alpha1.meta import GROUP, NAME_RULES, VERSION, KubeModel, StatusModel
 
 
@@ -41,7 +42,7 @@ FINE_TUNE = ResourceKind(
     short_name="q3ft",
     doc="One adapter of a Qwen3 base model, from a dataset to a public name that answers.",
     spec=finetune.FineTuneSpec,
-    status=finetune.FineTuneStatus,
+    status=FineTuneStatus,
     columns=finetune.PRINTER_COLUMNS,
     example="""\
 apiVersion: qwen3.dev/v1alpha1

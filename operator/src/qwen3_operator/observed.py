@@ -16,7 +16,8 @@ from qwen3_api.job.report import Commit, Progress, TrainReport
 from qwen3_api.job.train import StartAdapter
 from qwen3_api.serving.pool import AgentStatus, CurrentAlias
 from qwen3_api.v1alpha1.evaluation import EvalSpec, EvalStatus
-from qwen3_api.v1alpha1.finetune import FineTuneSpec, FineTuneStatus
+from qwen3_api.v1alpha1.finetune import FineTuneSpec
+from qwen3_api.v1alpha1.finetune_status import FineTuneStatus
 
 Object = Mapping[str, Any]
 

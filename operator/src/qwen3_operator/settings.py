@@ -8,8 +8,8 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
-from qwen3_api.v1alpha1.finetune import BaseModelSource
 from qwen3_api.v1alpha1.meta import HttpUrl
+from qwen3_api.v1alpha1.training import BaseModelSource
 
 
 class _Section(BaseModel):

@@ -13,7 +13,7 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-from qwen3_api.v1alpha1.finetune import ALL_LINEAR
+from qwen3_api.v1alpha1.training import ALL_LINEAR
 from qwen3_server.errors import refused
 
 MAX_CONFIG_BYTES = 64 * 1024

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from qwen3_api.job.base import CONTRACT, Document, FileDigest, S3Location, Sha256
-from qwen3_api.v1alpha1.finetune import TargetModule
+from qwen3_api.v1alpha1.training import TargetModule
 
 
 class HuggingFaceModel(Document):
@@ -62,7 +62,7 @@ class JobDataset(Document):
     max_sequence_length: int
     """Tokens."""
     thinking: Literal["AsInData", "Enabled", "Disabled"] = "AsInData"
-    """See `qwen3_api.v1alpha1.finetune.Thinking`."""
+    """See `qwen3_api.v1alpha1.training.Thinking`."""
 
 
 class StartAdapter(Document):

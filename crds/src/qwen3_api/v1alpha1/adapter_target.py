@@ -4,10 +4,10 @@ from typing import Annotated, ClassVar
 
 from pydantic import Field
 
-from qwen3_api.v1alpha1.finetune import BaseModelSpec
 from qwen3_api.v1alpha1.meta import DnsLabel, KubeModel, Rule
 from qwen3_api.v1alpha1.promotion import RevisionId
 from qwen3_api.v1alpha1.sources import S3Object
+from qwen3_api.v1alpha1.training import BaseModelSpec
 
 
 class AdapterRevision(KubeModel):

@@ -8,15 +8,10 @@ from typing import Any
 
 from qwen3_api.job.base import S3Location
 from qwen3_api.job.export import MERGED, gguf_name
-from qwen3_api.v1alpha1.finetune import (
-    BaseModelSpec,
-    DPOSpec,
-    FineTuneSpec,
-    MethodType,
-    ServingMode,
-    SFTSpec,
-)
+from qwen3_api.v1alpha1.finetune import FineTuneSpec
+from qwen3_api.v1alpha1.serving_spec import ServingMode
 from qwen3_api.v1alpha1.sources import S3Spec
+from qwen3_api.v1alpha1.training import BaseModelSpec, DPOSpec, MethodType, SFTSpec
 from qwen3_operator.settings import Settings
 
 FIELD_MANAGER = "qwen3-operator"

@@ -20,21 +20,21 @@ from qwen3_api.job.train import (
     StartAdapter,
     TrainJob,
 )
-from qwen3_api.v1alpha1.finetune import (
+from qwen3_api.v1alpha1.finetune import FineTuneSpec
+from qwen3_api.v1alpha1.resources import OnOutOfMemory
+from qwen3_api.v1alpha1.serving_spec import ServingMode
+from qwen3_api.v1alpha1.tracking import WandbMode, WandbSpec
+from qwen3_api.v1alpha1.training import (
     AdapterType,
     BaseModelSource,
     BaseModelSourceType,
     BaseModelSpec,
     DatasetSpec,
     DPOSpec,
-    FineTuneSpec,
     HyperparametersSpec,
     MethodType,
-    OnOutOfMemory,
     ResumePolicy,
-    ServingMode,
 )
-from qwen3_api.v1alpha1.tracking import WandbMode, WandbSpec
 from qwen3_operator.desired.job import parse_s3_uri, resolve_data
 from qwen3_operator.desired.names import (
     DEFAULT_EPOCHS,

@@ -13,7 +13,7 @@ from qwen3_api.job import layout
 from qwen3_api.job.train import ModelSource
 from qwen3_api.serving import config as paths
 from qwen3_api.serving.pool import AGENT_PORT, VLLM_PORT
-from qwen3_api.v1alpha1.finetune import ALL_LINEAR
+from qwen3_api.v1alpha1.training import ALL_LINEAR
 from qwen3_operator.desired.names import LABEL_POOL, StorageTarget, labels
 from qwen3_operator.desired.pod import (
     CONTAINER_SECURITY,

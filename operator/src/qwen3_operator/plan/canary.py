@@ -15,7 +15,8 @@ from typing import Literal
 from qwen3_api.job.report import Commit
 from qwen3_api.serving.pool import AliasCanary, AliasRejection, CurrentAlias, Traffic
 from qwen3_api.v1alpha1.conditions import Reason
-from qwen3_api.v1alpha1.finetune import AutoRollbackSpec, CanaryStep, FineTuneSpec
+from qwen3_api.v1alpha1.finetune import FineTuneSpec
+from qwen3_api.v1alpha1.serving_spec import AutoRollbackSpec, CanaryStep
 from qwen3_operator.observed import PoolPod, Problem, parse_time
 from qwen3_operator.plan.conditions import format_time
 from qwen3_operator.plan.plan import Event

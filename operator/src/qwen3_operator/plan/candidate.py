@@ -6,7 +6,8 @@ from datetime import datetime
 from qwen3_api.job.report import Commit, adapter_id
 from qwen3_api.serving.pool import CurrentAlias
 from qwen3_api.v1alpha1.conditions import Reason
-from qwen3_api.v1alpha1.finetune import FineTuneSpec, ServingStatus
+from qwen3_api.v1alpha1.finetune import FineTuneSpec
+from qwen3_api.v1alpha1.finetune_status import ServingStatus
 from qwen3_api.v1alpha1.promotion import Move, OnFailure
 from qwen3_operator.observed import Alias, FineTune, Observed, PoolView
 from qwen3_operator.plan.canary import CanaryPlan, plan_canary, rejection_of

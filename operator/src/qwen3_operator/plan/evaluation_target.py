@@ -11,8 +11,8 @@ from qwen3_api.job.evaluate import EvalEndpoint
 from qwen3_api.job.report import adapter_id
 from qwen3_api.v1alpha1.conditions import ConditionType
 from qwen3_api.v1alpha1.evaluation import EvalSpec, FineTuneTarget, ResolvedStatus
-from qwen3_api.v1alpha1.finetune import ServingMode
 from qwen3_api.v1alpha1.meta import ConditionStatus
+from qwen3_api.v1alpha1.serving_spec import ServingMode
 from qwen3_operator.desired.eval_job import key_env, resolve_endpoint
 from qwen3_operator.desired.names import pool_endpoint
 from qwen3_operator.observed import FineTune, PoolView

@@ -4,13 +4,11 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from qwen3_api.v1alpha1.conditions import ConditionType, Reason
-from qwen3_api.v1alpha1.finetune import (
-    DeletionPolicy,
-    FineTuneSpec,
-    FineTuneStatus,
-    ServingMode,
-)
+from qwen3_api.v1alpha1.finetune import FineTuneSpec
+from qwen3_api.v1alpha1.finetune_status import FineTuneStatus
 from qwen3_api.v1alpha1.meta import ConditionStatus
+from qwen3_api.v1alpha1.resources import DeletionPolicy
+from qwen3_api.v1alpha1.serving_spec import ServingMode
 from qwen3_operator.desired.names import (
     FINALIZER,
     pool_name,

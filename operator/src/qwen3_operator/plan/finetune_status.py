@@ -5,11 +5,8 @@ from datetime import datetime
 
 from qwen3_api.job import layout
 from qwen3_api.v1alpha1.conditions import ConditionType, Reason
-from qwen3_api.v1alpha1.finetune import (
-    FineTuneSpec,
-    FineTuneStatus,
-    RevisionStatus,
-)
+from qwen3_api.v1alpha1.finetune import FineTuneSpec
+from qwen3_api.v1alpha1.finetune_status import FineTuneStatus, RevisionStatus
 from qwen3_api.v1alpha1.meta import ConditionStatus
 from qwen3_api.v1alpha1.promotion import EvaluationStatus
 from qwen3_operator.desired.names import (

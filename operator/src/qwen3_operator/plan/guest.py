@@ -8,7 +8,7 @@ from qwen3_api.job.report import Commit, adapter_id
 from qwen3_api.serving.pool import PoolAdapter, PoolIndex
 from qwen3_api.v1alpha1.adapter_target import AdapterTarget
 from qwen3_api.v1alpha1.conditions import Reason
-from qwen3_api.v1alpha1.finetune import BaseModelSpec
+from qwen3_api.v1alpha1.training import BaseModelSpec
 from qwen3_operator.desired.names import StorageTarget
 from qwen3_operator.observed import Evaluation, FineTune, Problem
 from qwen3_operator.settings import Settings

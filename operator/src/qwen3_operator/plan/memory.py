@@ -42,7 +42,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from qwen3_api.job.preflight import ModelShape
-from qwen3_api.v1alpha1.finetune import TargetModule
+from qwen3_api.v1alpha1.training import TargetModule
 
 Method = Literal["SFT", "DPO"]
 

@@ -7,7 +7,7 @@ But a Ready=True that isn't so any more must not stand until the store is back.
 from datetime import datetime
 
 from qwen3_api.v1alpha1.conditions import ConditionType, Reason
-from qwen3_api.v1alpha1.finetune import FineTuneStatus, ServingStatus
+from qwen3_api.v1alpha1.finetune_status import FineTuneStatus, ServingStatus
 from qwen3_api.v1alpha1.meta import ConditionStatus
 from qwen3_operator.observed import FineTune, PoolPod, PoolView
 from qwen3_operator.plan.conditions import Conditions, find

@@ -7,7 +7,7 @@ from typing import Any, Literal, Self
 from qwen3_api.serving.pool import CurrentAlias, PoolIndex
 from qwen3_api.v1alpha1.conditions import Reason
 from qwen3_api.v1alpha1.evaluation import EvalStatus
-from qwen3_api.v1alpha1.finetune import FineTuneStatus
+from qwen3_api.v1alpha1.finetune_status import FineTuneStatus
 from qwen3_operator.observed import JobView, Problem
 
 Manifest = Mapping[str, Any]

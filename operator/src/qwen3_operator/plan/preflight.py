@@ -2,7 +2,8 @@
 
 from qwen3_api.job.preflight import Preflight
 from qwen3_api.v1alpha1.conditions import Reason
-from qwen3_api.v1alpha1.finetune import EstimateStatus, FineTuneSpec, PreflightStatus
+from qwen3_api.v1alpha1.finetune import FineTuneSpec
+from qwen3_api.v1alpha1.finetune_status import EstimateStatus, PreflightStatus
 from qwen3_operator.desired.names import (
     StorageTarget,
     checks_digest,

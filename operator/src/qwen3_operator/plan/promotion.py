@@ -12,7 +12,8 @@ from datetime import datetime
 from qwen3_api.serving.pool import CurrentAlias
 from qwen3_api.v1alpha1.conditions import ConditionType, Reason
 from qwen3_api.v1alpha1.evaluation import EvalStatus, Verdict
-from qwen3_api.v1alpha1.finetune import FineTuneSpec, FineTuneStatus
+from qwen3_api.v1alpha1.finetune import FineTuneSpec
+from qwen3_api.v1alpha1.finetune_status import FineTuneStatus
 from qwen3_api.v1alpha1.meta import ConditionStatus
 from qwen3_api.v1alpha1.promotion import (
     BASE,

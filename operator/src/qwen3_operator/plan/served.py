@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from qwen3_api.serving.pool import AgentAdapter, AgentStatus, CurrentAlias
 from qwen3_api.v1alpha1.conditions import Reason
-from qwen3_api.v1alpha1.finetune import ServingStatus
+from qwen3_api.v1alpha1.finetune_status import ServingStatus
 from qwen3_api.v1alpha1.promotion import EvaluationStatus
 from qwen3_operator.observed import Alias, PoolPod, PoolView, Problem
 from qwen3_operator.plan.plan import Event, Manifest, Promotion

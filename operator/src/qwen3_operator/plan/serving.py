@@ -14,7 +14,8 @@ from datetime import datetime
 
 from qwen3_api.serving.pool import CurrentAlias
 from qwen3_api.v1alpha1.conditions import Reason
-from qwen3_api.v1alpha1.finetune import FineTuneSpec, ServingStatus, alias_of
+from qwen3_api.v1alpha1.finetune import FineTuneSpec, alias_of
+from qwen3_api.v1alpha1.finetune_status import ServingStatus
 from qwen3_operator.desired.names import pool_endpoint
 from qwen3_operator.observed import Alias, FineTune, Observed, PoolPod, PoolView, Problem
 from qwen3_operator.plan.candidate import plan_candidate

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from qwen3_api.job.preflight import ModelShape, TokenHistogram
-from qwen3_api.v1alpha1.finetune import TargetModule
+from qwen3_api.v1alpha1.training import TargetModule
 from qwen3_operator.plan.cards import CARDS, Card
 from qwen3_operator.plan.memory import (
     GIB,

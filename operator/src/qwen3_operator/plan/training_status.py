@@ -8,10 +8,10 @@ from typing import Any
 
 from qwen3_api.job.report import Progress, Sizing
 from qwen3_api.v1alpha1.conditions import Reason
-from qwen3_api.v1alpha1.finetune import (
+from qwen3_api.v1alpha1.finetune import FineTuneSpec
+from qwen3_api.v1alpha1.finetune_status import (
     BestCheckpointStatus,
     CheckpointStatus,
-    FineTuneSpec,
     QueueStatus,
     SizingStatus,
     TrainingStatus,

@@ -6,7 +6,8 @@ An ordered list of pure checks; the first problem wins. A new check is a new fun
 from collections.abc import Callable
 
 from qwen3_api.v1alpha1.conditions import Reason
-from qwen3_api.v1alpha1.finetune import FineTuneSpec, ServingMode
+from qwen3_api.v1alpha1.finetune import FineTuneSpec
+from qwen3_api.v1alpha1.serving_spec import ServingMode
 from qwen3_operator.desired.names import resolve_storage
 from qwen3_operator.desired.orders import resolve_model
 from qwen3_operator.observed import Observed, Problem

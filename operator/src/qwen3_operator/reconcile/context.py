@@ -7,8 +7,9 @@ from datetime import datetime
 from typing import Any
 
 from qwen3_api.v1alpha1.conditions import ConditionType
-from qwen3_api.v1alpha1.finetune import ServingMode, alias_of
+from qwen3_api.v1alpha1.finetune import alias_of
 from qwen3_api.v1alpha1.meta import ConditionStatus
+from qwen3_api.v1alpha1.serving_spec import ServingMode
 from qwen3_operator.cluster.cache import Cache
 from qwen3_operator.cluster.client import Client
 from qwen3_operator.cluster.kinds import DEPLOYMENT, EVALUATION, FINE_TUNE, POD, kind_of

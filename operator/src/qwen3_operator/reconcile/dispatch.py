@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from qwen3_api.v1alpha1.finetune import ServingMode
+from qwen3_api.v1alpha1.serving_spec import ServingMode
 from qwen3_operator.cluster.kinds import (
     CONFIG_MAP,
     DEPLOYMENT,

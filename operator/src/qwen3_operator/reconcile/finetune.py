@@ -3,7 +3,7 @@
 from typing import Any
 
 from qwen3_api.job import layout
-from qwen3_api.v1alpha1.finetune import FineTuneStatus
+from qwen3_api.v1alpha1.finetune_status import FineTuneStatus
 from qwen3_operator.cluster.kinds import EVALUATION, FINE_TUNE, JOB, Kind
 from qwen3_operator.desired.names import (
     FINALIZER,

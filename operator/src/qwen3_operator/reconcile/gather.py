@@ -9,7 +9,8 @@ from qwen3_api.job.preflight import Preflight
 from qwen3_api.job.report import Commit, Progress, TrainReport
 from qwen3_api.job.train import StartAdapter
 from qwen3_api.v1alpha1.conditions import Reason
-from qwen3_api.v1alpha1.finetune import FineTuneSpec, ServingMode, alias_of
+from qwen3_api.v1alpha1.finetune import FineTuneSpec, alias_of
+from qwen3_api.v1alpha1.serving_spec import ServingMode
 from qwen3_operator.cluster.kinds import EVALUATION, FINE_TUNE, JOB, POD
 from qwen3_operator.desired.names import (
     COMPONENT_EXPORT,

@@ -9,7 +9,7 @@ from qwen3_api.serving.pool import PoolAdapter, PoolIndex
 from qwen3_api.v1alpha1.adapter_target import AdapterRevision, AdapterTarget
 from qwen3_api.v1alpha1.conditions import Reason
 from qwen3_api.v1alpha1.evaluation import EvalSpec
-from qwen3_api.v1alpha1.finetune import BaseModelSpec
+from qwen3_api.v1alpha1.training import BaseModelSpec
 from qwen3_operator.desired.job import parse_s3_uri
 from qwen3_operator.desired.names import StorageTarget, pool_name, pool_of, resolve_storage
 from qwen3_operator.desired.orders import resolve_model

@@ -7,7 +7,8 @@ from typing import Any
 
 from qwen3_api.job import layout
 from qwen3_api.job.report import adapter_id
-from qwen3_api.v1alpha1.finetune import BaseModelSpec, alias_of
+from qwen3_api.v1alpha1.finetune import alias_of
+from qwen3_api.v1alpha1.training import BaseModelSpec
 from qwen3_operator.cluster.kinds import (
     CONFIG_MAP,
     DEPLOYMENT,

@@ -7,7 +7,7 @@ import pytest
 
 from qwen3_api.serving.pool import AgentCanary, AliasCanary, CurrentAlias, Traffic
 from qwen3_api.v1alpha1.conditions import Reason
-from qwen3_api.v1alpha1.finetune import FineTuneStatus
+from qwen3_api.v1alpha1.finetune_status import FineTuneStatus
 from qwen3_api.v1alpha1.promotion import Move
 from qwen3_operator.observed import Alias, FineTune, Observed, PoolPod
 from qwen3_operator.plan.canary import CanaryPlan, plan_canary, rejection_of

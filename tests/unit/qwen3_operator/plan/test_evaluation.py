@@ -7,7 +7,7 @@ import pytest
 from qwen3_api.job.base import Failure
 from qwen3_api.job.evaluate import EvalProgressDocument, EvalResult
 from qwen3_api.v1alpha1.evaluation import Verdict
-from qwen3_api.v1alpha1.finetune import FineTuneStatus
+from qwen3_api.v1alpha1.finetune_status import FineTuneStatus
 from qwen3_operator.desired.names import ANNOTATION_PARKED
 from qwen3_operator.observed import FineTune, Problem
 from support.evaluation_world import (

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from qwen3_api.v1alpha1.conditions import ConditionType, Reason
-from qwen3_api.v1alpha1.finetune import FineTuneStatus, RevisionStatus
+from qwen3_api.v1alpha1.finetune_status import FineTuneStatus, RevisionStatus
 from qwen3_api.v1alpha1.meta import ConditionStatus
 from qwen3_operator.desired.names import FINALIZER, pool_name
 from qwen3_operator.observed import FineTune, Observed, Problem

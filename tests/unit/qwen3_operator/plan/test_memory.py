@@ -2,7 +2,7 @@
 
 import pytest
 
-from qwen3_api.v1alpha1.finetune import ALL_LINEAR
+from qwen3_api.v1alpha1.training import ALL_LINEAR
 from qwen3_operator.plan.memory import (
     GIB,
     Step,

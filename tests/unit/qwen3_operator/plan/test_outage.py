@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from qwen3_api.v1alpha1.finetune import FineTuneStatus
+from qwen3_api.v1alpha1.finetune_status import FineTuneStatus
 from qwen3_operator.observed import FineTune, Observed, PoolPod
 from qwen3_operator.plan.finetune import plan_finetune
 from qwen3_operator.plan.outage import plan_without_store

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from qwen3_api.v1alpha1.conditions import Reason
-from qwen3_api.v1alpha1.finetune import FineTuneStatus
+from qwen3_api.v1alpha1.finetune_status import FineTuneStatus
 from qwen3_api.v1alpha1.promotion import EvaluationStatus, HistoryEntry, Move
 from qwen3_operator.desired.evaluation import evaluation_name, resolve_evaluation
 from qwen3_operator.observed import Evaluation, FineTune, Observed, Problem

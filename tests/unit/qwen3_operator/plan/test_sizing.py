@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from qwen3_api.job.preflight import TokenHistogram
-from qwen3_api.v1alpha1.finetune import ALL_LINEAR
+from qwen3_api.v1alpha1.training import ALL_LINEAR
 from qwen3_operator.plan.sizing import (
     CARDS,
     MARGIN,

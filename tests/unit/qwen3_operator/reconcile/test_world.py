@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from qwen3_api.job.exit_codes import ExitCode
-from qwen3_api.v1alpha1.finetune import FineTuneStatus
+from qwen3_api.v1alpha1.finetune_status import FineTuneStatus
 from qwen3_operator.runtime.keys import FINE_TUNE, POOL, Key
 from support.operator_simulator import World
 from support.operator_world import NAMESPACE, build_spec
