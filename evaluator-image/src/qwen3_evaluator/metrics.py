@@ -5,7 +5,7 @@ import unicodedata
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from functools import cache
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import regex
 from jsonschema import exceptions as schema_errors
@@ -16,12 +16,13 @@ from referencing.exceptions import Unresolvable
 from referencing.jsonschema import DRAFT202012, EMPTY_REGISTRY
 from sacrebleu.metrics.bleu import BLEU
 
-from qwen3_api.job.evaluate import EvalSuite, MetricName
+from qwen3_api.job.evaluate import EvalSuite, MetricName, WeaveScorerName
 from qwen3_api.v1alpha1.conditions import Reason
 from qwen3_evaluator.failures import EvaluationError
 from qwen3_evaluator.questions import Question
 
 JUDGED: tuple[MetricName, ...] = ("JudgeScore", "JudgeWin")
+WEAVE: tuple[WeaveScorerName, ...] = get_args(WeaveScorerName)
 PATTERN_SECONDS = 1.0
 """Of processor time that a regular expression may take on one answer."""
 
@@ -40,14 +41,15 @@ def needs_answer(suite: EvalSuite) -> bool:
 
 
 class Scorer:
-    """Scores answers by the metrics of a suite, without those of a judge or of EvalScope.
+    """Scores answers by the metrics of a suite, without those of a judge, of EvalScope or of
+    Weave.
 
     Raises EvaluationError when made: the suite's JSON schema is none.
     """
 
     def __init__(self, suite: EvalSuite) -> None:
         self._suite = suite.name
-        elsewhere = (*JUDGED, "AssistantLoss", "Accuracy")
+        elsewhere = (*JUDGED, *WEAVE, "AssistantLoss", "Accuracy")
         self._metrics = [m for m in suite.metrics if m not in elsewhere]
         self._validator = None
         if "JSONValid" in suite.metrics:

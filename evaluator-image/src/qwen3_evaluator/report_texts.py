@@ -111,6 +111,10 @@ TEXTS: Mapping[str, Text] = {
         "圆点为估计值，线段为按题目计算的双侧 95 % 置信区间。",
     ),
     "unit_score": Text("share of 1, more is better", "0 到 1，越高越好"),
+    "unit_weave": Text(
+        "by this class of weave.scorers: 1 for true, 0 for false, more is better",
+        "由 weave.scorers 的同名类判定：真为 1，假为 0，越高越好",
+    ),
     "unit_loss": Text("nats per answer token, less is better", "每个答案词元的奈特数，越低越好"),
     "unit_win": Text("share of pairs won, 0.5 is a tie", "两两对比的胜率，0.5 为平局"),
     "win_over": Text("{model} over {baseline}", "{model} 对 {baseline}"),

@@ -17,6 +17,7 @@ from qwen3_api.job.evaluate import (
     JudgeUsage,
     MetricName,
 )
+from qwen3_evaluator.metrics import WEAVE
 from qwen3_evaluator.questions import describe
 from qwen3_evaluator.report_answers import LOSS, WIN, group_answers
 from qwen3_evaluator.report_changes import ChangesView, Limits, build_changes
@@ -304,7 +305,9 @@ def _metric_scores(
     axis = build_axis(numbers) if metric == LOSS else UNIT_AXIS
     return MetricScores(
         metric=metric,
-        unit={LOSS: "unit_loss", WIN: "unit_win"}.get(metric, "unit_score"),
+        unit={LOSS: "unit_loss", WIN: "unit_win"}.get(
+            metric, "unit_weave" if metric in WEAVE else "unit_score"
+        ),
         axis=axis,
         reference_at=50.0 if metric == WIN else None,
         rows=tuple(_score_row(r, axis, marks) for r in results),

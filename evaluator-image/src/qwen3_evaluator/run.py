@@ -38,6 +38,7 @@ from qwen3_evaluator.report import (
 from qwen3_evaluator.store import Store
 from qwen3_evaluator.tracking import track, track_earlier
 from qwen3_evaluator.training import read_training
+from qwen3_evaluator.weave_scorers import WeaveScorers
 
 log = logging.getLogger(__name__)
 
@@ -53,14 +54,18 @@ async def run_evaluation(job: EvalJob, patience: Patience = Patience()) -> None:
     """
     started = now()
     data_prefix = ENV_DATA_PREFIX if job.data_credentials else ""
-    async with Store(data_prefix=data_prefix) as store, EvalScope() as evalscope:
+    async with (
+        Store(data_prefix=data_prefix) as store,
+        EvalScope() as evalscope,
+        WeaveScorers() as weave_scorers,
+    ):
         if (earlier := await store.get(job.output.join(layout.REPORT))) is not None:
             report = EvalReport.model_validate_json(earlier)
             _accept(report)
             await track_earlier(job, report, store)
             return
         try:
-            await _evaluate(job, store, evalscope, patience, started)
+            await _evaluate(job, store, evalscope, weave_scorers, patience, started)
         except EvaluationError as error:
             if error.exit_code is ExitCode.USER_ERROR:
                 report = build_failed_report(job, error.failure, started=started, finished=now())
@@ -78,14 +83,19 @@ def _accept(report: EvalReport) -> None:
 
 
 async def _evaluate(
-    job: EvalJob, store: Store, evalscope: EvalScope, patience: Patience, started: str
+    job: EvalJob,
+    store: Store,
+    evalscope: EvalScope,
+    weave_scorers: WeaveScorers,
+    patience: Patience,
+    started: str,
 ) -> None:
     sets = await _read_all(job, store, evalscope)
     holdout = await check_holdout(job, sets, store)
     check_judges(job, sets)
     units = plan_units(job, sets)
     async with open_session(job.concurrency) as http:
-        interview = Interview(job, http, patience, evalscope)
+        interview = Interview(job, http, patience, evalscope, weave_scorers)
         recorder = Recorder(
             job,
             store,
@@ -165,9 +175,11 @@ class Interview:
         http: aiohttp.ClientSession,
         patience: Patience,
         evalscope: EvalScope,
+        weave_scorers: WeaveScorers,
     ) -> None:
         self._job = job
         self._evalscope = evalscope
+        self._weave_scorers = weave_scorers
         self._scorers = {suite.name: Scorer(suite) for suite in job.suites}
         self._askers = {e.name: Asker(e, http, patience) for e in (job.target, *job.baselines)}
         self.juries = {
@@ -193,6 +205,7 @@ class Interview:
         sample = await asker.ask(unit.suite, unit.question, unit.sample, scorer)
         if unit.suite.benchmark is not None:
             sample = await self._evalscope.score(unit.suite, sample)
+        sample = await self._weave_scorers.score(unit.suite, sample)
         recorder.add(sample)
 
     async def _judge(self, judgement: Judgement, recorder: Recorder) -> None:

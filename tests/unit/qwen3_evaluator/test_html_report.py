@@ -23,6 +23,7 @@ from qwen3_evaluator.questions import describe
 from qwen3_evaluator.report_changes import Limits
 from qwen3_evaluator.report_texts import TEXTS, say
 from qwen3_evaluator.report_views import build_gate, build_headline, build_page, format_p
+from qwen3_evaluator.scores import Scores, build_results
 from support.eval_reports import build_job, build_report, build_samples, build_training
 
 HOSTILE = "</script></style><img src=x onerror=\"alert(1)\"><script>alert('1')</script>{{ 7 * 7 }}"
@@ -135,6 +136,26 @@ def test_the_page_says_which_benchmark_was_asked_and_with_which_examples(
     assert "gsm8k , prompts and scores by EvalScope" in text
     assert f"4 · {describe(job.suites[0].data)} · {'e' * 64}" in text
     assert "by EvalScope" not in Page(render_html(job, report, samples)).text
+
+
+def test_the_page_says_which_metrics_are_scorers_of_weave() -> None:
+    job = build_job(baselines=())
+    (suite,) = job.suites
+    job = job.model_copy(
+        update={"suites": [suite.model_copy(update={"metrics": ["ValidXMLScorer"]})]}
+    )
+    samples = [
+        s.model_copy(update={"scores": {"ValidXMLScorer": s.scores["ExactMatch"]}})
+        for s in build_samples(build_job(baselines=()))
+    ]
+    results = build_results(job, Scores.from_samples(samples))
+    report = build_report(build_job(baselines=()), build_samples(build_job(baselines=())))
+    text = Page(render_html(job, report.model_copy(update={"results": results}), samples)).text
+    assert "ValidXMLScorer" in text
+    assert "by this class of weave.scorers" in text
+    assert "由 weave.scorers 的同名类判定" in text
+    assert results[0].samples == len({s.line for s in samples})
+    assert f"{results[0].value:.3f} [{results[0].low:.3f}, {results[0].high:.3f}]" in text
 
 
 def test_no_script_no_request_no_inline_style(

@@ -7,6 +7,10 @@ from pydantic import Field, StringConstraints
 from qwen3_api.job.base import CONTRACT, Document, Failure, S3Location, Sha256
 from qwen3_api.job.train import DataSource, JobWandb
 
+WeaveScorerName = Literal[
+    "ValidJSONScorer", "ValidXMLScorer", "PydanticScorer", "StringMatchScorer"
+]
+"""Classes of weave.scorers, by whose names their scores go."""
 MetricName = Literal[
     "ExactMatch",
     "F1",
@@ -18,6 +22,7 @@ MetricName = Literal[
     "JudgeScore",
     "JudgeWin",
     "Accuracy",
+    WeaveScorerName,
 ]
 ENV_WEAVE_API_KEY = "WEAVE_API_KEY"
 """Environment variable of the evaluator with the key for Weave; the one for W&B may be another."""
@@ -70,6 +75,15 @@ class EvalBenchmark(Document):
     """Rows of the same shape that the examples are taken from; None without examples."""
 
 
+class PydanticField(Document):
+    """A field of the model that PydanticScorer validates answers against."""
+
+    name: str
+    type: Literal["String", "Integer", "Number", "Boolean", "List", "Object"]
+    required: bool = True
+    """Otherwise it may be missing or null."""
+
+
 class EvalSuite(Document):
     """Questions and how to ask them."""
 
@@ -86,6 +100,8 @@ class EvalSuite(Document):
     samples: int = 1
     """Answers to each question, with the seeds seed, seed + 1, …"""
     json_schema: str | None = None
+    pydantic_fields: list[PydanticField] = []
+    """Of PydanticScorer's model; only with that metric."""
     judge: EvalJudge | None = None
 
 
