@@ -26,6 +26,7 @@ from support.api_objects import (
     eval_case,
     fine_tune_case,
 )
+from support.api_scorer_cases import SCORER_CASES
 
 S3_ONLY = "s3 goes with type S3, and only with it"
 CONFIG_MAP_ONLY = "configMap goes with type ConfigMap, and only with it"
@@ -156,6 +157,7 @@ CASES: tuple[ApiCase, ...] = (
         "baselines[].fineTune goes with type FineTune, and only with it",
     ),
     *EVALUATION_CASES,
+    *SCORER_CASES,
     # Hyperparameters
     fine_tune_case("epochs", {"hyperparameters.epochs": 3}),
     fine_tune_case("max-steps", {"hyperparameters.maxSteps": 10}),

@@ -46,6 +46,13 @@ SUITES_FULL: list[Spec] = [
             "metrics": ["ExactMatch", "AssistantLoss", "JSONValid", "JudgeScore", "JudgeWin"],
             "jsonSchema": '{"type": "object"}',
             "judge": JUDGE,
+            "weave": {
+                "scorers": ["ValidXMLScorer", "PydanticScorer"],
+                "fields": [
+                    {"name": "order", "type": "Integer"},
+                    {"name": "note", "type": "String", "required": False},
+                ],
+            },
             "limit": 100,
         },
         "generation": {

@@ -18,6 +18,8 @@ BOOLEANS = {
     "spec.suites[].questions.judge.swapPositions",  # a pair is asked in one order or in both
     "spec.evaluation.suites[].generation.thinking",
     "spec.evaluation.suites[].questions.judge.swapPositions",
+    "spec.suites[].questions.weave.fields[].required",  # as in a JSON schema or a pydantic model
+    "spec.evaluation.suites[].questions.weave.fields[].required",
     "spec.checkpoint.loadBest",  # load_best_model_at_end of transformers
     "spec.dataset.checks.failOnLeakage",
     "spec.failurePolicy.allowQuantization",

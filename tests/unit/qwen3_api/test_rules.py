@@ -32,6 +32,7 @@ from support.api_evaluation_cases import (
     GATES_OWN_BASELINE,
 )
 from support.api_objects import ApiCase, TransitionCase
+from support.api_scorer_cases import FIELDS_ONLY, UNKNOWN_SCORER
 
 DERIVED = [*boundary_cases(), *duplicate_cases(), *required_cases()]
 
@@ -44,6 +45,8 @@ BETWEEN = (
     ("gates[", GATES_OWN_BASELINE),
     ("baselines[", GATES_BASELINE),
     ("schedule.cron", CRON),
+    ("weave.scorers[", UNKNOWN_SCORER),
+    ("weave.scorers[", FIELDS_ONLY),
 )
 """Places in a full object, and the rule between fields that refuses what is in their bounds."""
 

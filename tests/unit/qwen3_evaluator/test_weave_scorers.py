@@ -1,15 +1,18 @@
 """Scores by real classes of weave.scorers, from the real process."""
 
 import json
+import os
 import subprocess
 import sys
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
-from qwen3_api.job.evaluate import EvalSample, EvalSuite
+from qwen3_api.job.evaluate import EvalSample, EvalSuite, PydanticField
+from qwen3_api.v1alpha1 import weave_scorers
+from qwen3_api.v1alpha1.weave_scorers import REFUSED, SCORERS
 from qwen3_evaluator.failures import EvaluationError
 from qwen3_evaluator.metrics import WEAVE, Scorer
 from qwen3_evaluator.questions import Question
@@ -218,14 +221,40 @@ async def test_nobody_is_asked_or_told_anything(
     assert not file.exists()
 
 
-def test_no_op_is_called() -> None:
-    """An op is what Weave would trace."""
+@pytest.fixture(scope="module")
+def probe() -> dict[str, Any]:
     done = subprocess.run(
-        [sys.executable, str(SUPPORT / "weave_probe.py")], capture_output=True, check=True
+        [sys.executable, str(SUPPORT / "weave_probe.py")],
+        env=os.environ | {"WANDB_ERROR_REPORTING": "false"},
+        capture_output=True,
+        check=True,
     )
-    by_op, by_us = json.loads(done.stdout)["traced"]
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found
+
+
+def test_no_op_is_called(probe: dict[str, Any]) -> None:
+    """An op is what Weave would trace."""
+    by_op, by_us = probe["traced"]
     assert by_op > 0, "the probe sees an op that is called"
     assert by_us == 0
+
+
+def test_every_class_of_weave_is_run_or_refused_with_a_reason(probe: dict[str, Any]) -> None:
+    assert SCORERS == WEAVE
+    # Weave has it in a module of its own, for its import needs boto3.
+    assert {*SCORERS, *REFUSED} == {*probe["all"], "BedrockGuardrailScorer"}
+
+
+@pytest.mark.parametrize("name", [*REFUSED, "weave:///a/b/object/c:d", "Polite"])
+def test_what_is_refused_gets_one_reason(name: str) -> None:
+    spec = weave_scorers.WeaveScorers.model_construct(scorers=[name], fields=None)
+    assert [rule.field_path for rule in spec.rules if not rule.check(spec)] == [".scorers"]
+
+
+def test_types_of_fields_are_those_of_the_api() -> None:
+    kinds = get_args(PydanticField.model_fields["type"].annotation)
+    assert set(kinds) == {kind.value for kind in weave_scorers.FieldType}
 
 
 def test_they_are_not_scored_elsewhere() -> None:

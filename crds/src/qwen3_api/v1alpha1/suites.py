@@ -18,6 +18,7 @@ from qwen3_api.v1alpha1.meta import (
     Rule,
 )
 from qwen3_api.v1alpha1.sources import DatasetSource
+from qwen3_api.v1alpha1.weave_scorers import SCORERS, WeaveScorers
 
 ModelUrl = Annotated[
     str,
@@ -70,9 +71,18 @@ class Metric(StrEnum):
     """Against each baseline, which answer the judges prefer: 1, 0.5 for a tie, 0."""
     ACCURACY = "Accuracy"
     """Of a suite of type EvalScope: the answer is right as the benchmark means it."""
+    VALID_JSON_SCORER = "ValidJSONScorer"
+    """Of questions.weave: the answer is JSON."""
+    VALID_XML_SCORER = "ValidXMLScorer"
+    """Of questions.weave: the answer is well-formed XML."""
+    PYDANTIC_SCORER = "PydanticScorer"
+    """Of questions.weave: the answer is JSON that a pydantic model of the fields takes."""
+    STRING_MATCH_SCORER = "StringMatchScorer"
+    """Of questions.weave: the answer is found in the expected one; case doesn't count."""
 
 
 JUDGED = (Metric.JUDGE_SCORE, Metric.JUDGE_WIN)
+WEAVE = tuple(Metric(name) for name in SCORERS)
 LOWER_IS_BETTER = (Metric.ASSISTANT_LOSS,)
 
 
@@ -125,16 +135,18 @@ class QuestionsSuite(KubeModel):
 
     data: DatasetSource
     """data: JSONL rows with question, answer and, if you like, category, system and pattern."""
-    metrics: Annotated[list[Metric], Field(min_length=1, max_length=9), ListSet()] = [
+    metrics: Annotated[list[Metric], Field(max_length=9), ListSet()] = [
         Metric.EXACT_MATCH,
         Metric.ASSISTANT_LOSS,
     ]
     """metrics to compute: ExactMatch, F1, BLEU, RougeL, RegexMatch, JSONValid, AssistantLoss,
-    JudgeScore, JudgeWin."""
+    JudgeScore, JudgeWin; [] for those of weave alone."""
     json_schema: Annotated[str, Field(max_length=16384)] | None = None
     """jsonSchema that JSONValid checks answers against, as JSON text."""
     judge: JudgeSpec | None = None
     """judge for JudgeScore and JudgeWin."""
+    weave: WeaveScorers | None = None
+    """weave: scorers of Weave, each a metric more."""
     limit: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
     """limit to the first rows."""
 
@@ -155,6 +167,18 @@ class QuestionsSuite(KubeModel):
             cel="!('Accuracy' in self.metrics)",
             message="metrics can't have Accuracy: it is that of suites of type EvalScope",
             check=lambda m: Metric.ACCURACY not in m.metrics,
+            field_path=".metrics",
+        ),
+        Rule(
+            cel=f"!self.metrics.exists(m, m in {list(SCORERS)})",
+            message="metrics can't have the scorers of Weave: they go into weave.scorers",
+            check=lambda m: not any(x in WEAVE for x in m.metrics),
+            field_path=".metrics",
+        ),
+        Rule(
+            cel="self.metrics.size() > 0 || has(self.weave)",
+            message="metrics can be empty with weave only",
+            check=lambda m: bool(m.metrics) or m.weave is not None,
             field_path=".metrics",
         ),
     )
@@ -217,7 +241,10 @@ class Suite(KubeModel):
     @property
     def metrics(self) -> list[Metric]:
         """What is measured, in the order of results."""
-        return [Metric.ACCURACY] if self.questions is None else self.questions.metrics
+        if self.questions is None:
+            return [Metric.ACCURACY]
+        weave = self.questions.weave
+        return [*self.questions.metrics, *map(Metric, weave.scorers if weave else ())]
 
     @property
     def judge(self) -> JudgeSpec | None:
@@ -303,7 +330,8 @@ def _measures(suites: list[Suite], gate: Gate) -> bool:
 
 GATES_MEASURED = Rule(
     cel="self.gates.all(g, self.suites.exists(s, s.name == g.suite"
-    " && (has(s.questions) ? g.metric in s.questions.metrics : g.metric == 'Accuracy')))",
+    " && (!has(s.questions) ? g.metric == 'Accuracy' : g.metric in s.questions.metrics"
+    " || (has(s.questions.weave) && g.metric in s.questions.weave.scorers))))",
     message="each of gates names a suite and one of the metrics of that suite",
     check=lambda m: all(_measures(m.suites, gate) for gate in m.gates),
     field_path=".gates",

@@ -18,6 +18,7 @@ from qwen3_api.job.evaluate import (
     EvalTraining,
     EvalWeave,
     JudgePrice,
+    PydanticField,
 )
 from qwen3_api.v1alpha1.evaluation import KIND, EvalSpec
 from qwen3_api.v1alpha1.holdout import HoldoutSpec
@@ -31,6 +32,7 @@ from qwen3_api.v1alpha1.suites import (
     Suite,
 )
 from qwen3_api.v1alpha1.tracking import TrackingSpec, WandbMode
+from qwen3_api.v1alpha1.weave_scorers import WeaveScorers
 from qwen3_operator.desired.eval_data import mounted_suites, resolve_benchmark
 from qwen3_operator.desired.job import (
     ORDER_MOUNT,
@@ -144,8 +146,14 @@ def _resolve_suite(number: int, suite: Suite, storage: StorageTarget) -> EvalSui
         seed=generation.seed,
         samples=generation.samples,
         json_schema=questions.json_schema if questions is not None else None,
+        pydantic_fields=_resolve_fields(questions.weave if questions is not None else None),
         judge=_resolve_judge(number, suite.judge) if suite.judge is not None else None,
     )
+
+
+def _resolve_fields(weave: WeaveScorers | None) -> list[PydanticField]:
+    fields = (weave.fields if weave is not None else None) or []
+    return [PydanticField(name=f.name, type=f.type.value, required=f.required) for f in fields]
 
 
 def _resolve_judge(suite: int, judge: JudgeSpec) -> EvalJudge:

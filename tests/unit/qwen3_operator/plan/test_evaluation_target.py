@@ -124,7 +124,14 @@ def test_each_key_goes_to_its_own_endpoint() -> None:
 
 def test_the_order_says_all_that_the_spec_says() -> None:
     metrics = ["ExactMatch", "JSONValid", "JudgeScore", "JudgeWin"]
-    questions = QUESTIONS | {"metrics": metrics, "judge": JUDGE, "jsonSchema": "{}", "limit": 9}
+    fields = [{"name": "a", "type": "List"}, {"name": "b", "type": "String", "required": False}]
+    questions = QUESTIONS | {
+        "metrics": metrics,
+        "judge": JUDGE,
+        "jsonSchema": "{}",
+        "weave": {"scorers": ["ValidXMLScorer", "PydanticScorer"], "fields": fields},
+        "limit": 9,
+    }
     generation = {"temperature": "0.6", "samples": 4, "seed": 5, "thinking": True, "maxTokens": 7}
     bounds: list[dict[str, Any]] = [
         {"minimum": "0.6"},
@@ -142,7 +149,7 @@ def test_the_order_says_all_that_the_spec_says() -> None:
     assert asked.model_dump(exclude={"data", "judge"}) == {
         "name": "quiz",
         "benchmark": None,
-        "metrics": metrics,
+        "metrics": [*metrics, "ValidXMLScorer", "PydanticScorer"],
         "limit": 9,
         "max_tokens": 7,
         "temperature": 0.6,
@@ -150,6 +157,10 @@ def test_the_order_says_all_that_the_spec_says() -> None:
         "seed": 5,
         "samples": 4,
         "json_schema": "{}",
+        "pydantic_fields": [
+            {"name": "a", "type": "List", "required": True},
+            {"name": "b", "type": "String", "required": False},
+        ],
     }
     assert asked.judge is not None
     assert asked.judge.model_dump(exclude={"endpoints"}) == {

@@ -1,0 +1,131 @@
+"""Weave's scorers as metrics: which classes of `weave.scorers` are run, and why others aren't."""
+
+from enum import StrEnum
+from typing import Annotated, ClassVar
+
+from pydantic import Field
+
+from qwen3_api.v1alpha1.meta import KubeModel, ListMap, ListSet, Rule
+
+SCORERS = ("ValidJSONScorer", "ValidXMLScorer", "PydanticScorer", "StringMatchScorer")
+"""Those that need Weave alone and say something of each answer."""
+ASK_A_MODEL = (
+    "ContextEntityRecallScorer",
+    "ContextRelevancyScorer",
+    "EmbeddingSimilarityScorer",
+    "HallucinationFreeScorer",
+    "LLMAsAJudgeScorer",
+    "LLMScorer",
+    "OpenAIModerationScorer",
+    "PromptInjectionLLMGuardrail",
+    "SummarizationScorer",
+)
+"""Through litellm, or W&B's server."""
+RUN_A_MODEL = (
+    "WeaveBiasScorerV1",
+    "WeaveCoherenceScorerV1",
+    "WeaveContextRelevanceScorerV1",
+    "WeaveFluencyScorerV1",
+    "WeaveHallucinationScorerV1",
+    "WeaveToxicityScorerV1",
+    "WeaveTrustScorerV1",
+)
+"""With torch, and weights from a hub."""
+GIVE_NO_SCORE = ("LevenshteinScorer", "MultiTaskBinaryClassificationF1")
+"""A distance without an end, and counts that are a number for a whole suite only."""
+NEED_MORE = ("BedrockGuardrailScorer", "PresidioScorer", "RemoteScorer")
+"""A service of AWS, a language model of spaCy, W&B's server."""
+REFUSED = (*ASK_A_MODEL, *RUN_A_MODEL, *GIVE_NO_SCORE, *NEED_MORE)
+
+
+class FieldType(StrEnum):
+    """Type of a field, by pydantic's rules for JSON."""
+
+    STRING = "String"
+    INTEGER = "Integer"
+    """A whole number, or text of one."""
+    NUMBER = "Number"
+    BOOLEAN = "Boolean"
+    """true, false, or a number or word that pydantic takes for one."""
+    LIST = "List"
+    """Of anything."""
+    OBJECT = "Object"
+    """Of anything."""
+
+
+class PydanticField(KubeModel):
+    """A field of the model that answers are validated against."""
+
+    name: Annotated[str, Field(min_length=1, max_length=64)]
+    """name in the answer's JSON."""
+    type: FieldType
+    """type of its value."""
+    required: bool = True
+    """required: false lets it be missing or null."""
+
+
+def _refuse(names: tuple[str, ...], message: str) -> Rule:
+    return Rule(
+        cel=f"!self.scorers.exists(s, s in {list(names)})",
+        message=message,
+        check=lambda m: not any(s in names for s in m.scorers),
+        field_path=".scorers",
+    )
+
+
+class WeaveScorers(KubeModel):
+    """Classes of weave.scorers that score each answer. Nothing is sent to Weave for it."""
+
+    scorers: Annotated[
+        list[Annotated[str, Field(min_length=1, max_length=128)]],
+        Field(min_length=1, max_length=4),
+        ListSet(),
+    ]
+    """scorers by class: ValidJSONScorer, ValidXMLScorer, PydanticScorer, StringMatchScorer. Each is
+    a metric of that name."""
+    fields: (
+        Annotated[list[PydanticField], Field(min_length=1, max_length=64), ListMap("name")] | None
+    ) = None
+    """fields of the model that PydanticScorer validates answers against; others are ignored."""
+
+    rules: ClassVar[tuple[Rule, ...]] = (
+        _refuse(
+            ASK_A_MODEL,
+            "scorers that ask a model do so past the keys, caps and prices of judges: use the "
+            "metric JudgeScore, with what the scorer looks for in judge.rubric",
+        ),
+        _refuse(
+            RUN_A_MODEL,
+            "scorers that run a model need torch and its weights, which the evaluator doesn't "
+            "have: use the metric JudgeScore, with what the scorer looks for in judge.rubric",
+        ),
+        _refuse(
+            GIVE_NO_SCORE,
+            "scorers that give no score of 0 to 1 of each answer, as LevenshteinScorer and "
+            "MultiTaskBinaryClassificationF1, aren't run: use the metric F1, RougeL or ExactMatch",
+        ),
+        _refuse(
+            NEED_MORE,
+            "scorers that need a service or a language model besides, as BedrockGuardrailScorer, "
+            "PresidioScorer and RemoteScorer, aren't run: use the metric RegexMatch or JudgeScore",
+        ),
+        Rule(
+            cel="!self.scorers.exists(s, s.contains('://'))",
+            message="scorers are named by class: code that a reference (weave:///...) names is "
+            "never fetched and run",
+            check=lambda m: not any("://" in s for s in m.scorers),
+            field_path=".scorers",
+        ),
+        Rule(
+            cel=f"self.scorers.all(s, s in {[*SCORERS, *REFUSED]} || s.contains('://'))",
+            message=f"scorers are {', '.join(SCORERS)}, spelt so",
+            check=lambda m: all(s in SCORERS or s in REFUSED or "://" in s for s in m.scorers),
+            field_path=".scorers",
+        ),
+        Rule(
+            cel="has(self.fields) == ('PydanticScorer' in self.scorers)",
+            message="fields goes with PydanticScorer, and only with it",
+            check=lambda m: (m.fields is not None) == ("PydanticScorer" in m.scorers),
+            field_path=".fields",
+        ),
+    )
