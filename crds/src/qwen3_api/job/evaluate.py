@@ -308,8 +308,8 @@ class EvalReport(Document):
     failure: Failure | None = None
     verdict: ReportVerdict = "Completed"
     """Completed without gates; else Failed if one failed, Inconclusive if one is, Passed."""
-    results: list[EvalResult] = Field(default=[], max_length=512)
-    comparisons: list[EvalComparison] = Field(default=[], max_length=512)
+    results: list[EvalResult] = Field(default=[], max_length=2048)
+    comparisons: list[EvalComparison] = Field(default=[], max_length=2048)
     gates: list[EvalGateResult] = Field(default=[], max_length=16)
     usage: list[ModelUsage] = Field(default=[], max_length=16)
     """By model; a model whose server told no tokens is left out."""
