@@ -2,9 +2,9 @@
 SHELL := /bin/bash
 PYTHON := .venv/bin/python
 LOCAL := $(PYTHON) -m qwen3_local
-# Half of the integration tests wait for a server, the other half compute. Their conftest knows
-# which files take long; xdist would begin with those of many tests.
-TOGETHER := --numprocesses 2 --dist loadfile --no-loadscope-reorder
+# Half of the integration tests wait for a server, the other half compute: three at a time keep two
+# cores busy. Their conftest knows which files take long; xdist would begin with those of many tests.
+TOGETHER := --numprocesses 3 --dist loadfile --no-loadscope-reorder
 # The e2e tier leaves half of two cores idle; what runs beside it must not take the other half.
 BESIDE := nice -n 19
 export PYTHONUNBUFFERED := 1
@@ -31,7 +31,7 @@ demo-down: init  ## stop and remove everything that the demo started
 .PHONY: test
 test: init  ## every tier: lint, unit, golden, chart, integration, e2e
 	$(MAKE) lint types imports verify
-	$(PYTHON) -m pytest tests/unit tests/golden
+	$(PYTHON) -m pytest tests/unit tests/golden --numprocesses 2
 	$(LOCAL) prepare
 	$(PYTHON) -m pytest tests/chart
 	$(MAKE) --jobs 2 e2e integration-beside
