@@ -1,8 +1,7 @@
 """Suites of public benchmarks: EvalScope's prompts and scores, from a process of its own."""
 
 import logging
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from qwen3_api.job.evaluate import EvalBenchmark, EvalSample, EvalSuite
 from qwen3_api.job.train import DataSource
@@ -37,22 +36,11 @@ SCORE_SECONDS = 180
 _OFFLINE = {"HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
 
 
-class EvalScope:
-    """An async context manager around the process, which is started when first needed."""
+class EvalScope(Worker[Loaded | Scored | Refused]):
+    """EvalScope in its process: questions of a suite, scores of answers."""
 
     def __init__(self) -> None:
-        self._worker = Worker("EvalScope", "qwen3_evaluator.benchmark_process", REPLY, _OFFLINE)
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        await self._worker.__aexit__(kind, error, trace)
+        super().__init__("EvalScope", "qwen3_evaluator.benchmark_process", REPLY, _OFFLINE)
 
     async def load(self, suite: EvalSuite, store: Store) -> QuestionSet:
         """The suite's rows as EvalScope asks them.
@@ -80,7 +68,7 @@ class EvalScope:
             rows=rows,
             examples=examples,
         )
-        reply = await self._worker.ask(order, LOAD_SECONDS)
+        reply = await self.ask(order, LOAD_SECONDS)
         if isinstance(reply, Refused):
             raise _refusal(suite, reply)
         assert isinstance(reply, Loaded)  # noqa: S101  # the reply to Load
@@ -93,7 +81,7 @@ class EvalScope:
         """The sample with its Accuracy. Raises EvaluationError: the process ended, or the expected
         answer of the row can't be compared with anything."""
         request = Score(suite=suite.name, line=sample.line, answer=sample.answer or "")
-        reply = await self._worker.ask(request, SCORE_SECONDS)
+        reply = await self.ask(request, SCORE_SECONDS)
         if isinstance(reply, Refused):
             raise _refusal(suite, reply)
         assert isinstance(reply, Scored)  # noqa: S101  # the reply to Score

@@ -3,14 +3,11 @@
 An evaluation without them never starts it, so it never imports Weave.
 """
 
-from types import TracebackType
-from typing import Self
-
 from qwen3_api.job.evaluate import EvalSample, EvalSuite
 from qwen3_api.v1alpha1.conditions import Reason
 from qwen3_evaluator.failures import EvaluationError
 from qwen3_evaluator.metrics import WEAVE
-from qwen3_evaluator.weave_wire import REPLY, Refused, Score
+from qwen3_evaluator.weave_wire import REPLY, Refused, Score, Scored
 from qwen3_evaluator.worker import Worker
 
 SCORE_SECONDS = 180
@@ -27,22 +24,11 @@ _SILENT = {
 }
 
 
-class WeaveScorers:
-    """An async context manager around the process, which is started when first needed."""
+class WeaveScorers(Worker[Scored | Refused]):
+    """Scorers in their process."""
 
     def __init__(self) -> None:
-        self._worker = Worker("Weave scorers'", "qwen3_evaluator.weave_process", REPLY, _SILENT)
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        await self._worker.__aexit__(kind, error, trace)
+        super().__init__("Weave scorers'", "qwen3_evaluator.weave_process", REPLY, _SILENT)
 
     async def score(self, suite: EvalSuite, sample: EvalSample) -> EvalSample:
         """The sample with the scores of the suite's scorers; as it is if the suite has none.
@@ -58,7 +44,7 @@ class WeaveScorers:
             answer=sample.answer or "",
             expected=sample.expected,
         )
-        reply = await self._worker.ask(request, SCORE_SECONDS)
+        reply = await self.ask(request, SCORE_SECONDS)
         if isinstance(reply, Refused):
             raise EvaluationError(
                 Reason.EVALUATOR_FAILED,
