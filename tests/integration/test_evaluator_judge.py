@@ -21,6 +21,7 @@ from qwen3_evaluator.failures import EvaluationError
 from qwen3_evaluator.report import PARTIAL_START, USAGE_START, parse_samples
 from qwen3_evaluator.run import run_evaluation
 from qwen3_evaluator.store import Store
+from support.chat_server import serve_chat
 from support.evaluator_servers import NAMESPACE, TENANT, Bucket, seaweedfs
 from support.judge_server import Asked, JudgeServer, error, fair, serve_judge
 
@@ -79,16 +80,8 @@ class ModelServer:
 @asynccontextmanager
 async def serve_models() -> AsyncIterator[ModelServer]:
     server = ModelServer()
-    app = web.Application()
-    app.router.add_post("/v1/chat/completions", server.answer)
-    runner = web.AppRunner(app, handler_cancellation=True)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    server.url = f"http://127.0.0.1:{runner.addresses[0][1]}/v1"
-    try:
+    async with serve_chat(server.answer) as server.url:
         yield server
-    finally:
-        await runner.cleanup()
 
 
 async def make_job(

@@ -26,6 +26,7 @@ from qwen3_api.job.evaluate import (
 from qwen3_evaluator.report import parse_samples
 from qwen3_evaluator.store import Store
 from support import evaluator_runs
+from support.chat_server import serve_chat
 from support.evaluator_runs import finish
 from support.evaluator_servers import NAMESPACE, TENANT, Bucket, seaweedfs
 from support.weave_server import ENTITY, PROJECT, recording_proxy, running_weave
@@ -80,16 +81,8 @@ class ModelServer:
 @asynccontextmanager
 async def serve_models(first: str | None = None) -> AsyncIterator[ModelServer]:
     server = ModelServer(first=first)
-    app = web.Application()
-    app.router.add_post("/v1/chat/completions", server.answer)
-    runner = web.AppRunner(app, handler_cancellation=True)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    server.url = f"http://127.0.0.1:{runner.addresses[0][1]}/v1"
-    try:
+    async with serve_chat(server.answer) as server.url:
         yield server
-    finally:
-        await runner.cleanup()
 
 
 async def make_job(server: Bucket, name: str, models: ModelServer, **more: Any) -> EvalJob:

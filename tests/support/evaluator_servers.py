@@ -20,6 +20,7 @@ from qwen3_api.v1alpha1.training import ALL_LINEAR
 from qwen3_local import s3
 from qwen3_local.layout import Home
 from qwen3_local.programs import stop_recorded
+from support.chat_server import serve_chat
 from support.ports import free_ports
 
 NAMESPACE = "team-a"
@@ -157,14 +158,8 @@ class Proxy:
 async def counting_proxy(upstream: str) -> AsyncIterator[Proxy]:
     """A proxy in this event loop."""
     proxy = Proxy(upstream)
-    app = web.Application(client_max_size=1 << 26)
-    app.router.add_post("/v1/{tail:.*}", proxy.forward)
-    runner = web.AppRunner(app, handler_cancellation=True)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    proxy.url = f"http://127.0.0.1:{runner.addresses[0][1]}/v1"
-    try:
-        yield proxy
-    finally:
-        proxy.release()
-        await runner.cleanup()
+    async with serve_chat(proxy.forward, "/v1/{tail:.*}") as proxy.url:
+        try:
+            yield proxy
+        finally:
+            proxy.release()

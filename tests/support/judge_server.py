@@ -15,6 +15,8 @@ from typing import Any
 
 from aiohttp import web
 
+from support.chat_server import serve_chat
+
 _FENCE = re.compile(r"a line \[part (\S+)\]")
 _ORDER = re.compile(r"ORDER (\{.*\})")
 
@@ -151,13 +153,5 @@ async def serve_judge(
 ) -> AsyncIterator[JudgeServer]:
     """A judge in this event loop, gone with the block."""
     server = JudgeServer(mind, list(script), **fields)
-    app = web.Application()
-    app.router.add_post("/v1/chat/completions", server.answer)
-    runner = web.AppRunner(app, handler_cancellation=True)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    server.url = f"http://127.0.0.1:{runner.addresses[0][1]}/v1"
-    try:
+    async with serve_chat(server.answer) as server.url:
         yield server
-    finally:
-        await runner.cleanup()
