@@ -5,8 +5,9 @@ LOCAL := $(PYTHON) -m qwen3_local
 # Half of the integration tests wait for a server, the other half compute: three at a time keep two
 # cores busy. Their conftest knows which files take long; xdist would begin with those of many tests.
 TOGETHER := --numprocesses 3 --dist loadfile --no-loadscope-reorder
-# The e2e tier leaves half of two cores idle; what runs beside it must not take the other half.
-BESIDE := nice -n 19
+# The e2e tier leaves half of two cores idle; what runs beside it must not take the other half. Not 19:
+# then its processes get a fiftieth of what the pods get, and hold the kernel's locks while they wait.
+BESIDE := nice -n 10
 export PYTHONUNBUFFERED := 1
 
 .PHONY: help

@@ -206,7 +206,7 @@ async def test_a_killed_attempt_is_gone_on_with(world: World, tmp_path: Path) ->
         proxy.hold(after=30, count=4)
         job = await make_job(world, "killed", proxy.url)
         program = await start(job, tmp_path)
-        await asyncio.wait_for(proxy.full.wait(), 60)  # all 4 workers wait for their answers
+        await asyncio.wait_for(proxy.full.wait(), 240)  # all 4 workers wait for their answers
         await wait_for_partials(job, 13)
         program.send_signal(signal.SIGKILL)
         assert (await finish(program))[0] == -signal.SIGKILL
@@ -235,7 +235,7 @@ async def test_told_to_stop_it_saves_what_it_has(world: World, tmp_path: Path) -
             update={"progress_seconds": 3600}
         )
         program = await start(job, tmp_path)
-        await asyncio.wait_for(proxy.full.wait(), 60)
+        await asyncio.wait_for(proxy.full.wait(), 240)
         program.send_signal(signal.SIGTERM)
         assert (await finish(program))[0] == 43
         kept = await read_partials(job)

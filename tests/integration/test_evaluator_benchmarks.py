@@ -274,7 +274,7 @@ async def test_a_killed_attempt_is_gone_on_with(world: World, tmp_path: Path) ->
         proxy.hold(after=20, count=4)
         job = await make_job(world, "killed", proxy.url)
         program = await start(job, tmp_path)
-        await asyncio.wait_for(proxy.full.wait(), 90)  # all 4 workers wait for their answers
+        await asyncio.wait_for(proxy.full.wait(), 240)  # all 4 workers wait for their answers
         await wait_for_partials(job, 20)
         program.send_signal(signal.SIGKILL)
         assert (await finish(program))[0] == -signal.SIGKILL

@@ -117,7 +117,7 @@ def open_tenant(world: World, namespace: str) -> Tenant:
 
 def job_of(tenant: Tenant, name: str) -> Any:
     """The one Job of a fine-tune."""
-    (job,) = wait_for(lambda: tenant.jobs(name), bool, f"Job of {name}", 30, 0.1)
+    (job,) = wait_for(lambda: tenant.jobs(name), bool, f"Job of {name}", 180, 0.1)
     return job
 
 
@@ -133,7 +133,7 @@ def pods_of(tenant: Tenant, name: str) -> list[Any]:
 def running_pod(tenant: Tenant, name: str, after: int = 0) -> Any:
     """The newest pod once there are more than `after`, put into phase Running."""
     pods = wait_for(
-        lambda: pods_of(tenant, name), lambda found: len(found) > after, "a pod", 60, 0.1
+        lambda: pods_of(tenant, name), lambda found: len(found) > after, "a pod", 180, 0.1
     )
     pod = next(p for p in reversed(pods) if p.status.phase == "Pending")
     set_status(tenant, pod, "Running", {"running": {"startedAt": now()}})
@@ -262,11 +262,11 @@ def test_one_job_and_no_second_write(world: World, tenant: Tenant) -> None:
     tenant.create("bot", UNSERVED)
     job = job_of(tenant, "bot")
     pod = running_pod(tenant, "bot")
-    tenant.wait("bot", lambda b: stage(b) == "Training", "Training", 30)
+    tenant.wait("bot", lambda b: stage(b) == "Training", "Training", 180)
     # Every look from here on finds nothing to do.
     end(tenant, pod, 46)
     pod = running_pod(tenant, "bot", after=1)
-    tenant.wait("bot", lambda b: stage(b) == "Training", "Training again", 60)
+    tenant.wait("bot", lambda b: stage(b) == "Training", "Training again", 180)
     again = read_job(tenant, job)
     assert again.metadata.uid == job.metadata.uid
     assert again.metadata.generation == 1, "a second apply would have raised it"
@@ -277,7 +277,7 @@ def test_pods_are_admitted_by_the_restricted_standard(world: World, tenant: Tena
     """The Job controller's pod is there, so admission let it through; the server pods likewise."""
     tenant.create("bot", UNSERVED)
     job_of(tenant, "bot")
-    wait_for(lambda: pods_of(tenant, "bot"), bool, "an admitted pod", 30, 0.1)
+    wait_for(lambda: pods_of(tenant, "bot"), bool, "an admitted pod", 180, 0.1)
     # Where no operator looks: it would remove a pool without members.
     tenant = open_tenant(world, UNWATCHED)
     settings = Settings.model_validate(
@@ -322,10 +322,10 @@ def test_suspend_parks_and_goes_on(world: World, tenant: Tenant) -> None:
     job = job_of(tenant, "bot")
     pod = running_pod(tenant, "bot")
     tenant.patch("bot", {"suspend": True})
-    parked = wait_for(lambda: read_job(tenant, job), lambda j: j.spec.suspend, "parked", 30, 0.2)
+    parked = wait_for(lambda: read_job(tenant, job), lambda j: j.spec.suspend, "parked", 180, 0.2)
     assert parked.metadata.annotations[ANNOTATION_PARKED] == "true"
     assert '"f:suspend"' in managers_of(parked)[LIFECYCLE_MANAGER]
-    tenant.wait("bot", lambda b: stage(b) == "Suspended", "Suspended", 30)
+    tenant.wait("bot", lambda b: stage(b) == "Suspended", "Suspended", 180)
     remove(tenant, pod)
     tenant.patch("bot", {"suspend": False})
     resumed = wait_for(
@@ -335,7 +335,7 @@ def test_suspend_parks_and_goes_on(world: World, tenant: Tenant) -> None:
     assert ANNOTATION_PARKED not in (resumed.metadata.annotations or {})
     assert '"f:suspend"' not in managers_of(resumed).get(LIFECYCLE_MANAGER, "")
     running_pod(tenant, "bot")
-    tenant.wait("bot", lambda b: stage(b) == "Training", "Training again", 30)
+    tenant.wait("bot", lambda b: stage(b) == "Training", "Training again", 180)
     assert (read_job(tenant, job).status.failed or 0) == 0, "parking is free"
 
 
@@ -345,12 +345,12 @@ def test_what_another_suspended_is_never_started(world: World, tenant: Tenant) -
     tenant.batch.patch_namespaced_job(
         job.metadata.name, tenant.namespace, {"spec": {"suspend": True}}, field_manager="a-queue"
     )
-    tenant.wait("bot", lambda b: stage(b) == "Queued", "Queued", 30)
+    tenant.wait("bot", lambda b: stage(b) == "Queued", "Queued", 180)
     # Our own suspend comes and goes over it; the queue's stays.
     tenant.patch("bot", {"suspend": True})
-    tenant.wait("bot", lambda b: stage(b) == "Suspended", "Suspended", 30)
+    tenant.wait("bot", lambda b: stage(b) == "Suspended", "Suspended", 180)
     tenant.patch("bot", {"suspend": False})
-    body = tenant.wait("bot", lambda b: stage(b) == "Queued", "Queued again", 30)
+    body = tenant.wait("bot", lambda b: stage(b) == "Queued", "Queued again", 180)
     assert body["status"]["queue"]["message"]
     found = condition(body, "Admitted")
     assert found is not None
@@ -371,15 +371,15 @@ def test_the_ttl_comes_with_the_result(world: World, tenant: Tenant) -> None:
         lambda: read_job(tenant, job),
         lambda j: j.spec.ttl_seconds_after_finished == 3600,
         "TTL",
-        60,
+        180,
         0.2,
     )
     assert "ttlSecondsAfterFinished" in managers_of(done)[LIFECYCLE_MANAGER]
-    body = tenant.wait_ready("bot", 30)
+    body = tenant.wait_ready("bot", 180)
     assert body["status"]["revisions"][0]["adapterDigest"] == digest
     # Shorter, and the TTL controller takes the Job; the fine-tune stays Ready without it.
     tenant.patch("bot", {"ttlSecondsAfterFinished": 0})
-    wait_for(lambda: tenant.jobs("bot"), lambda jobs: not jobs, "Job forgotten", 60, 0.3)
+    wait_for(lambda: tenant.jobs("bot"), lambda jobs: not jobs, "Job forgotten", 180, 0.3)
     hold_for(
         lambda: (is_true(tenant.get("bot"), "Ready"), len(tenant.jobs("bot"))),
         lambda seen: seen == (True, 0),
@@ -396,7 +396,7 @@ def test_a_users_error_fails_at_once(world: World, tenant: Tenant) -> None:
     job = job_of(tenant, "bot")
     words = json.dumps({"reason": "DatasetInvalid", "message": "line 3: no answer", "hint": "Mend"})
     end(tenant, running_pod(tenant, "bot"), 42, words)
-    body = tenant.wait_stalled("bot", 60)
+    body = tenant.wait_stalled("bot", 180)
     assert body["status"]["failure"]["reason"] == "DatasetInvalid"
     assert body["status"]["failure"]["class"] == "User"
     failed = read_job(tenant, job)
@@ -414,7 +414,7 @@ def test_interruptions_are_free(world: World, tenant: Tenant, disrupted: bool) -
     # Free of charge, not of the Job controller's ten seconds between two pods.
     end(tenant, running_pod(tenant, "bot"), 143 if disrupted else 43, disrupted=disrupted)
     running_pod(tenant, "bot", after=1)
-    tenant.wait("bot", lambda b: stage(b) == "Training", "Training", 60)
+    tenant.wait("bot", lambda b: stage(b) == "Training", "Training", 180)
     found = read_job(tenant, job)
     assert (found.status.failed or 0) == 0
     assert not is_true(tenant.get("bot"), "Stalled")
@@ -425,9 +425,9 @@ def test_failures_count_up_to_the_limit(world: World, tenant: Tenant) -> None:
     job = job_of(tenant, "bot")
     end(tenant, running_pod(tenant, "bot"), 1, "Traceback: boom")
     # The Job controller waits ten seconds before the second attempt.
-    tenant.wait("bot", lambda b: stage(b) == "Retrying", "Retrying", 30)
+    tenant.wait("bot", lambda b: stage(b) == "Retrying", "Retrying", 180)
     end(tenant, running_pod(tenant, "bot", after=1), 1, "Traceback: boom again")
-    body = tenant.wait_stalled("bot", 60)
+    body = tenant.wait_stalled("bot", 180)
     failure = body["status"]["failure"]
     assert "2 attempts failed" in failure["message"]
     assert "boom again" in failure["message"]
@@ -448,7 +448,7 @@ def test_an_edit_replaces_an_unfinished_job(world: World, tenant: Tenant) -> Non
             [j.metadata.name for j in found] not in ([], [old.metadata.name]) and len(found) == 1
         ),
         "the new revision's Job alone",
-        60,
+        180,
         0.2,
     )
     assert jobs[0].metadata.name != old.metadata.name
@@ -477,11 +477,11 @@ def test_there_and_back_never_runs_two_pods(world: World, tenant: Tenant, node: 
         lambda: [j.metadata.uid for j in tenant.jobs("bot")],
         lambda uids: bool(uids) and first.metadata.uid not in uids,
         "replaced",
-        60,
+        180,
         0.2,
     )
     tenant.patch("bot", {"hyperparameters": {"seed": seed}})
-    body = tenant.wait("bot", lambda b: stage(b) == "Pending", "waits for the pod", 30)
+    body = tenant.wait("bot", lambda b: stage(b) == "Pending", "waits for the pod", 180)
     assert pod.metadata.name in body["status"]["conditions"][0]["message"]
     names = lambda: [j.metadata.name for j in tenant.jobs("bot")]  # noqa: E731
     hold_for(names, lambda found: first.metadata.name not in found, "no second Job yet", 3)
@@ -489,20 +489,20 @@ def test_there_and_back_never_runs_two_pods(world: World, tenant: Tenant, node: 
     tenant.core.patch_namespaced_pod(
         pod.metadata.name, tenant.namespace, {"metadata": {"finalizers": None}}
     )
-    wait_for(names, lambda found: found == [first.metadata.name], "goes on", 60, 0.2)
+    wait_for(names, lambda found: found == [first.metadata.name], "goes on", 180, 0.2)
 
 
 def test_a_failed_run_follows_an_edit_of_resources(world: World, tenant: Tenant) -> None:
     tenant.create("bot", UNSERVED)
     old = job_of(tenant, "bot")
     end(tenant, running_pod(tenant, "bot"), 44)
-    tenant.wait_stalled("bot", 60)
+    tenant.wait_stalled("bot", 180)
     tenant.patch("bot", {"resources": {"memory": "2Mi"}})
     new = wait_for(
         lambda: tenant.jobs("bot"),
         lambda found: bool(found) and found[0].metadata.uid != old.metadata.uid,
         "another Job",
-        60,
+        180,
         0.2,
     )[0]
     assert new.metadata.name == old.metadata.name, "the same revision"
@@ -522,7 +522,7 @@ def test_a_deleted_job_of_an_old_order_is_made_again(world: World, tenant: Tenan
         lambda: tenant.jobs("bot"),
         lambda found: bool(found) and found[0].metadata.uid != old.metadata.uid,
         "another Job",
-        60,
+        180,
         0.2,
     )[0]
     assert order_of(new).checkpoint.every_steps == 7
@@ -545,7 +545,7 @@ def test_a_namesake_starts_anew(world: World, tenant: Tenant) -> None:
     )[0]
     assert new.metadata.uid != old.metadata.uid
     assert order_of(new).uid == uid
-    tenant.wait("bot", lambda b: not is_true(b, "Stalled"), "not stalled", 60)
+    tenant.wait("bot", lambda b: not is_true(b, "Stalled"), "not stalled", 180)
 
 
 # --- the end
@@ -560,15 +560,15 @@ def test_deletion_policy_delete_empties_the_folder(world: World, tenant: Tenant)
     commit(world, order)
     folder = order.output.prefix.rsplit("/revisions/", 1)[0]
     assert len(world.store.keys(f"{folder}/")) == 3, "preflight, adapter, commit"
-    body = tenant.wait_ready("bot", 60)
+    body = tenant.wait_ready("bot", 180)
     assert body["metadata"]["finalizers"] == ["qwen3.dev/artifacts"]
     tenant.custom.delete_namespaced_custom_object(
         "qwen3.dev", "v1alpha1", tenant.namespace, "qwen3finetunes", "bot"
     )
     # The pod still runs: the folder must wait for it.
-    wait_for(lambda: tenant.jobs("bot"), lambda jobs: not jobs, "Job removed", 60, 0.2)
+    wait_for(lambda: tenant.jobs("bot"), lambda jobs: not jobs, "Job removed", 180, 0.2)
     remove(tenant, pod)
-    wait_for(lambda: tenant.exists("bot"), lambda there: not there, "let go", 60, 0.2)
+    wait_for(lambda: tenant.exists("bot"), lambda there: not there, "let go", 180, 0.2)
     assert world.store.keys(f"{folder}/") == []
 
 
@@ -578,10 +578,10 @@ def test_deletion_policy_retain_keeps_it_and_needs_no_finalizer(
     tenant.create("bot", UNSERVED)
     order = order_of(job_of(tenant, "bot"))
     commit(world, order)
-    body = tenant.wait_ready("bot", 60)
+    body = tenant.wait_ready("bot", 180)
     assert "finalizers" not in body["metadata"]
     tenant.delete("bot")
-    wait_for(lambda: tenant.jobs("bot"), lambda jobs: not jobs, "Job collected", 60, 0.3)
+    wait_for(lambda: tenant.jobs("bot"), lambda jobs: not jobs, "Job collected", 180, 0.3)
     assert world.store.keys(order.output.prefix)
 
 
@@ -611,7 +611,7 @@ def test_a_tenants_numbers_never_block_the_status(world: World, tenant: Tenant) 
         Bucket=BUCKET, Key=f"{attempt}/{layout.PROGRESS}", Body=json.dumps(progress).encode()
     )
     body = tenant.wait(
-        "bot", lambda b: b["status"].get("training", {}).get("step", 0) > 0, "progress", 60
+        "bot", lambda b: b["status"].get("training", {}).get("step", 0) > 0, "progress", 180
     )
     assert body["status"]["training"]["step"] == 2**53
 
@@ -637,7 +637,7 @@ def test_a_crash_costs_nothing(world: World, tmp_path: Path, failpoint: str) -> 
             pod = running_pod(tenant, "bot")
             commit(world, order_of(job))
             end(tenant, pod, 0)
-        assert operator.wait_dead(60) == -signal.SIGKILL
+        assert operator.wait_dead() == -signal.SIGKILL
         # The first status is written after the preflight's Job.
         (preflight,) = tenant.preflights("bot")
         operator.start()
@@ -648,7 +648,7 @@ def test_a_crash_costs_nothing(world: World, tmp_path: Path, failpoint: str) -> 
             pod = running_pod(tenant, "bot")
             commit(world, order_of(job))
             end(tenant, pod, 0)
-        tenant.wait_ready("bot", 60)
+        tenant.wait_ready("bot", 180)
     finally:
         operator.stop()
     (only,) = tenant.jobs("bot")

@@ -206,7 +206,7 @@ async def test_a_canary_gets_its_share_and_its_counts(pod: Pod, tmp_path: Path) 
 
     await until(pod, 30, "the canary is routed", routed)
     async with _steady_requests(pod, "canary") as seen:
-        await _until_more(pod, seen, 30)
+        await _until_more(pod, seen, 180)
     assert set(seen) == {(200, old.id), (200, new.id)}
     # Neither asked for by the alias nor answered with 5xx.
     assert (await pod.chat(new.id))[::2] == (200, new.id)

@@ -94,7 +94,7 @@ def test_a_bad_input_ends_the_run_at_once(store: Store, tmp_path: Path, case: st
     begun = time.monotonic()
     attempt = start_attempt(job, "pod-1", tmp_path / "run", store)
 
-    assert attempt.wait(60) == ExitCode.USER_ERROR, attempt.log
+    assert attempt.wait(240) == ExitCode.USER_ERROR, attempt.log
     assert time.monotonic() - begun < SECONDS
     failure = attempt.failure()
     assert failure.reason == reason
@@ -122,7 +122,7 @@ def test_refused_credentials(store: Store, tmp_path: Path, kind: str) -> None:
     job = train_job(store.location)
     attempt = start_attempt(job, "pod-1", tmp_path / "run", store, environ=environ)
 
-    assert attempt.wait(60) == ExitCode.USER_ERROR, attempt.log
+    assert attempt.wait(240) == ExitCode.USER_ERROR, attempt.log
     assert attempt.failure().reason == Reason.STORAGE_DENIED
 
 
@@ -141,14 +141,14 @@ def test_an_order_of_another_release_is_refused(
     attempt = start_attempt(
         train_job(store.location), "pod-1", tmp_path / "run", store, document=document
     )
-    assert attempt.wait(60) == ExitCode.USER_ERROR, attempt.log
+    assert attempt.wait(240) == ExitCode.USER_ERROR, attempt.log
     assert attempt.failure().reason == Reason.BAD_CONFIG
     assert words in attempt.failure().message
 
 
 def test_an_attempt_without_an_id_is_refused(store: Store, tmp_path: Path) -> None:
     attempt = start_attempt(train_job(store.location), "", tmp_path / "run", store)
-    assert attempt.wait(60) == ExitCode.USER_ERROR
+    assert attempt.wait(240) == ExitCode.USER_ERROR
     assert attempt.failure().reason == Reason.BAD_CONFIG
 
 
@@ -156,7 +156,7 @@ def test_a_committed_revision_is_left_alone(store: Store, tmp_path: Path) -> Non
     store.put("runs/done/COMMIT.json", b"{}")
     job = train_job(store.location, **{"output.prefix": "runs/done"})
     attempt = start_attempt(job, "pod-1", tmp_path / "run", store)
-    assert attempt.wait(60) == ExitCode.SUCCEEDED, attempt.log
+    assert attempt.wait(240) == ExitCode.SUCCEEDED, attempt.log
     assert attempt.report().outcome == "AlreadyCommitted"
     assert store.get("runs/done/COMMIT.json") == b"{}"
     assert not (tmp_path / "run" / "termination-log").exists()
@@ -165,5 +165,5 @@ def test_a_committed_revision_is_left_alone(store: Store, tmp_path: Path) -> Non
 def test_an_absent_store_is_retried_by_the_job(store: Store, tmp_path: Path) -> None:
     job = train_job(store.location, **{"output.endpoint": "http://127.0.0.1:9"})
     attempt = start_attempt(job, "pod-1", tmp_path / "run", store)
-    assert attempt.wait(120) == ExitCode.STORAGE_UNAVAILABLE, attempt.log
+    assert attempt.wait(300) == ExitCode.STORAGE_UNAVAILABLE, attempt.log
     assert attempt.failure().reason == Reason.STORAGE_UNAVAILABLE

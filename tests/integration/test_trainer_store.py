@@ -339,7 +339,7 @@ class SlowSave:
 
     def __call__(self, folder: Path, step: int) -> SavedCheckpoint:
         self.entered.set()
-        assert self.leave.wait(20)
+        assert self.leave.wait(120)
         if self.failures:
             self.failures -= 1
             raise TrainerError(Reason.STORAGE_UNAVAILABLE, "away")
@@ -354,7 +354,7 @@ def test_a_slow_bucket_costs_checkpoints_and_no_time(tmp_path: Path) -> None:
     uploader.start()
     folders = {step: _local(tmp_path, step) for step in (1, 2, 3)}
     uploader.submit(folders[1], 1)
-    assert save.entered.wait(20)
+    assert save.entered.wait(120)
     begun = time.monotonic()
     uploader.submit(folders[2], 2)
     uploader.submit(folders[3], 3)
@@ -377,7 +377,7 @@ def test_a_failed_upload_is_tried_again_and_never_for_ever(
     uploader = CheckpointUploader(save, lambda _: None, retry_seconds=3600)
     uploader.start()
     uploader.submit(_local(tmp_path, 1), 1)
-    assert save.entered.wait(20)
+    assert save.entered.wait(120)
     uploader.close()
     assert save.saved == saved
 

@@ -39,7 +39,7 @@ def _probe(
             assert process.stdout is not None
             first = process.stdout.readline()
             between()
-            rest, _ = process.communicate("\n", 60)
+            rest, _ = process.communicate("\n", 240)
         finally:
             process.kill()
             process.wait()

@@ -24,7 +24,7 @@ async def start(
 
 async def finish(program: asyncio.subprocess.Process) -> tuple[int, list[dict[str, Any]]]:
     """Exit code and log."""
-    _, log = await asyncio.wait_for(program.communicate(), timeout=180)
+    _, log = await asyncio.wait_for(program.communicate(), timeout=400)
     assert program.returncode is not None
     return program.returncode, [json.loads(line) for line in log.splitlines()]
 

@@ -56,7 +56,7 @@ class OperatorProcess:
                 stderr=log,
             )
 
-    def wait_leading(self, seconds: float = 60.0) -> None:
+    def wait_leading(self, seconds: float = 180.0) -> None:
         """Wait until it leads and has listed everything."""
         wait_for(
             lambda: self.metric("qwen3_operator_leader"),

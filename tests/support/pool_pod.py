@@ -283,7 +283,7 @@ async def until(pod: Pod, seconds: float, what: str, holds: Callable[[], Any]) -
         raise AssertionError(f"{what}: not within {seconds} s; {seen}\n{logs}") from None
 
 
-async def until_ready(pod: Pod, serial: int, seconds: float = 60) -> None:
+async def until_ready(pod: Pod, serial: int, seconds: float = 180) -> None:
     """Wait until the pod is ready with the index of this serial."""
 
     async def holds() -> bool:

@@ -60,7 +60,7 @@ class PreflightRun:
 
     def wait(self) -> int:
         """The exit code."""
-        return self.process.wait(120)
+        return self.process.wait(400)
 
     def report(self) -> Preflight:
         """preflight.json."""

@@ -13,6 +13,7 @@ Everything runs on one event loop: between two awaits nothing changes.
 
 import asyncio
 import logging
+import math
 import time
 from pathlib import Path
 
@@ -95,8 +96,8 @@ class Agent:
         self._unload_due: dict[str, float] = {}
         self._pulling = asyncio.Semaphore(_PULLS_AT_ONCE)
         self._loading = asyncio.Lock()
-        self._last_ready: tuple[PoolIndex | None, float] = (None, 0.0)
-        """The index that this pod was last found ready for, and when."""
+        self._ready_at = -math.inf
+        """When vLLM last answered all that readiness asks, if the answer was yes."""
         self._wake = asyncio.Event()
         self._last_tick = time.monotonic()
 
@@ -348,16 +349,15 @@ class Agent:
     async def check_readiness(self) -> Readiness:
         """Judge the newest index by what vLLM says at this moment.
 
-        One that is only slow stays ready for BUSY_SECONDS: without its only pod the Service would
-        refuse what a busy pod answers late.
+        One that is only slow stays ready for BUSY_SECONDS, whatever index came meanwhile: without
+        its only pod the Service would refuse what a busy pod answers late.
         """
         try:
             healthy = await self._engine.is_healthy()
             listing = await self._engine.list_adapters()
         except EngineDownError as error:
-            judged, since = self._last_ready
-            slow = isinstance(error, EngineBusyError) and judged is self._index
-            if slow and time.monotonic() - since < BUSY_SECONDS:
+            slow = isinstance(error, EngineBusyError)
+            if slow and time.monotonic() - self._ready_at < BUSY_SECONDS:
                 return Readiness(True, ())
             return Readiness(False, (f"vLLM does not answer: {clean_message(str(error))}",))
         # From here on nothing changes. An index from before the awaits would be judged by the
@@ -365,7 +365,7 @@ class Agent:
         readiness = assess_readiness(
             self._index, healthy, self._answering(listing), self._routes, listing.boot
         )
-        self._last_ready = (self._index, time.monotonic()) if readiness.ready else (None, 0.0)
+        self._ready_at = time.monotonic() if readiness.ready else -math.inf
         return readiness
 
     async def build_status(self) -> AgentStatus:

@@ -14,8 +14,8 @@ from qwen3_server.canary import CanaryReport
 from qwen3_server.errors import EngineBusyError, EngineDownError, load_failed
 from qwen3_server.routes import BOOT_HEADER, CANARIES_PATH, TOKEN_HEADER
 
-_LOOK = aiohttp.ClientTimeout(total=3)
-"""For /health and /v1/models, which answer in milliseconds."""
+LOOK_SECONDS = 3.0
+"""For /health, /v1/models and the canaries, which answer in milliseconds."""
 _WORK = aiohttp.ClientTimeout(total=300)
 """For a load (disk, CPU, GPU) and a completion behind a full queue."""
 
@@ -33,18 +33,26 @@ class Listing:
 class Engine:
     """The API server's client. Every method raises EngineDownError if nothing answers."""
 
-    def __init__(self, session: aiohttp.ClientSession, url: str, token: str) -> None:
+    def __init__(
+        self,
+        session: aiohttp.ClientSession,
+        url: str,
+        token: str,
+        *,
+        look_seconds: float = LOOK_SECONDS,
+    ) -> None:
+        self._look = aiohttp.ClientTimeout(total=look_seconds)
         self._session = session
         self._url = url
         self._headers = {TOKEN_HEADER: token}
 
     async def is_healthy(self) -> bool:
         """Does /health say that the engine lives?"""
-        return (await self._ask("GET", "/health", None, _LOOK))[0] == 200
+        return (await self._ask("GET", "/health", None, self._look))[0] == 200
 
     async def list_adapters(self) -> Listing:
         """The adapters loaded now. The base model's card has no parent."""
-        status, headers, body = await self._ask("GET", "/v1/models", None, _LOOK)
+        status, headers, body = await self._ask("GET", "/v1/models", None, self._look)
         if status != 200:
             raise EngineDownError(f"GET /v1/models answered {status}")
         boot = headers.get(BOOT_HEADER)
@@ -57,7 +65,7 @@ class Engine:
 
     async def read_canaries(self) -> dict[str, AgentCanary]:
         """The canaries that the gateway routes, by alias, and how they go."""
-        status, _, body = await self._ask("GET", CANARIES_PATH, None, _LOOK)
+        status, _, body = await self._ask("GET", CANARIES_PATH, None, self._look)
         if status != 200:
             raise EngineDownError(f"GET {CANARIES_PATH} answered {status}")
         return CanaryReport.model_validate_json(body).canaries

@@ -6,6 +6,7 @@ vLLM behind the gateway is a few routes, the bucket a variable, a pull does noth
 import asyncio
 import json
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from qwen3_api.job.train import S3Model
 from qwen3_api.serving.config import ServerConfig
 from qwen3_api.serving.pool import AgentCanary, AgentStatus, PoolAdapter, PoolCanary, PoolIndex
 from qwen3_server.agent import Agent
-from qwen3_server.engine import Engine
+from qwen3_server.engine import LOOK_SECONDS, Engine
 from qwen3_server.gateway import Gateway
 from qwen3_server.routes import TOKEN_FILE, Routes
 from qwen3_server.store import Fetched
@@ -196,11 +197,18 @@ def serve(app: Any) -> web.Application:
 
 @pytest.fixture
 async def pod(tmp_path: Path) -> AsyncIterator[Pod]:
+    async with running_pod(tmp_path) as pod:
+        yield pod
+
+
+@asynccontextmanager
+async def running_pod(tmp_path: Path, look_seconds: float = LOOK_SECONDS) -> AsyncIterator[Pod]:
     vllm, bucket = Vllm(), Bucket()
     replace_file(tmp_path / TOKEN_FILE, TOKEN.encode(), 0o600)
     gateway = TestServer(serve(Gateway(vllm, run_dir=tmp_path)))
     async with TestClient(gateway) as clients, aiohttp.ClientSession() as session:
-        engine = Engine(session, str(gateway.make_url("")).rstrip("/"), TOKEN)
+        url = str(gateway.make_url("")).rstrip("/")
+        engine = Engine(session, url, TOKEN, look_seconds=look_seconds)
         store: Any = bucket
         disk: Any = Disk()
         agent = Agent(CONFIG, store, engine, disk, run_dir=tmp_path, pod="pod-0")
@@ -294,3 +302,26 @@ async def test_an_index_that_comes_while_readiness_is_asked_costs_no_traffic(
     pod.vllm.go_on.set()
     answer = await asked
     assert (answer.status, await answer.json()) == (200, {"ready": True, "reasons": []})
+
+
+@pytest.mark.parametrize("path", ["/health", "/v1/models"])
+async def test_a_ready_pod_that_is_slow_stays_ready_whatever_index_comes(
+    tmp_path: Path, path: str
+) -> None:
+    async with running_pod(tmp_path, look_seconds=0.5) as pod:
+        await pod.write(None)
+        pod.vllm.slow = path
+        pod.put(None)
+        async with asyncio.timeout(10):
+            while (await asyncio.to_thread(pod.routes)).serial < pod.serial:
+                continue
+        assert (await pod.port.get("/ready")).status == 200
+        pod.vllm.go_on.set()
+
+
+async def test_a_pod_that_never_was_ready_is_not_by_being_slow(tmp_path: Path) -> None:
+    async with running_pod(tmp_path, look_seconds=0.5) as pod:
+        pod.vllm.slow = "/health"
+        answer = await pod.port.get("/ready")
+        assert (answer.status, (await answer.json())["ready"]) == (503, False)
+        pod.vllm.go_on.set()

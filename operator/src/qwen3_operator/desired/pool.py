@@ -287,7 +287,9 @@ def _build_vllm(pool: PoolSpec, settings: Settings) -> Manifest:
             "periodSeconds": 2,
             # The sidecar asks vLLM before it answers, with 3 s of patience for each question.
             "timeoutSeconds": 8,
-            "failureThreshold": 1,
+            # One late answer of a starved node is no reason to leave a Service without its only
+            # endpoint. A vLLM that restarts is unready at once all the same: its container is.
+            "failureThreshold": 3,
         },
         # A terminating pod gets no new requests once its endpoint is gone; those in flight, and
         # those from clients that haven't heard yet, are still answered.
