@@ -94,8 +94,8 @@ def _measure(arguments: argparse.Namespace, folder: Path, started: float) -> Non
     on_cpu = arguments.cpu
     compared = TINY_COMPARED if on_cpu else COMPARED
     card = None if on_cpu else card_of(machine)
-    best = planned(compared, card)
-    log.info("%s; planned: %s", machine.card, best.name)
+    best = [planned(c, card) for c in compared]
+    log.info("%s; planned: %s", machine.card, ", ".join(c.name for c in best))
     listed = (TINY if on_cpu else MEASURED)[arguments.skip :]
     until = started + arguments.seconds - CLOSING_SECONDS
     orders = folder / "orders.json"
@@ -105,15 +105,15 @@ def _measure(arguments: argparse.Namespace, folder: Path, started: float) -> Non
                 "results": str(arguments.results.resolve()),
                 "work": str(folder),
                 "bases": str(folder / "bases"),
-                "configurations": [c.to_json() for c in (best, *listed)],
-                "compared": compared.to_json(),
+                "configurations": [c.to_json() for c in (*best, *listed)],
+                "compared": [c.to_json() for c in compared],
                 "until": until,
                 "gpus": 0 if on_cpu else 1,
             }
         ),
         encoding="utf-8",
     )
-    processes = Processes(folder, orders, environment(best, folder, on_cpu=on_cpu))
+    processes = Processes(folder, orders, environment(best[0], folder, on_cpu=on_cpu))
     try:
         processes.run(
             sizes=("tiny",) if on_cpu else BASES,

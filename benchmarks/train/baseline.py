@@ -1,7 +1,7 @@
 """The usual way: TRL + PEFT, SDPA attention, gradient checkpointing. No unsloth in this process.
 
-`python -m benchmarks.train.baseline ORDERS.json` (those of `product`); the configuration is their
-"compared". Waits for a line on standard input before it touches the GPU.
+`python -m benchmarks.train.baseline ORDERS.json` (those of `product`); the configurations are their
+"compared", one after another. Waits for a line on standard input before it touches the GPU.
 
 The rows, their order, the optimiser and the schedule are the product's: same ids, same seed.
 """
@@ -21,7 +21,7 @@ from trl import SFTConfig, SFTTrainer
 
 from benchmarks.train.configurations import SEED, Configuration, train_job
 from benchmarks.train.gpu_memory import Measurement
-from benchmarks.train.results import Run, append
+from benchmarks.train.results import Run, StepEnd, append
 from benchmarks.train.rows import write_rows
 from qwen3_api.job.train import TrainJob
 from qwen3_trainer.worker.rendering import training_template
@@ -34,32 +34,41 @@ class StepTimes(TrainerCallback):  # type: ignore[misc]  # transformers is Any h
     """Notes when the loss of each step is there."""
 
     def __init__(self) -> None:
-        self.steps: list[tuple[float, float]] = []
+        self.steps: list[StepEnd] = []
 
     def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
-        """(moment, loss)."""
+        """transformers' hook."""
         if logs and "loss" in logs:
-            self.steps.append((time.monotonic(), float(logs["loss"])))
+            tokens = int(state.num_input_tokens_seen)
+            self.steps.append(StepEnd(time.monotonic(), float(logs["loss"]), tokens))
 
 
 def main(orders: Path) -> None:
-    """Trains, and adds the result."""
+    """Trains, and adds the results."""
     logging.basicConfig(level=logging.INFO, force=True)
     values = json.loads(orders.read_text(encoding="utf-8"))
-    configuration = Configuration(**values["compared"])
-    work = Path(values["work"]) / "baseline"
-    work.mkdir(parents=True)
     sys.stdin.readline()
+    for number, configuration in enumerate(values["compared"]):
+        work = Path(values["work"]) / f"baseline-{number}"
+        work.mkdir(parents=True)
+        run = measure(
+            Configuration(**configuration), Path(values["bases"]), work, gpus=values["gpus"]
+        )
+        append(Path(values["results"]), run)
+
+
+def measure(configuration: Configuration, bases: Path, work: Path, *, gpus: int) -> Run:
+    """One training."""
     rows = write_rows(configuration, work)
-    job = train_job(configuration, rows, gpus=values["gpus"])
+    job = train_job(configuration, rows, gpus=gpus)
     loading = Measurement()
-    trainer = build_trainer(job, Path(values["bases"]) / configuration.base, rows, work)
+    trainer = build_trainer(job, bases / configuration.base, rows, work)
     loading_ended = loading.end()
     training = Measurement()
     times = StepTimes()
     trainer.add_callback(times)
     trainer.train()
-    run = Run.of(
+    return Run.of(
         "TRL + PEFT",
         configuration,
         loading=loading_ended,
@@ -67,7 +76,6 @@ def main(orders: Path) -> None:
         steps=times.steps,
         before=loading.before,
     )
-    append(Path(values["results"]), run)
 
 
 def build_trainer(job: TrainJob, base: Path, rows: Path, work: Path) -> Any:
@@ -119,6 +127,7 @@ def build_trainer(job: TrainJob, base: Path, rows: Path, work: Path) -> Any:
         seed=hyper.seed,
         data_seed=hyper.seed,
         logging_steps=1,
+        include_num_input_tokens_seen="non_padding",
         save_strategy="no",
         report_to="none",
         disable_tqdm=True,

@@ -7,7 +7,7 @@ from typing import Any
 from gpu_check.base_model import SHAPES, VOCABULARY
 
 from qwen3_api.job.base import S3Location
-from qwen3_api.job.preflight import ModelShape
+from qwen3_api.job.preflight import ModelShape, TokenHistogram
 from qwen3_api.job.train import (
     FileData,
     HuggingFaceModel,
@@ -36,13 +36,24 @@ class Configuration:
     """Key of `gpu_check.base_model.SHAPES`."""
     micro_batch_size: int
     tokens: int
-    """Of every row: there is no padding."""
+    """Of the longest row."""
     checkpointing: bool
     quantized: bool = False
     rank: int = 16
     method: Method = "SFT"
     accumulation: int = 1
     steps: int = WARM_UP + 3
+    shortest: int | None = None
+    """Tokens of the shortest row, all lengths up to the longest being as frequent; None: every row
+    is as long as the longest."""
+    padding_free: bool = False
+
+    @property
+    def lengths(self) -> str:
+        """Of the rows, for people."""
+        if self.shortest is None:
+            return f"{self.tokens:,}"
+        return f"{self.shortest:,}–{self.tokens:,}"
 
     @property
     def name(self) -> str:
@@ -50,8 +61,9 @@ class Configuration:
         kind = f"{'QLoRA' if self.quantized else 'LoRA'} r{self.rank}"
         method = "" if self.method == "SFT" else f" {self.method}"
         checkpointing = "checkpointing" if self.checkpointing else "no checkpointing"
-        size = f"{self.micro_batch_size} x {self.tokens:,}"
-        return f"{self.base} {kind}{method}, {checkpointing}, {size} x {self.accumulation}"
+        size = f"{self.micro_batch_size} x {self.lengths} x {self.accumulation}"
+        padding = ", no padding" if self.padding_free else ""
+        return f"{self.base} {kind}{method}, {checkpointing}, {size}{padding}"
 
     @property
     def rows(self) -> int:
@@ -73,8 +85,10 @@ class Configuration:
         return Step(self.micro_batch_size, self.tokens, self.checkpointing)
 
 
-COMPARED = Configuration("8B", 8, 2048, checkpointing=True, accumulation=2, steps=WARM_UP + 4)
-"""What TRL + PEFT gets: the faster of its usual settings (docs/reference/performance.md)."""
+_USUAL = Configuration("8B", 8, 2048, checkpointing=True, accumulation=2, steps=WARM_UP + 4)
+COMPARED = (_USUAL, replace(_USUAL, steps=WARM_UP + 8, shortest=256))
+"""What TRL + PEFT gets: the faster of its usual settings (docs/reference/performance.md), on full
+rows and on rows of many lengths."""
 
 MEASURED = (
     Configuration("0.6B", 8, 2048, checkpointing=False),
@@ -101,7 +115,8 @@ TINY = (
     Configuration("tiny", 2, 64, checkpointing=True, quantized=True),
     Configuration("tiny", 1, 64, checkpointing=False, method="DPO"),
 )
-TINY_COMPARED = Configuration("tiny", 4, 64, checkpointing=True, accumulation=4, steps=WARM_UP + 4)
+_TINY_USUAL = Configuration("tiny", 4, 64, checkpointing=True, accumulation=4, steps=WARM_UP + 4)
+TINY_COMPARED = (_TINY_USUAL, replace(_TINY_USUAL, shortest=32))
 
 
 def model_shape(base: str) -> ModelShape:
@@ -131,7 +146,7 @@ def planned(compared: Configuration, card: Card | None) -> Configuration:
         quantized=compared.quantized,
         method=compared.method,
         max_sequence_length=compared.tokens,
-        lengths=None,
+        lengths=lengths_of(compared),
         rows=compared.rows,
         tokens=compared.rows * compared.tokens,
         effective_batch_size=compared.micro_batch_size * compared.accumulation,
@@ -149,6 +164,25 @@ def planned(compared: Configuration, card: Card | None) -> Configuration:
         micro_batch_size=plan.micro_batch_size,
         accumulation=plan.gradient_accumulation_steps,
         checkpointing=plan.gradient_checkpointing,
+        padding_free=plan.padding_free,
+    )
+
+
+def lengths_of(configuration: Configuration) -> TokenHistogram | None:
+    """What the preflight would find; None for full rows."""
+    if configuration.shortest is None:
+        return None
+    bounds = [n for n in range(0, configuration.tokens + 1, 128) if n > configuration.shortest]
+    count = max(1, configuration.rows // len(bounds))
+    mean = (configuration.shortest + configuration.tokens) / 2
+    return TokenHistogram(
+        buckets=[(bound, count) for bound in bounds],
+        counted_rows=count * len(bounds),
+        mean=mean,
+        p50=round(mean),
+        p95=configuration.tokens,
+        p99=configuration.tokens,
+        maximum=configuration.tokens,
     )
 
 
@@ -190,6 +224,7 @@ def train_job(configuration: Configuration, rows: Path, *, gpus: int) -> TrainJo
             micro_batch_size=configuration.micro_batch_size,
             gradient_accumulation_steps=configuration.accumulation,
             gradient_checkpointing=configuration.checkpointing,
+            padding_free=configuration.padding_free,
             seed=SEED,
             assistant_only_loss=False,
         ),

@@ -15,7 +15,7 @@ import unsloth  # noqa: F401  (before whatever imports transformers)
 
 from benchmarks.train.configurations import Configuration, train_job
 from benchmarks.train.gpu_memory import Measurement
-from benchmarks.train.results import Failure, Run, append
+from benchmarks.train.results import Failure, Run, StepEnd, append
 from benchmarks.train.rows import write_rows
 from qwen3_trainer.worker.channel import Channel
 from qwen3_trainer.worker.messages import Message, Step, TrainPlan
@@ -39,10 +39,12 @@ class Recorder(Channel):
         """Notes the message."""
         self.received.append((time.monotonic(), message))
 
-    def losses(self) -> list[tuple[float, float]]:
-        """(moment, loss) of every step."""
+    def steps(self) -> list[StepEnd]:
+        """Every step."""
         return [
-            (at, m.loss) for at, m in self.received if isinstance(m, Step) and m.loss is not None
+            StepEnd(at, m.loss, m.tokens)
+            for at, m in self.received
+            if isinstance(m, Step) and m.loss is not None
         ]
 
 
@@ -119,7 +121,7 @@ def measure(configuration: Configuration, orders: Orders) -> Run:
         configuration,
         loading=loading_ended,
         training=training.end(),
-        steps=recorder.losses(),
+        steps=recorder.steps(),
         before=loading.before,
     )
     log.info(

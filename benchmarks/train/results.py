@@ -37,6 +37,17 @@ class Phase:
 
 
 @dataclass(frozen=True)
+class StepEnd:
+    """When the loss of a step is there."""
+
+    at: float
+    """time.monotonic()."""
+    loss: float
+    tokens: int
+    """Of this step and all before it, without padding."""
+
+
+@dataclass(frozen=True)
 class Run:
     """One training that went through its steps. Bytes; 0 on the CPU."""
 
@@ -58,6 +69,8 @@ class Run:
     """Allocated before the model was loaded: what earlier runs left behind."""
     context: int
     """In use on the card beyond what PyTorch reserves."""
+    tokens: list[int] = field(default_factory=list)
+    """Of each step but the first, without padding; the trainer's count."""
 
     @classmethod
     def of(
@@ -67,17 +80,18 @@ class Run:
         *,
         loading: Phase,
         training: Phase,
-        steps: list[tuple[float, float]],
+        steps: list[StepEnd],
         before: int,
     ) -> "Run":
-        """`steps` are (moment in seconds, loss); `before` as below."""
+        """`before` as below."""
         return cls(
             system=system,
             configuration=configuration,
             load_seconds=round(loading.seconds, 2),
             train_seconds=round(training.seconds, 2),
-            step_seconds=[round(b[0] - a[0], 4) for a, b in itertools.pairwise(steps)],
-            losses=[loss for _, loss in steps],
+            step_seconds=[round(b.at - a.at, 4) for a, b in itertools.pairwise(steps)],
+            losses=[step.loss for step in steps],
+            tokens=[b.tokens - a.tokens for a, b in itertools.pairwise(steps)],
             allocated=training.allocated,
             reserved=training.reserved,
             load_reserved=loading.reserved,
@@ -91,16 +105,19 @@ class Run:
         return median(self.step_seconds[WARM_UP - 1 :])
 
     @property
+    def tokens_per_second(self) -> float:
+        """Median of the steps after the warm-up; padding doesn't count."""
+        if self.configuration.shortest is None:
+            return self.tokens_per_step / self.steady_step_seconds
+        rates = [n / s for n, s in zip(self.tokens, self.step_seconds, strict=True)]
+        return median(rates[WARM_UP - 1 :])
+
+    @property
     def tokens_per_step(self) -> int:
-        """Every row is full; a row of DPO has two sequences."""
+        """Of full rows; a row of DPO has two sequences."""
         c = self.configuration
         sequences = 2 if c.method == "DPO" else 1
         return c.micro_batch_size * c.accumulation * c.tokens * sequences
-
-    @property
-    def tokens_per_second(self) -> float:
-        """After the warm-up."""
-        return self.tokens_per_step / self.steady_step_seconds
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,5 @@
-"""Rows that are longer than a configuration takes, so that each is cut to its full length."""
+"""Rows that are longer than a configuration takes, so that each is cut to its full length, or of
+many lengths."""
 
 import json
 from pathlib import Path
@@ -7,15 +8,22 @@ from gpu_check.rows import messages_rows
 
 from benchmarks.train.configurations import Configuration
 
+TOKENS_PER_WORD = 1.2
+
 
 def write_rows(configuration: Configuration, folder: Path) -> Path:
     """A file of rows in the form that the trainer's worker reads.
 
-    A word of them is about 1.2 tokens, so as many words as tokens are too many. Equal for
-    configurations that differ in the micro-batch only.
+    As many words as tokens are too many. Equal for configurations that differ in the micro-batch
+    only.
     """
     words = (configuration.tokens, configuration.tokens + 100)
-    path = folder / f"{configuration.method}-{configuration.rows}x{configuration.tokens}.jsonl"
+    if configuration.shortest is not None:
+        words = (
+            round(configuration.shortest / TOKENS_PER_WORD),
+            round(configuration.tokens / TOKENS_PER_WORD),
+        )
+    path = folder / f"{configuration.method}-{configuration.rows}x{configuration.lengths}.jsonl"
     if configuration.method == "SFT":
         path.write_bytes(messages_rows(configuration.rows, words, seed=1))
         return path

@@ -4,6 +4,7 @@ The model's figures are computed here, when the table is made: after a change of
 file tells the new errors.
 """
 
+from dataclasses import replace
 from statistics import mean, median
 
 from benchmarks.train.configurations import WARM_UP, Configuration, model_shape
@@ -20,10 +21,12 @@ def render(results: Results) -> str:
     """Everything, as Markdown."""
     parts = [_machine(results.machine)] if results.machine else []
     parts.append(compared_table(results))
-    on_gpu = [r for r in results.runs if r.system == "product" and r.reserved > 0]
+    # Of rows of many lengths the models tell a bound and a mean.
+    full = [r for r in results.runs if r.configuration.shortest is None]
+    on_gpu = [r for r in full if r.system == "product" and r.reserved > 0]
     if on_gpu:
         parts += [memory_table(on_gpu), fit_of_memory(on_gpu)]
-    parts.append(speed_table(results))
+    parts.append(speed_table(replace(results, runs=full)))
     parts += [f"- failed: {f.system}, {f.configuration.name}: {f.error}" for f in results.failures]
     return "\n\n".join(parts)
 
@@ -43,11 +46,21 @@ def _table(head: list[str], rows: list[list[str]]) -> str:
 
 
 def compared_table(results: Results) -> str:
-    """The planned setting beside TRL + PEFT: speed, memory, loss after equal samples."""
-    usual = next((r for r in results.runs if r.system == "TRL + PEFT"), None)
-    own = next((r for r in results.runs if r.system == "product"), None)
-    if usual is None or own is None:
+    """The planned settings beside TRL + PEFT: speed, memory, loss after equal samples."""
+    usual = [r for r in results.runs if r.system == "TRL + PEFT"]
+    own = [r for r in results.runs if r.system == "product"]
+    # The product's first runs are these, in the same order.
+    pairs = [
+        (u, o)
+        for u, o in zip(usual, own, strict=False)
+        if u.configuration.lengths == o.configuration.lengths
+    ]
+    if not pairs:
         return "The comparison with TRL + PEFT was not completed."
+    return "\n\n".join(_compared(*pair) for pair in pairs)
+
+
+def _compared(usual: Run, own: Run) -> str:
     head = ["", "setting", "tokens/s", "peak GiB", "mean loss", "last loss"]
     rows = [
         [
@@ -65,12 +78,15 @@ def compared_table(results: Results) -> str:
         abs(a / b - 1)
         for a, b in ((mean(own.losses), mean(usual.losses)), (own.losses[-1], usual.losses[-1]))
     )
-    samples = own.configuration.rows
+    padding = (
+        "every row is full, there is no padding"
+        if own.configuration.shortest is None
+        else "all lengths are as frequent, padding doesn't count"
+    )
     return (
         f"{_table(head, rows)}\n\nThe product's planned setting is {ratio:.2f} times as fast; "
-        f"after the same {samples} rows the mean loss differs by {mean_off:.2%}, the last by "
-        f"{last_off:.2%}. Medians of the steps after the first {WARM_UP}; every row is full, there "
-        "is no padding."
+        f"after the same {own.configuration.rows} rows the mean loss differs by {mean_off:.2%}, "
+        f"the last by {last_off:.2%}. Medians of the steps after the first {WARM_UP}; {padding}."
     )
 
 

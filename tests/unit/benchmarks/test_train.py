@@ -1,5 +1,6 @@
 """The GPU benchmark's pure parts: what it orders, what it keeps, what it prints."""
 
+import json
 import re
 import sys
 from dataclasses import replace
@@ -17,7 +18,7 @@ from benchmarks.train.configurations import (
     planned,
     train_job,
 )
-from benchmarks.train.results import Failure, Machine, Phase, Results, Run, append, read
+from benchmarks.train.results import Failure, Machine, Phase, Results, Run, StepEnd, append, read
 from benchmarks.train.rows import write_rows
 from benchmarks.train.tables import fit_of_memory, memory_table, render
 from qwen3_operator.plan.memory import GIB, MIB, estimate_memory
@@ -29,17 +30,22 @@ MACHINE = Machine("2026-11-24", "NVIDIA H100 80GB HBM3", 81559, "580", "3.12", "
 
 
 def run(
-    configuration: Configuration, *, reserved: float = 0.0, step: float = 1.0, loss: float = 2.0
+    configuration: Configuration,
+    *,
+    reserved: float = 0.0,
+    step: float = 1.0,
+    loss: float = 2.0,
+    tokens: int = 100,
 ) -> Run:
     """A run whose first step takes ten times as long."""
-    moments = [(0.0, loss), (10 * step, loss)]
-    moments += [(10 * step + n * step, loss) for n in range(1, configuration.steps - 1)]
+    moments = [0.0, *(10 * step + n * step for n in range(configuration.steps - 1))]
+    ends = [StepEnd(at, loss, n * tokens) for n, at in enumerate(moments, 1)]
     return Run.of(
         "product",
         configuration,
         loading=Phase(1.0, 1, 2, 0),
         training=Phase(2.0, int(reserved * 0.99), int(reserved), 600 * MIB),
-        steps=moments,
+        steps=ends,
         before=0,
     )
 
@@ -51,7 +57,7 @@ def test_the_measured_shapes_are_those_of_the_memory_model_s_tests() -> None:
 
 
 def test_the_first_eight_configurations_cover_what_the_table_is_to_show() -> None:
-    first = [planned(COMPARED, H100), *MEASURED[:7]]
+    first = [planned(COMPARED[0], H100), *MEASURED[:7]]
 
     assert {c.base for c in first} == {"0.6B", "1.7B", "4B", "8B"}
     assert {c.quantized for c in first} == {False, True}
@@ -66,11 +72,12 @@ def test_every_configuration_fits_an_h100(configuration: Configuration) -> None:
     assert needed < H100.memory_mib * MIB * 0.95
 
 
-def test_the_product_is_compared_at_the_same_rows() -> None:
-    own = planned(COMPARED, H100)
+@pytest.mark.parametrize("compared", COMPARED, ids=lambda c: c.name)
+def test_the_product_is_compared_at_the_same_rows(compared: Configuration) -> None:
+    own = planned(compared, H100)
 
     assert not own.checkpointing
-    assert own.rows == COMPARED.rows
+    assert (own.rows, own.lengths) == (compared.rows, compared.lengths)
     assert own.micro_batch_size * own.accumulation == 16
     assert train_job(own, Path("rows"), gpus=1).hyperparameters.gradient_accumulation_steps == (
         own.accumulation
@@ -87,9 +94,26 @@ def test_rows_are_longer_than_the_configuration_takes(tmp_path: Path, method: st
     assert all(len(line.split()) > configuration.tokens for line in lines)
 
 
+def test_rows_of_many_lengths(tmp_path: Path) -> None:
+    configuration = Configuration("tiny", 20, 600, False, shortest=120)
+
+    lines = write_rows(configuration, tmp_path).read_text().splitlines()
+
+    words = [len(json.loads(line)["messages"][-1]["content"].split()) for line in lines]
+    assert len(set(words)) > 50
+    assert 100 <= min(words) <= 150
+    assert max(words) >= 450
+
+
+def test_speed_on_rows_of_many_lengths_is_that_of_their_own_tokens() -> None:
+    configuration = Configuration("0.6B", 8, 1024, checkpointing=False, steps=5, shortest=256)
+
+    assert run(configuration, step=0.5, tokens=3000).tokens_per_second == 3000 / 0.5
+
+
 def test_equal_rows_for_settings_that_differ_in_the_micro_batch(tmp_path: Path) -> None:
     contents = set()
-    for name, configuration in (("a", COMPARED), ("b", planned(COMPARED, H100))):
+    for name, configuration in (("a", COMPARED[0]), ("b", planned(COMPARED[0], H100))):
         folder = tmp_path / name
         folder.mkdir()
         contents.add(write_rows(replace(configuration, tokens=64), folder).read_bytes())
@@ -141,17 +165,27 @@ def test_constants_are_found_again_in_peaks_made_of_them() -> None:
 
 
 def test_everything_is_printed() -> None:
-    own = run(planned(COMPARED, H100), reserved=50 * GIB, step=2.0, loss=2.01)
-    usual = replace(run(COMPARED, reserved=25 * GIB, step=6.0), system="TRL + PEFT")
+    usual, own = (
+        [run(c, reserved=50 * GIB, step=step, loss=loss, tokens=tokens) for c in configurations]
+        for configurations, step, loss, tokens in (
+            (COMPARED, 6.0, 2.0, 600),
+            ([planned(c, H100) for c in COMPARED], 2.0, 2.01, 700),
+        )
+    )
+    usual = [replace(r, system="TRL + PEFT") for r in usual]
     failed = Failure("product", MEASURED[1], "no memory")
 
-    text = render(Results(MACHINE, [usual, own], [failed]))
+    text = render(Results(MACHINE, [*usual, *own], [failed]))
 
     assert "3.00 times as fast; after the same 96 rows the mean loss differs by 0.50%" in text
+    assert "3.50 times as fast; after the same 160 rows the mean loss differs by 0.50%" in text
     assert "| product | 8B LoRA r16, no checkpointing, 4 x 2,048 x 4 | 16,384 |" in text
+    assert (
+        "| product | 8B LoRA r16, no checkpointing, 4 x 256–2,048 x 4, no padding | 350 |" in text
+    )
     assert "no memory" in text
     assert "MFU" in text
 
 
 def test_an_incomplete_comparison_is_told() -> None:
-    assert "was not completed" in render(Results(MACHINE, [run(COMPARED, reserved=GIB)], []))
+    assert "was not completed" in render(Results(MACHINE, [run(COMPARED[0], reserved=GIB)], []))

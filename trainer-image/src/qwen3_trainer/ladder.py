@@ -34,6 +34,7 @@ def sizing_of(job: TrainJob) -> Sizing:
         gradient_accumulation_steps=hyper.gradient_accumulation_steps,
         gradient_checkpointing=hyper.gradient_checkpointing,
         quantized=job.adapter.quantized,
+        padding_free=hyper.padding_free,
     )
 
 

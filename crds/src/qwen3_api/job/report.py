@@ -32,6 +32,7 @@ class Sizing(Document):
     gradient_accumulation_steps: int
     gradient_checkpointing: bool
     quantized: bool
+    padding_free: bool = False
 
 
 class Progress(Document):

@@ -114,6 +114,10 @@ class JobHyperparameters(Document):
     micro_batch_size: int
     gradient_accumulation_steps: int
     gradient_checkpointing: bool
+    padding_free: bool = False
+    """SFT on a GPU: the rows of a batch one behind the other instead of padded to the longest. On
+    one GPU a step then goes through the model in passes of at most micro_batch_size times the
+    longest row's tokens, however many those are. Ignored on the CPU."""
     seed: int
     assistant_only_loss: bool
     early_stopping: JobEarlyStopping | None = None

@@ -228,6 +228,7 @@ def _resolve_hyperparameters(spec: FineTuneSpec, sizing: Sizing) -> JobHyperpara
         micro_batch_size=sizing.micro_batch_size,
         gradient_accumulation_steps=sizing.gradient_accumulation_steps,
         gradient_checkpointing=sizing.gradient_checkpointing,
+        padding_free=sizing.padding_free,
         seed=hyper.seed,
         assistant_only_loss=_assistant_only_loss(spec),
         early_stopping=(

@@ -115,6 +115,7 @@ def fit_run(spec: FineTuneSpec, preflight: Preflight, settings: Settings) -> Fit
             gradient_accumulation_steps=plan.gradient_accumulation_steps,
             gradient_checkpointing=plan.gradient_checkpointing,
             quantized=plan.quantized,
+            padding_free=plan.padding_free,
         ),
         memory_mib=plan.memory_mib if card else None,
         gpu=card.name if card else None,

@@ -2,7 +2,8 @@
 
 Qwen3 (dense), LoRA or QLoRA through Unsloth 2026.10, TRL 1.15, adamw_torch_fused, bfloat16. With
 h hidden_size, f intermediate_size, q heads * head_dim, k kv_heads * head_dim, L layers,
-V vocabulary, T tokens of a micro-batch with padding (sequences * longest sequence):
+V vocabulary, T tokens of a micro-batch with padding (sequences * longest sequence; without padding
+no pass has more):
 
     weights      16 bit: 2 bytes a parameter. 4 bit (nf4, double quantisation: blocks of 64, their
                  8-bit scales in blocks of 256): 1/2 + 1/64 + 4/(64*256) bytes a weight of the

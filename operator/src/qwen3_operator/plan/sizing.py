@@ -1,7 +1,7 @@
 """Micro-batch, accumulation and gradient checkpointing of a training, and what it will take. Pure.
 
 The effective batch that was asked for is kept exactly: micro-batch * accumulation * GPUs. Of the
-settings that fit by `memory`, the one with the shortest time per row by `throughput` is taken
+settings that fit by `memory`, the one with the shortest step by `throughput` is taken
 (docs/adr/0021-auto-sizing.md).
 """
 
@@ -23,7 +23,7 @@ from qwen3_operator.plan.memory import (
     estimate_memory,
     weight_bytes,
 )
-from qwen3_operator.plan.throughput import micro_batch_seconds, padded_length
+from qwen3_operator.plan.throughput import micro_batch_seconds, passes_of_step
 
 __all__ = [
     "CARDS",
@@ -89,6 +89,8 @@ class SizingPlan:
     gradient_accumulation_steps: int
     gradient_checkpointing: bool
     quantized: bool
+    padding_free: bool
+    """Rows of a batch one behind the other, not padded to the longest."""
     memory_mib: int
     """Expected peak of torch.cuda.max_memory_reserved; 0 on a CPU."""
     message: str
@@ -118,8 +120,9 @@ class _Candidate:
     micro_batch_size: int
     checkpointing: bool
     quantized: bool
+    padding_free: bool
     memory: MemoryEstimate
-    seconds_per_row: float
+    step_seconds: float
 
 
 def plan_sizing(request: SizingRequest, card: Card | None) -> SizingPlan | DoesNotFit:
@@ -134,16 +137,17 @@ def plan_sizing(request: SizingRequest, card: Card | None) -> SizingPlan | DoesN
         return _does_not_fit(request, card)
     if request.quantized is None and any(not c.quantized for c in fitting):
         fitting = [c for c in fitting if not c.quantized]
-    best = min(c.seconds_per_row for c in fitting)
+    best = min(c.step_seconds for c in fitting)
     chosen = min(
-        (c for c in fitting if c.seconds_per_row <= best * (1 + GAIN)),
-        key=lambda c: (c.checkpointing, c.micro_batch_size),
+        (c for c in fitting if c.step_seconds <= best * (1 + GAIN)),
+        key=lambda c: (c.checkpointing, c.padding_free, c.micro_batch_size),
     )
     return SizingPlan(
         micro_batch_size=chosen.micro_batch_size,
         gradient_accumulation_steps=_accumulation(request, chosen.micro_batch_size),
         gradient_checkpointing=chosen.checkpointing,
         quantized=chosen.quantized,
+        padding_free=chosen.padding_free,
         memory_mib=math.ceil(chosen.memory.reserved / MIB),
         message=_reason(request, card, chosen),
     )
@@ -172,9 +176,15 @@ def estimate_run(request: SizingRequest, plan: SizingPlan, card: Card | None) ->
         tokens = request.tokens * (request.epochs or 1)
     if card is None or card.tflops <= 0:
         return Estimate(steps, tokens, None)
-    micro = _micro_batch_seconds(request, card, plan.micro_batch_size, plan.gradient_checkpointing)
+    step = _step_seconds(
+        request,
+        card,
+        plan.micro_batch_size,
+        checkpointing=plan.gradient_checkpointing,
+        padding_free=plan.padding_free,
+    )
     fetch = FETCH_SECONDS_PER_GB * weight_bytes(request.shape, quantized=False) / 1e9
-    seconds = steps * plan.gradient_accumulation_steps * micro + START_SECONDS + fetch
+    seconds = steps * step + START_SECONDS + fetch
     return Estimate(steps, tokens, round(seconds))
 
 
@@ -227,33 +237,49 @@ def _candidates(request: SizingRequest, card: Card) -> list[_Candidate]:
         else [request.gradient_checkpointing]
     )
     quantized = [False, True] if request.quantized is None else [request.quantized]
+    padding_free = [False, True] if request.method == "SFT" else [False]
     return [
         _Candidate(
             micro_batch_size=size,
             checkpointing=flag,
             quantized=bits,
+            padding_free=free,
             memory=estimate_memory(
                 _setup(request, quantized=bits), Step(size, request.longest, flag)
             ),
-            seconds_per_row=_micro_batch_seconds(request, card, size, flag) / size,
+            step_seconds=_step_seconds(request, card, size, checkpointing=flag, padding_free=free),
         )
         for size in sizes
         for flag in checkpointing
         for bits in quantized
+        for free in padding_free
     ]
 
 
-def _micro_batch_seconds(
-    request: SizingRequest, card: Card, micro_batch_size: int, checkpointing: bool
+def _step_seconds(
+    request: SizingRequest,
+    card: Card,
+    micro_batch_size: int,
+    *,
+    checkpointing: bool,
+    padding_free: bool,
 ) -> float:
-    length = padded_length(request.lengths, request.longest, micro_batch_size)
-    return micro_batch_seconds(
+    each = passes_of_step(
+        request.lengths,
+        request.longest,
+        rows=_per_gpu(request),
+        micro_batch_size=micro_batch_size,
+        gpus=request.gpus,
+        padding_free=padding_free,
+    )
+    return each.count * micro_batch_seconds(
         request.shape,
         request.method,
         card,
-        rows=micro_batch_size,
-        length=length,
+        rows=each.rows,
+        length=each.length,
         checkpointing=checkpointing,
+        padding_free=padding_free,
     )
 
 
@@ -270,6 +296,7 @@ def _plan_for_cpu(request: SizingRequest) -> SizingPlan:
         gradient_accumulation_steps=accumulation,
         gradient_checkpointing=checkpointing,
         quantized=bool(request.quantized),
+        padding_free=False,
         memory_mib=0,
         message=f"No GPU asked for: micro-batch {micro} x {accumulation} accumulation steps on the "
         f"CPU, gradient checkpointing {_on_off(checkpointing)}",
@@ -281,7 +308,8 @@ def _reason(request: SizingRequest, card: Card, chosen: _Candidate) -> str:
     gpus = f" x {request.gpus} GPUs" if request.gpus > 1 else ""
     text = (
         f"Micro-batch {chosen.micro_batch_size} x {accumulation} accumulation steps{gpus}, "
-        f"gradient checkpointing {_on_off(chosen.checkpointing)}, {_bits(chosen.quantized)}: needs "
+        f"gradient checkpointing {_on_off(chosen.checkpointing)}, {_bits(chosen.quantized)}"
+        f"{', no padding' if chosen.padding_free else ''}: needs "
         f"{_gib(chosen.memory.on_card)} of {card.name}'s {_gib(card.memory_mib * MIB)} at "
         f"{request.longest:,} tokens a row"
     )

@@ -1,6 +1,7 @@
-"""How long a micro-batch takes on a card. Pure.
+"""How long a micro-batch and a step take on a card. Pure.
 
-    seconds = max(FLOPs / (MFU * the card's dense bfloat16 FLOP/s), layers * LAYER_SECONDS * R)
+    seconds of a micro-batch =
+        max(FLOPs / (MFU * the card's dense bfloat16 FLOP/s), layers * LAYER_SECONDS * R)
     FLOPs per token = 4 P + 3 A, with checkpointing 6 P + 4 A; DPO's reference 2 P + A more
         P  weights of projections and lm_head: 2 P forward, 2 P for the gradients of activations;
            the frozen weights have no gradients. Checkpointing runs the forward pass twice.
@@ -9,8 +10,17 @@
 
 The second term of the maximum is the host: a micro-batch too small for the card waits for Python.
 R is 1, with checkpointing RECOMPUTED: the forward pass is started twice.
+
+    seconds of a step = passes * seconds of a micro-batch
+        padded        a pass for each micro-batch, every row as long as the longest of it
+        padding-free  on one GPU passes of at most micro-batch * longest tokens, on several the
+                      micro-batches (docs/adr/0044-without-padding.md); R is PADDING_FREE times as
+                      much, since Unsloth then compiles no whole blocks
+
 The constants are fitted to the tables of docs/reference/performance.md.
 """
+
+from dataclasses import dataclass
 
 from qwen3_api.job.preflight import ModelShape, TokenHistogram
 from qwen3_operator.plan.cards import Card
@@ -22,24 +32,34 @@ LAYER_SECONDS = 0.0090
 """Shortest time of a layer in a micro-batch, forward and backward: Python starting kernels."""
 RECOMPUTED = 1.5
 """How much longer that takes with checkpointing."""
+PADDING_FREE = 1.7
+"""How much longer that takes without padding."""
 UNKNOWN_TFLOPS = 100.0
 """For comparing settings on a card of unknown speed; no time is told from it."""
 
 
 def micro_batch_seconds(
-    shape: ModelShape, method: Method, card: Card, *, rows: int, length: float, checkpointing: bool
+    shape: ModelShape,
+    method: Method,
+    card: Card,
+    *,
+    rows: float,
+    length: float,
+    checkpointing: bool,
+    padding_free: bool = False,
 ) -> float:
     """Forward and backward pass of `rows` rows of `length` tokens, padding included."""
     tokens = rows * sequences_per_row(method) * length
     flops = tokens * flops_per_token(shape, method, length=length, checkpointing=checkpointing)
     busy = flops / (MFU * (card.tflops or UNKNOWN_TFLOPS) * 1e12)
-    return max(busy, host_seconds(shape, checkpointing=checkpointing))
+    host = host_seconds(shape, checkpointing=checkpointing, padding_free=padding_free)
+    return max(busy, host)
 
 
-def host_seconds(shape: ModelShape, *, checkpointing: bool) -> float:
+def host_seconds(shape: ModelShape, *, checkpointing: bool, padding_free: bool = False) -> float:
     """Shortest time of a micro-batch, however small it is."""
     layers = shape.num_hidden_layers * LAYER_SECONDS
-    return layers * RECOMPUTED if checkpointing else layers
+    return layers * (RECOMPUTED if checkpointing else 1) * (PADDING_FREE if padding_free else 1)
 
 
 def flops_per_token(
@@ -52,6 +72,39 @@ def flops_per_token(
     forward = 2.0 * weights + attention
     passes = forward * (2 if checkpointing else 1) + 2.0 * weights + 2.0 * attention
     return passes + (forward if method == "DPO" else 0.0)
+
+
+@dataclass(frozen=True)
+class Pass:
+    """What goes through the model at once, on average, and how often a step does that."""
+
+    count: float
+    rows: float
+    length: float
+    """Tokens of a row, padding included."""
+
+
+def passes_of_step(
+    lengths: TokenHistogram | None,
+    longest: int,
+    *,
+    rows: int,
+    micro_batch_size: int,
+    gpus: int,
+    padding_free: bool,
+) -> Pass:
+    """The passes of a step with `rows` rows on each of `gpus` GPUs."""
+    if not padding_free:
+        length = padded_length(lengths, longest, micro_batch_size)
+        return Pass(rows / micro_batch_size, micro_batch_size, length)
+    mean = padded_length(lengths, longest, 1)
+    if gpus > 1 or mean >= longest:
+        return Pass(rows / micro_batch_size, micro_batch_size, mean)
+    # A pass ends before the row that would be too much, which leaves half a row free on average,
+    # and the last one is half full.
+    fitting = max(1.0, micro_batch_size * longest / mean - 0.5)
+    count = 1.0 if rows <= fitting else rows / fitting + 0.5
+    return Pass(count, rows / count, mean)
 
 
 def padded_length(lengths: TokenHistogram | None, longest: int, rows: int) -> float:

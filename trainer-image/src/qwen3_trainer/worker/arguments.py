@@ -7,6 +7,7 @@ import torch
 from trl import DPOConfig, SFTConfig
 
 from qwen3_api.job.train import JobHyperparameters
+from qwen3_trainer.worker import padding
 from qwen3_trainer.worker.messages import TrainPlan
 from qwen3_trainer.worker.ranks import world_size
 
@@ -15,10 +16,11 @@ LOG_RATIO = 0.001
 EVAL_METRIC = "eval_loss"
 
 
-def sft_arguments(plan: TrainPlan, *, evaluates: bool) -> SFTConfig:
+def sft_arguments(plan: TrainPlan, *, evaluates: bool, pads: bool) -> SFTConfig:
     """For SFTTrainer."""
+    rows = {"padding_free": False} if pads else padding.arguments(plan.job.hyperparameters)
     return SFTConfig(
-        **_common(plan, evaluates=evaluates),
+        **(_common(plan, evaluates=evaluates) | rows),
         # The rows are tokenised and cut already (`tokens`).
         dataset_kwargs={"skip_prepare_dataset": True},
         packing=False,

@@ -50,6 +50,8 @@ class TokenizedRows:
     """Rows that were longer than the limit."""
     dropped: int
     """Rows that had nothing to learn left after being cut."""
+    longest: int
+    """Tokens of the longest row, after cutting; with preferences of prompt and longer answer."""
 
 
 def tokenize(
@@ -66,7 +68,7 @@ def tokenize(
 
     Raises TrainerError: DatasetInvalid, when no row has anything to learn within `max_length`.
     """
-    written = truncated = dropped = 0
+    truncated = dropped = longest = 0
     cache.mkdir(parents=True, exist_ok=True)
     arrow = str(cache / f"{path.stem}.arrow")
     with ArrowWriter(path=arrow, features=_FEATURES) as writer, path.open(encoding="utf-8") as file:
@@ -77,9 +79,9 @@ def tokenize(
                 dropped += 1
                 continue
             writer.write({"input_ids": ids[:max_length], "labels": labels[:max_length]})
-            written += 1
+            longest = max(longest, min(len(ids), max_length))
         writer.finalize()
-    return _tokenized(path, arrow, written, truncated, dropped, max_length)
+    return _tokenized(path, arrow, truncated, dropped, longest, max_length)
 
 
 def tokenize_preferences(
@@ -93,7 +95,7 @@ def tokenize_preferences(
 ) -> TokenizedRows:
     """The same for preference rows: columns prompt_ids, chosen_ids and rejected_ids, as TRL's
     DPOTrainer wants them. A row is dropped when its prompt alone fills `max_length`."""
-    written = truncated = dropped = 0
+    truncated = dropped = longest = 0
     cache.mkdir(parents=True, exist_ok=True)
     arrow = str(cache / f"{path.stem}.arrow")
     features = Features({name: List(Value("int32")) for name in PREFERENCE_COLUMNS})
@@ -107,22 +109,23 @@ def tokenize_preferences(
                 continue
             cut = (prompt, *(ids[:room] for ids in answers))
             writer.write(dict(zip(PREFERENCE_COLUMNS, cut, strict=True)))
-            written += 1
+            longest = max(longest, len(prompt) + max(len(ids) for ids in cut[1:]))
         writer.finalize()
-    return _tokenized(path, arrow, written, truncated, dropped, max_length)
+    return _tokenized(path, arrow, truncated, dropped, longest, max_length)
 
 
 def _tokenized(
-    path: Path, arrow: str, written: int, truncated: int, dropped: int, max_length: int
+    path: Path, arrow: str, truncated: int, dropped: int, longest: int, max_length: int
 ) -> TokenizedRows:
-    if written == 0:
+    if longest == 0:
         raise TrainerError(
             Reason.DATASET_INVALID,
             f"no row has an answer within {max_length} tokens: the prompts alone are longer",
             f"Raise dataset.maxSequenceLength above {max_length}.",
         )
+    rows = TokenizedRows(Dataset.from_file(arrow), truncated, dropped, longest)
     log.info(
         "%s: %d rows, %d cut to %d tokens, %d dropped because nothing to learn was left",
-        *(path.stem, written, truncated, max_length, dropped),
+        *(path.stem, len(rows.dataset), truncated, max_length, dropped),
     )
-    return TokenizedRows(Dataset.from_file(arrow), truncated, dropped)
+    return rows

@@ -2,6 +2,7 @@
 
 import logging
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from trl import SFTTrainer
 
 from qwen3_api.v1alpha1.conditions import Reason
 from qwen3_trainer.failures import TrainerError, classify
+from qwen3_trainer.worker import padding
 from qwen3_trainer.worker.arguments import dpo_arguments, sft_arguments
 from qwen3_trainer.worker.best import STATE, WEIGHTS, checkpoint_folder, forget_lost_best
 from qwen3_trainer.worker.callbacks import EarlyStopping, Reporting, require_finite
@@ -128,15 +130,31 @@ def _trainer(
     if validation is not None:
         count = min(len(validation.dataset), MAX_EVALUATION_ROWS)
         evaluation = validation.dataset.select(range(count))
-    is_dpo = plan.job.method == "DPO"
-    arguments = dpo_arguments if is_dpo else sft_arguments
-    return (PreferenceTrainer if is_dpo else SFTTrainer)(
+    if plan.job.method == "DPO":
+        return PreferenceTrainer(
+            model=loaded.model,
+            args=dpo_arguments(plan, evaluates=evaluation is not None),
+            train_dataset=train_rows.dataset,
+            eval_dataset=evaluation,
+            processing_class=loaded.tokenizer,
+        )
+    pads = not padding.is_avoided(plan.job.hyperparameters)
+    build = partial(
+        SFTTrainer,
         model=loaded.model,
-        args=arguments(plan, evaluates=evaluation is not None),
-        train_dataset=train_rows.dataset,
-        eval_dataset=evaluation,
+        args=sft_arguments(plan, evaluates=evaluation is not None, pads=pads),
         processing_class=loaded.tokenizer,
     )
+    if pads:
+        return build(train_dataset=train_rows.dataset, eval_dataset=evaluation)
+    max_length = plan.job.dataset.max_sequence_length
+    with padding.token_budget(plan.job.hyperparameters, train_rows.longest):
+        trainer = build(
+            train_dataset=padding.claim(train_rows.dataset, max_length),
+            eval_dataset=None if evaluation is None else padding.claim(evaluation, max_length),
+        )
+    padding.require(trainer)
+    return trainer
 
 
 def _run(trainer: Any, plan: TrainPlan) -> None:
