@@ -7,7 +7,7 @@ where AssistantLoss needs them.
 import json
 import os
 import socket
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import aiohttp
@@ -144,9 +144,15 @@ def read_api_key(endpoint: EvalEndpoint) -> str | None:
     )
 
 
-def open_session(concurrency: int) -> aiohttp.ClientSession:
-    """HTTP connections that notice a server that is gone, as many as requests in flight."""
+def open_session(
+    concurrency: int, traces: Sequence[aiohttp.TraceConfig] = ()
+) -> aiohttp.ClientSession:
+    """HTTP connections that notice a server that is gone, as many as requests in flight.
+
+    traces: what is called when a request begins and ends (benchmarks).
+    """
     return aiohttp.ClientSession(
+        trace_configs=list(traces),
         connector=aiohttp.TCPConnector(limit=concurrency, socket_factory=_keepalive_socket),
         headers={"User-Agent": "qwen3-evaluator"},
     )
