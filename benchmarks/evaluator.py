@@ -17,13 +17,13 @@ than the overhead. So what is measured is what a client itself does to the wall 
   idle   part of the time that vLLM's places stood empty: 1 - the seconds of all requests, from sent
          to answered, over wall time * number in flight. Reading the data, scoring between an answer
          and the next question, saving, statistics and report are all in it.
-  busy   part of the time in which the event loop was not waiting while requests were in flight. An
-         answer that came then was noticed late, which the client counts as vLLM's time.
+  busy   part of the time in which the event loop ran or was blocked while requests were in flight.
+         An answer that came then was noticed late, which the client counts as vLLM's time. The
+         time in which it stood in the kernel's queue for a core isn't in it: vLLM has the cores
+         then, and loses nothing.
 
 The overhead is idle + busy, less the bare client's: an upper bound, since not every answer comes
-while the loop is busy, and since scoring counts in both. Both also stand beside the seconds that
-vLLM itself counts for its requests (`vllm:e2e_request_latency_seconds`), which holds what happens
-between the processes as well, and swings with the machine.
+while the loop is busy, and since scoring counts in both. The queue (beside busy) is told apart.
 The start of the process (Python and its imports) is not in it, being the same for ten questions and
 for a million; it is measured apart. Greedy answers of random weights have no end, so every request
 makes as many tokens.
@@ -47,7 +47,6 @@ from statistics import median
 from typing import Any
 
 import aiohttp
-from prometheus_client.parser import text_string_to_metric_families
 
 from qwen3_api.job import layout
 from qwen3_api.job.base import S3Location
@@ -75,17 +74,12 @@ class Pass:
     wall: float
     cpu: float
     """Seconds of processor time of this process: the asking side alone."""
-    served: float
-    """Seconds that vLLM counts for the requests, over the number in flight."""
     asked: float
     """Seconds of all requests, from sent to answered, over the number in flight."""
     busy_seconds: float
-    """In which the event loop ran callbacks while requests were in flight."""
-
-    @property
-    def over_vllm(self) -> float:
-        """Wall time beyond what vLLM counts, as a share of that."""
-        return self.wall / self.served - 1
+    """In which the event loop ran or was blocked while requests were in flight."""
+    queued_seconds: float
+    """In which it could have run then, had a core been free."""
 
     @property
     def idle(self) -> float:
@@ -166,16 +160,18 @@ def build_job(bucket: S3Location, data: S3Location, url: str, name: str, **how: 
 
 
 class Watch(selectors.DefaultSelector):
-    """Tells how long requests were in flight, and how long the event loop didn't wait then.
+    """Tells how long requests were in flight, and what the event loop did meanwhile.
 
-    The selector of the loop, because waiting in `select` is all that the loop does beside work.
+    The selector of the loop, because waiting in `select` is all that the loop does beside work. The
+    kernel tells how long a thread stood ready without a core (Documentation/scheduler/sched-stats).
     """
 
     def __init__(self) -> None:
         super().__init__()
-        self.asked = self.busy = 0.0
+        self.asked = self.busy = self.queued = 0.0
+        self._statistics = os.open("/proc/thread-self/schedstat", os.O_RDONLY)
         self._in_flight = 0
-        self._woken = time.perf_counter()
+        self._woken, self._queued = time.perf_counter(), self._read_queued()
         self.trace = aiohttp.TraceConfig()
         self.trace.on_request_start.append(self._sent)
         self.trace.on_request_end.append(self._answered)
@@ -184,10 +180,20 @@ class Watch(selectors.DefaultSelector):
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
         """As asyncio calls it."""
         if self._in_flight:
-            self.busy += time.perf_counter() - self._woken
+            queued = self._read_queued() - self._queued
+            self.queued += queued
+            self.busy += time.perf_counter() - self._woken - queued
         ready = super().select(timeout)
-        self._woken = time.perf_counter()
+        self._woken, self._queued = time.perf_counter(), self._read_queued()
         return ready
+
+    def close(self) -> None:
+        """As asyncio calls it."""
+        os.close(self._statistics)
+        super().close()
+
+    def _read_queued(self) -> float:
+        return int(os.pread(self._statistics, 64, 0).split()[1]) / 1e9
 
     async def _sent(self, _: aiohttp.ClientSession, context: Any, __: object) -> None:
         context.sent = time.perf_counter()
@@ -227,26 +233,13 @@ async def ask_bare(job: EvalJob, rows: list[dict[str, str]]) -> None:
 
 
 async def _measure(do: Callable[[], Awaitable[None]], job: EvalJob, watch: Watch) -> Pass:
-    served, asked, busy = await _read_served(job), watch.asked, watch.busy
+    before = watch.asked, watch.busy, watch.queued
     used, began = _cpu(), time.perf_counter()
     await do()
     wall, cpu = time.perf_counter() - began, _cpu() - used
-    asked, busy = watch.asked - asked, watch.busy - busy
-    served = await _read_served(job) - served
-    return Pass(wall, cpu, served / job.concurrency, asked / job.concurrency, busy)
-
-
-async def _read_served(job: EvalJob) -> float:
-    """Seconds that vLLM has counted for all requests since it started."""
-    url = job.target.base_url.removesuffix("/v1") + "/metrics"
-    async with open_session(1) as http, http.get(url) as response:
-        families = text_string_to_metric_families(await response.text())
-    return sum(
-        sample.value
-        for family in families
-        for sample in family.samples
-        if sample.name == "vllm:e2e_request_latency_seconds_sum"
-    )
+    after = watch.asked, watch.busy, watch.queued
+    asked, busy, queued = (a - b for a, b in zip(after, before, strict=True))
+    return Pass(wall, cpu, asked / job.concurrency, busy, queued)
 
 
 def _cpu() -> float:
@@ -299,14 +292,12 @@ def render(figures: Figures) -> str:
 
     def line(name: str, passes: list[Pass]) -> str:
         walls = sorted(p.wall for p in passes)
-        cpu, idle, busy, over = (
-            median(values)
-            for values in zip(*((p.cpu, p.idle, p.busy, p.over_vllm) for p in passes), strict=True)
-        )
+        shares = ((p.cpu, p.idle, p.busy, p.queued_seconds / p.wall) for p in passes)
+        cpu, idle, busy, queued = (median(values) for values in zip(*shares, strict=True))
         return (
             f"{name:<44} {median(walls):7.2f} s  ({walls[0]:.2f}–{walls[-1]:.2f}),"
             f" {figures.questions / median(walls):.0f} questions/s, {cpu:.2f} s of CPU,"
-            f" idle {idle:.1%}, busy {busy:.1%}, {over:+.1%} over vLLM's own time"
+            f" idle {idle:.1%}, busy {busy:.1%}, without a core {queued:.1%}"
         )
 
     goal = "reached" if figures.overhead <= GOAL else "MISSED"

@@ -68,8 +68,8 @@ def test_a_loop_that_cannot_notice_an_answer_is_busy() -> None:
 
 
 def test_the_overhead_is_what_the_bare_client_has_not() -> None:
-    bare = Pass(wall=10, cpu=1, served=9, asked=9.9, busy_seconds=0.1)
-    own = Pass(wall=10, cpu=2, served=9, asked=9.7, busy_seconds=0.3)
+    bare = Pass(wall=10, cpu=1, asked=9.9, busy_seconds=0.1, queued_seconds=3)
+    own = Pass(wall=10, cpu=2, asked=9.7, busy_seconds=0.3, queued_seconds=4)
     figures = Figures(1000, 8, 64, [bare], [own], 1.0)
 
     assert round(figures.overhead, 6) == 0.04
