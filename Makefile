@@ -6,7 +6,7 @@ LOCAL := $(PYTHON) -m qwen3_local
 # cores busy. Their conftest knows which files take long; xdist would begin with those of many tests.
 TOGETHER := --numprocesses 3 --dist loadfile --no-loadscope-reorder
 # The e2e tier leaves half of two cores idle; what runs beside it must not take the other half. Not 19:
-# then its processes get a fiftieth of what the pods get, and hold the kernel's locks while they wait.
+# then its processes get a fiftieth of what the pods get, and may hold a lock of the kernel while they wait.
 BESIDE := nice -n 10
 export PYTHONUNBUFFERED := 1
 

@@ -38,6 +38,7 @@ def main() -> int:
             lines, failures = _run(machine, arguments.scenarios)
     finally:
         if arguments.logs:
+            arguments.logs.mkdir(parents=True, exist_ok=True)
             for log in folder.glob("*/log"):
                 shutil.copyfile(log, arguments.logs / f"{log.parent.name}.log")
         shutil.rmtree(folder, ignore_errors=True)
