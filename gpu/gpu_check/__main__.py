@@ -56,7 +56,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--base", choices=[s for s in SHAPES if s != "tiny"], default="0.6B")
     parser.add_argument("--cpu", action="store_true", help="a tiny model on the CPU")
     parser.add_argument("--work", type=Path, help="folder for temporary files (default: /tmp)")
-    parser.add_argument("--logs", type=Path, help="existing folder for logs and table.json")
+    parser.add_argument("--logs", type=Path, help="folder for logs and table.json")
     arguments = parser.parse_args()
     arguments.scenarios = arguments.scenarios or list(SCENARIOS)
     return arguments
