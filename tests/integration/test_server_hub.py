@@ -21,6 +21,7 @@ from qwen3_api.job.train import HuggingFaceModel
 from qwen3_api.serving.config import ServerConfig
 from support.adapters import make_adapter
 from support.pool_pod import SOURCES
+from support.web_server import serve_app
 
 pytestmark = [
     pytest.mark.integration,
@@ -74,13 +75,8 @@ async def running_hub(hub: Hub) -> AsyncIterator[str]:
     app.router.add_get("/api/models/test/{name}/revision/{revision}", hub.info)
     app.router.add_get("/api/models/test/{name}/tree/{revision}", hub.tree)
     app.router.add_get("/test/tiny/resolve/{revision}/{path}", hub.file)
-    runner = web.AppRunner(app)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    try:
-        yield f"http://127.0.0.1:{runner.addresses[0][1]}"
-    finally:
-        await runner.cleanup()
+    async with serve_app(app) as url:
+        yield url
 
 
 async def fetch(tmp_path: Path, hub: Hub, repo: str) -> tuple[int, Path]:

@@ -5,6 +5,8 @@ from contextlib import asynccontextmanager
 
 from aiohttp import web
 
+from support.web_server import serve_app
+
 
 @asynccontextmanager
 async def serve_chat(
@@ -17,10 +19,5 @@ async def serve_chat(
     """
     app = web.Application(client_max_size=1 << 26)
     app.router.add_post(path, answer)
-    runner = web.AppRunner(app, handler_cancellation=True)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    try:
-        yield f"http://127.0.0.1:{runner.addresses[0][1]}/v1"
-    finally:
-        await runner.cleanup()
+    async with serve_app(app, handler_cancellation=True) as url:
+        yield f"{url}/v1"

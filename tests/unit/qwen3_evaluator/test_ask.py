@@ -16,6 +16,8 @@ from qwen3_evaluator.chat import open_session
 from qwen3_evaluator.failures import EvaluationError
 from qwen3_evaluator.metrics import Scorer
 from qwen3_evaluator.questions import Question
+from support.chat_server import serve_chat
+from support.web_server import serve_app
 
 QUICK = Patience(endpoint_away=0.5, model_unknown=0.2, first_pause=0.01, longest_pause=0.05)
 QUESTION = Question(7, "2+2?", "4", category="sums", system="Be brief.")
@@ -58,17 +60,8 @@ class Server:
 @asynccontextmanager
 async def serve(*script: Callable[[], web.StreamResponse]) -> AsyncIterator[Server]:
     server = Server(list(script))
-    app = web.Application()
-    app.router.add_post("/v1/chat/completions", server.answer)
-    runner = web.AppRunner(app)
-    await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
-    await site.start()
-    server.url = f"http://127.0.0.1:{runner.addresses[0][1]}/v1"
-    try:
+    async with serve_chat(server.answer) as server.url:
         yield server
-    finally:
-        await runner.cleanup()
 
 
 @asynccontextmanager
@@ -190,13 +183,10 @@ async def test_a_server_that_comes_up_late_is_waited_for() -> None:
     port = int(url.split(":")[2].split("/")[0])
     app = web.Application()
     app.router.add_post("/v1/chat/completions", Server([lambda: completion("4")]).answer)
-    runner = web.AppRunner(app)
-    await runner.setup()
     await asyncio.wait([asking], timeout=0.1)
     assert not asking.done()
-    await web.TCPSite(runner, "127.0.0.1", port).start()
-    assert (await asking).scores == {"ExactMatch": 1}
-    await runner.cleanup()
+    async with serve_app(app, port=port):
+        assert (await asking).scores == {"ExactMatch": 1}
 
 
 @pytest.mark.parametrize(

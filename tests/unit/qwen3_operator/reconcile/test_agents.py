@@ -9,6 +9,7 @@ from aiohttp import web
 from qwen3_api.serving.pool import AGENT_PORT
 from qwen3_operator.reconcile.agents import FRESH_SECONDS, MAX_BODY, REMEMBERED, Agents
 from support.operator_world import build_agent
+from support.web_server import serve_app
 
 GOOD = build_agent("server-0", {"a.b.c": "0" * 64}, {"a.b": "a.b.c"})
 ADDRESS = "127.77.3.1"
@@ -40,11 +41,8 @@ async def sidecar() -> AsyncIterator[Sidecar]:
     found = Sidecar()
     app = web.Application()
     app.router.add_get("/status", found.answer)
-    runner = web.AppRunner(app)
-    await runner.setup()
-    await web.TCPSite(runner, ADDRESS, AGENT_PORT).start()
-    yield found
-    await runner.cleanup()
+    async with serve_app(app, ADDRESS, AGENT_PORT):
+        yield found
 
 
 class Clock:
