@@ -16,11 +16,10 @@ LOG_RATIO = 0.001
 EVAL_METRIC = "eval_loss"
 
 
-def sft_arguments(plan: TrainPlan, *, evaluates: bool, pads: bool) -> SFTConfig:
+def sft_arguments(plan: TrainPlan, *, evaluates: bool) -> SFTConfig:
     """For SFTTrainer."""
-    rows = {"padding_free": False} if pads else padding.arguments(plan.job.hyperparameters)
     return SFTConfig(
-        **(_common(plan, evaluates=evaluates) | rows),
+        **(_common(plan, evaluates=evaluates) | padding.arguments(plan.job.hyperparameters)),
         # The rows are tokenised and cut already (`tokens`).
         dataset_kwargs={"skip_prepare_dataset": True},
         packing=False,

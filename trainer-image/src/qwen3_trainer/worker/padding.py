@@ -33,13 +33,10 @@ _CLAIM = "_unsloth_truncated_to"
 tokenised dataset and pads."""
 
 
-def is_avoided(hyper: JobHyperparameters) -> bool:
-    """Whether these rows are trained without padding."""
-    return hyper.padding_free and torch.cuda.is_available()
-
-
 def arguments(hyper: JobHyperparameters) -> dict[str, Any]:
-    """What SFTConfig gets for rows without padding, over the arguments of every trainer."""
+    """What SFTConfig gets over the arguments of every trainer."""
+    if not (hyper.padding_free and torch.cuda.is_available()):
+        return {"padding_free": False}
     if world_size() > 1:
         return {"padding_free": True}
     rows = hyper.micro_batch_size * hyper.gradient_accumulation_steps
@@ -50,10 +47,9 @@ def arguments(hyper: JobHyperparameters) -> dict[str, Any]:
     }
 
 
-def claim(dataset: Any, max_length: int) -> Any:
-    """The same dataset, with the word of `tokens` that no row is longer."""
+def claim(dataset: Any, max_length: int) -> None:
+    """Gives the dataset the word of `tokens` that no row is longer."""
     setattr(dataset, _CLAIM, max_length)
-    return dataset
 
 
 @contextmanager

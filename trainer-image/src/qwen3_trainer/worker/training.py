@@ -2,7 +2,6 @@
 
 import logging
 import time
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -130,29 +129,23 @@ def _trainer(
     if validation is not None:
         count = min(len(validation.dataset), MAX_EVALUATION_ROWS)
         evaluation = validation.dataset.select(range(count))
+    evaluates = evaluation is not None
+    parts = {
+        "model": loaded.model,
+        "train_dataset": train_rows.dataset,
+        "eval_dataset": evaluation,
+        "processing_class": loaded.tokenizer,
+    }
     if plan.job.method == "DPO":
-        return PreferenceTrainer(
-            model=loaded.model,
-            args=dpo_arguments(plan, evaluates=evaluation is not None),
-            train_dataset=train_rows.dataset,
-            eval_dataset=evaluation,
-            processing_class=loaded.tokenizer,
-        )
-    pads = not padding.is_avoided(plan.job.hyperparameters)
-    build = partial(
-        SFTTrainer,
-        model=loaded.model,
-        args=sft_arguments(plan, evaluates=evaluation is not None, pads=pads),
-        processing_class=loaded.tokenizer,
-    )
-    if pads:
-        return build(train_dataset=train_rows.dataset, eval_dataset=evaluation)
-    max_length = plan.job.dataset.max_sequence_length
+        return PreferenceTrainer(args=dpo_arguments(plan, evaluates=evaluates), **parts)
+    arguments = sft_arguments(plan, evaluates=evaluates)
+    if not arguments.padding_free:
+        return SFTTrainer(args=arguments, **parts)
+    for rows in (train_rows.dataset, evaluation):
+        if rows is not None:
+            padding.claim(rows, plan.job.dataset.max_sequence_length)
     with padding.token_budget(plan.job.hyperparameters, train_rows.longest):
-        trainer = build(
-            train_dataset=padding.claim(train_rows.dataset, max_length),
-            eval_dataset=None if evaluation is None else padding.claim(evaluation, max_length),
-        )
+        trainer = SFTTrainer(args=arguments, **parts)
     padding.require(trainer)
     return trainer
 
