@@ -86,7 +86,7 @@ class Configuration:
 
 
 _USUAL = Configuration("8B", 8, 2048, checkpointing=True, accumulation=2, steps=WARM_UP + 4)
-COMPARED = (_USUAL, replace(_USUAL, steps=WARM_UP + 8, shortest=256))
+COMPARED = (_USUAL, replace(_USUAL, steps=WARM_UP + 12, shortest=256))
 """What TRL + PEFT gets: the faster of its usual settings (docs/reference/performance.md), on full
 rows and on rows of many lengths."""
 

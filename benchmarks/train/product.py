@@ -17,6 +17,7 @@ from benchmarks.train.configurations import Configuration, train_job
 from benchmarks.train.gpu_memory import Measurement
 from benchmarks.train.results import Failure, Run, StepEnd, append
 from benchmarks.train.rows import write_rows
+from benchmarks.train.varlen import provide_varlen_attention
 from qwen3_trainer.worker.channel import Channel
 from qwen3_trainer.worker.messages import Message, Step, TrainPlan
 from qwen3_trainer.worker.model import load
@@ -78,6 +79,8 @@ def main(orders: Orders) -> None:
     """Measures until the time is up. The first configuration is never left out."""
     logging.basicConfig(level=logging.INFO, force=True)
     log.info("libraries imported, %.0f s left", orders.until - time.monotonic())
+    if orders.gpus and provide_varlen_attention():
+        log.info("varlen attention: torch's kernel under the interface of the image's torch")
     sys.stdin.readline()
     seen: set[str] = set()
     for number, configuration in enumerate(orders.configurations):

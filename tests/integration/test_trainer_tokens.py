@@ -72,6 +72,18 @@ def probe(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     return printed
 
 
+def test_rows_are_filled_up_with_padding_that_teaches_nothing(probe: dict[str, Any]) -> None:
+    rows = probe["filled"]
+    assert {row["tokens"] % 8 for row in rows} != {0}
+    for row in rows:
+        assert row["same"]
+        assert row["filled"] % 8 == 0
+        assert 0 <= row["filled"] - row["tokens"] < 8
+        assert row["longest"] == max(other["filled"] for other in rows)
+        if row["filled"] > row["tokens"]:
+            assert row["added"] == [[row["padding"]], [-100]]
+
+
 def test_the_loss_covers_the_assistants_turns(probe: dict[str, Any]) -> None:
     single, several, completion, tools = (row["trained"] for row in probe["rows"])
     assert single == f"{EMPTY_THINK}it is 6<|im_end|>\n"

@@ -66,7 +66,44 @@ def main(folder: str, output: Path) -> None:
         except TrainerError as error:
             cuts[length] = [str(error.reason), error.message]
     printed = {"rows": rendered, "same": known.text == unknown.text, "cuts": cuts}
+    printed["filled"] = filled(path, tokenizer, known, output)
     print(json.dumps({**printed, **preferences(pairs, tokenizer, known, output)}))
+
+
+def filled(
+    path: Path, tokenizer: Any, template: TrainingTemplate, output: Path
+) -> list[dict[str, Any]]:
+    """What filling up to multiples of 8 tokens adds to the longest row and the others."""
+    length = 100
+    plain, full = (
+        tokenize(
+            path,
+            tokenizer,
+            template,
+            max_length=length,
+            assistant_only=True,
+            cache=output / f"filled-{multiple}",
+            multiple_of=multiple,
+        )
+        for multiple in (1, 8)
+    )
+    return [
+        {
+            "tokens": len(before["input_ids"]),
+            "filled": len(after["input_ids"]),
+            "longest": full.longest,
+            "same": all(
+                after[column][: len(before[column])] == before[column]
+                for column in ("input_ids", "labels")
+            ),
+            "added": [
+                sorted(set(after[column][len(before[column]) :]))
+                for column in ("input_ids", "labels")
+            ],
+            "padding": tokenizer.pad_token_id,
+        }
+        for before, after in zip(plain.dataset, full.dataset, strict=True)
+    ]
 
 
 def preferences(

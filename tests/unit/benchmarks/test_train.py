@@ -178,7 +178,7 @@ def test_everything_is_printed() -> None:
     text = render(Results(MACHINE, [*usual, *own], [failed]))
 
     assert "3.00 times as fast; after the same 96 rows the mean loss differs by 0.50%" in text
-    assert "3.50 times as fast; after the same 160 rows the mean loss differs by 0.50%" in text
+    assert "3.50 times as fast; after the same 224 rows the mean loss differs by 0.50%" in text
     assert "| product | 8B LoRA r16, no checkpointing, 4 x 2,048 x 4 | 16,384 |" in text
     assert (
         "| product | 8B LoRA r16, no checkpointing, 4 x 256–2,048 x 4, no padding | 350 |" in text

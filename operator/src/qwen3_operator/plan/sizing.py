@@ -140,7 +140,7 @@ def plan_sizing(request: SizingRequest, card: Card | None) -> SizingPlan | DoesN
     best = min(c.step_seconds for c in fitting)
     chosen = min(
         (c for c in fitting if c.step_seconds <= best * (1 + GAIN)),
-        key=lambda c: (c.checkpointing, c.padding_free, c.micro_batch_size),
+        key=lambda c: (c.checkpointing, c.micro_batch_size, c.padding_free),
     )
     return SizingPlan(
         micro_batch_size=chosen.micro_batch_size,
@@ -279,7 +279,6 @@ def _step_seconds(
         rows=each.rows,
         length=each.length,
         checkpointing=checkpointing,
-        padding_free=padding_free,
     )
 
 

@@ -13,9 +13,8 @@ R is 1, with checkpointing RECOMPUTED: the forward pass is started twice.
 
     seconds of a step = passes * seconds of a micro-batch
         padded        a pass for each micro-batch, every row as long as the longest of it
-        padding-free  on one GPU passes of at most micro-batch * longest tokens, on several the
-                      micro-batches (docs/adr/0044-without-padding.md); R is PADDING_FREE times as
-                      much, since Unsloth then compiles no whole blocks
+        padding-free  on one GPU as few even passes as hold at most micro-batch * longest tokens
+                      each, on several the micro-batches (docs/adr/0044-without-padding.md)
 
 The constants are fitted to the tables of docs/reference/performance.md.
 """
@@ -32,8 +31,6 @@ LAYER_SECONDS = 0.0090
 """Shortest time of a layer in a micro-batch, forward and backward: Python starting kernels."""
 RECOMPUTED = 1.5
 """How much longer that takes with checkpointing."""
-PADDING_FREE = 1.7
-"""How much longer that takes without padding."""
 UNKNOWN_TFLOPS = 100.0
 """For comparing settings on a card of unknown speed; no time is told from it."""
 
@@ -46,20 +43,17 @@ def micro_batch_seconds(
     rows: float,
     length: float,
     checkpointing: bool,
-    padding_free: bool = False,
 ) -> float:
     """Forward and backward pass of `rows` rows of `length` tokens, padding included."""
     tokens = rows * sequences_per_row(method) * length
     flops = tokens * flops_per_token(shape, method, length=length, checkpointing=checkpointing)
     busy = flops / (MFU * (card.tflops or UNKNOWN_TFLOPS) * 1e12)
-    host = host_seconds(shape, checkpointing=checkpointing, padding_free=padding_free)
-    return max(busy, host)
+    return max(busy, host_seconds(shape, checkpointing=checkpointing))
 
 
-def host_seconds(shape: ModelShape, *, checkpointing: bool, padding_free: bool = False) -> float:
+def host_seconds(shape: ModelShape, *, checkpointing: bool) -> float:
     """Shortest time of a micro-batch, however small it is."""
-    layers = shape.num_hidden_layers * LAYER_SECONDS
-    return layers * (RECOMPUTED if checkpointing else 1) * (PADDING_FREE if padding_free else 1)
+    return shape.num_hidden_layers * LAYER_SECONDS * (RECOMPUTED if checkpointing else 1)
 
 
 def flops_per_token(
@@ -100,9 +94,8 @@ def passes_of_step(
     mean = padded_length(lengths, longest, 1)
     if gpus > 1 or mean >= longest:
         return Pass(rows / micro_batch_size, micro_batch_size, mean)
-    # A pass ends before the row that would be too much, which leaves half a row free on average,
-    # and the last one is half full.
-    fitting = max(1.0, micro_batch_size * longest / mean - 0.5)
+    # Some steps have more tokens than others, and half a pass is rounded up on average.
+    fitting = micro_batch_size * longest / mean
     count = 1.0 if rows <= fitting else rows / fitting + 0.5
     return Pass(count, rows / count, mean)
 

@@ -2,40 +2,87 @@
 
 Unsloth lays the rows of a batch one behind the other. Positions begin anew with each row, and
 attention ends at its bounds (torch's varlen kernel). On one GPU the rows of a whole optimiser step
-are one batch, which Unsloth cuts between rows into passes of at most UNSLOTH_TOKEN_BUDGET tokens:
-as many as the planned micro-batch has when all its rows are as long as the longest. Each pass
-divides its loss by the labels of the whole step, so the gradient is that of padded micro-batches.
+are one batch, which `PaddingFreeTrainer` cuts between rows into passes of at most as many tokens as
+the planned micro-batch has when all its rows are as long as the longest. Each pass divides its loss
+by the labels of the whole step, so the gradient is that of padded micro-batches. Each row is filled
+up to a multiple of ALIGNMENT tokens, so that every pass has such a number.
 
-The planner decides (`JobHyperparameters.padding_free`): with padding Unsloth compiles whole
-transformer blocks, which is faster where Python is the limit or little would be padded.
-Several GPUs keep their micro-batches: Unsloth doesn't cut a step whose processes would need
-different numbers of passes.
+The planner decides (`JobHyperparameters.padding_free`). Several GPUs keep their micro-batches:
+processes that need different numbers of passes would wait for each other forever.
 """
 
-import logging
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from itertools import accumulate
 from typing import Any
 
 import torch
+from torch import Tensor
+from trl import SFTTrainer
 
 from qwen3_api.job.train import JobHyperparameters
 from qwen3_api.v1alpha1.conditions import Reason
 from qwen3_trainer.failures import TrainerError
+from qwen3_trainer.worker.passes import even_passes
 from qwen3_trainer.worker.ranks import world_size
 
-log = logging.getLogger(__name__)
-
-BUDGET = "UNSLOTH_TOKEN_BUDGET"
+ALIGNMENT = 8
+"""Tokens. The gradients of LoRA's matrices are products over the tokens of a pass; cuBLAS's kernels
+for tensor cores want rows of 16 bytes there, which are 8 numbers of 16 bit. For another number of
+tokens it takes slower ones, which cost a tenth of a step on an H100."""
+_LENGTHS = "packed_seq_lengths"
+"""Unsloth's name for the tokens of each row of a batch."""
 _CLAIM = "_unsloth_truncated_to"
 """Where Unsloth looks for what a dataset's rows were cut to. Without it, it reads every row of a
 tokenised dataset and pads."""
 
 
+class PaddingFreeTrainer(SFTTrainer):  # type: ignore[misc]  # trl is Any here
+    """Takes the rows of a step through the model in passes of about the same size."""
+
+    token_budget: int | None = None
+    """Most tokens of a pass; None: each batch is one."""
+
+    def training_step(
+        self, model: Any, inputs: dict[str, Tensor], num_items_in_batch: Any = None
+    ) -> Tensor:
+        """Forward and backward pass of a batch; its loss is the sum of those of the passes."""
+        if self.token_budget is None:
+            return super().training_step(model, inputs, num_items_in_batch)
+        passes = even_passes(inputs[_LENGTHS].tolist(), self.token_budget)
+        losses = [
+            super(PaddingFreeTrainer, self).training_step(model, one, num_items_in_batch)
+            for one in cut(inputs, passes)
+        ]
+        return torch.stack(losses).sum()
+
+
+def cut(batch: dict[str, Tensor], passes: Sequence[Sequence[int]]) -> Iterator[dict[str, Tensor]]:
+    """The rows of each pass of a batch without padding: _LENGTHS of shape (rows,), everything else
+    (1, tokens).
+
+    Raises ValueError for another shape.
+    """
+    lengths = batch[_LENGTHS].tolist()
+    bounds = [0, *accumulate(lengths)]
+    for name, value in batch.items():
+        if name != _LENGTHS and tuple(value.shape) != (1, bounds[-1]):
+            raise ValueError(f"{name} has shape {tuple(value.shape)}, the rows {bounds[-1]} tokens")
+    for rows in passes:
+        positions = torch.cat([torch.arange(bounds[i], bounds[i + 1]) for i in rows])
+        yield {
+            name: value[list(rows)] if name == _LENGTHS else value[:, positions.to(value.device)]
+            for name, value in batch.items()
+        }
+
+
+def active(hyper: JobHyperparameters) -> bool:
+    """Whether this process trains without padding: on the CPU Unsloth pads whatever was planned."""
+    return hyper.padding_free and torch.cuda.is_available()
+
+
 def arguments(hyper: JobHyperparameters) -> dict[str, Any]:
     """What SFTConfig gets over the arguments of every trainer."""
-    if not (hyper.padding_free and torch.cuda.is_available()):
+    if not active(hyper):
         return {"padding_free": False}
     if world_size() > 1:
         return {"padding_free": True}
@@ -48,30 +95,17 @@ def arguments(hyper: JobHyperparameters) -> dict[str, Any]:
 
 
 def claim(dataset: Any, max_length: int) -> None:
-    """Gives the dataset the word of `tokens` that no row is longer."""
+    """Gives the dataset the word of `tokens` that its rows are cut to `max_length` tokens."""
     setattr(dataset, _CLAIM, max_length)
 
 
-@contextmanager
-def token_budget(hyper: JobHyperparameters, longest: int) -> Iterator[None]:
-    """A trainer that is built here has passes of no more tokens than micro-batches of the longest
-    row."""
-    if world_size() == 1:
-        os.environ[BUDGET] = str(hyper.micro_batch_size * longest)
-        log.info("no padding, at most %s tokens at once", os.environ[BUDGET])
-    try:
-        yield
-    finally:
-        os.environ.pop(BUDGET, None)
-
-
 def require(trainer: Any) -> None:
-    """Raises TrainerError: TrainerFailed, when Unsloth pads all the same, or wouldn't cut a step:
-    its passes would have other sizes than the plan counted memory for."""
+    """Raises TrainerError: TrainerFailed, when Unsloth pads all the same, or the passes of a step
+    would each weigh the same instead of by their labels."""
     problem = None
     if not trainer.args.padding_free:
         problem = "Unsloth pads the rows"
     elif not trainer.model_accepts_loss_kwargs:
-        problem = "the model doesn't take the step's number of labels, so Unsloth can't cut a step"
+        problem = "the model doesn't take the step's number of labels, so a step can't be cut"
     if problem is not None:
         raise TrainerError(Reason.TRAINER_FAILED, f"{problem}; see the log of the trainer")

@@ -51,7 +51,8 @@ class TokenizedRows:
     dropped: int
     """Rows that had nothing to learn left after being cut."""
     longest: int
-    """Tokens of the longest row, after cutting; with preferences of prompt and longer answer."""
+    """Tokens of the longest row, after cutting and filling up; with preferences of prompt and
+    longer answer."""
 
 
 def tokenize(
@@ -63,8 +64,12 @@ def tokenize(
     assistant_only: bool,
     cache: Path,
     thinking: Thinking = "AsInData",
+    multiple_of: int = 1,
 ) -> TokenizedRows:
     """Tokenises a file of rows (`data.formats`) into a memory-mapped dataset below `cache`.
+
+    Each row is filled up with padding, from which nothing is learned, to a multiple of
+    `multiple_of` tokens; that may be more than `max_length`.
 
     Raises TrainerError: DatasetInvalid, when no row has anything to learn within `max_length`.
     """
@@ -78,8 +83,11 @@ def tokenize(
             if all(label == IGNORED for label in labels[:max_length]):
                 dropped += 1
                 continue
-            writer.write({"input_ids": ids[:max_length], "labels": labels[:max_length]})
-            longest = max(longest, min(len(ids), max_length))
+            ids, labels = ids[:max_length], labels[:max_length]
+            missing = -len(ids) % multiple_of
+            row = ids + [tokenizer.pad_token_id] * missing
+            writer.write({"input_ids": row, "labels": labels + [IGNORED] * missing})
+            longest = max(longest, len(row))
         writer.finalize()
     return _tokenized(path, arrow, truncated, dropped, longest, max_length)
 

@@ -23,7 +23,7 @@ from qwen3_trainer.worker.dpo import PreferenceTrainer, save_adapter
 from qwen3_trainer.worker.history import eval_loss_at, losses, stopped_improving
 from qwen3_trainer.worker.messages import Started, Stopped, Trained, TrainPlan
 from qwen3_trainer.worker.model import LoadedModel
-from qwen3_trainer.worker.ranks import Ranks, rank
+from qwen3_trainer.worker.ranks import Ranks, rank, world_size
 from qwen3_trainer.worker.sign_of_life import SignOfLife
 from qwen3_trainer.worker.stop import StopFlag
 from qwen3_trainer.worker.tokens import (
@@ -116,6 +116,7 @@ def _tokenized(
         assistant_only=plan.job.hyperparameters.assistant_only_loss,
         thinking=dataset.thinking,
         cache=cache,
+        multiple_of=padding.ALIGNMENT if padding.active(plan.job.hyperparameters) else 1,
     )
 
 
@@ -144,9 +145,11 @@ def _trainer(
     for rows in (train_rows.dataset, evaluation):
         if rows is not None:
             padding.claim(rows, plan.job.dataset.max_sequence_length)
-    with padding.token_budget(plan.job.hyperparameters, train_rows.longest):
-        trainer = SFTTrainer(args=arguments, **parts)
+    trainer = padding.PaddingFreeTrainer(args=arguments, **parts)
     padding.require(trainer)
+    if world_size() == 1:
+        trainer.token_budget = plan.job.hyperparameters.micro_batch_size * train_rows.longest
+        log.info("no padding, at most %d tokens at once", trainer.token_budget)
     return trainer
 
 
