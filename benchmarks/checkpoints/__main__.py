@@ -36,19 +36,27 @@ def main() -> int:
     parser.add_argument("--every", type=int, default=50, help="steps of a window (everySteps)")
     parser.add_argument("--rows", type=int, default=8, help="of a micro-batch")
     parser.add_argument("--tokens", type=int, default=2048, help="of a row")
+    parser.add_argument("--results", type=Path, help="keeps the windows, as JSON lines")
+    parser.add_argument(
+        "--table", type=Path, nargs="+", metavar="FILE", help="only prints what such files say"
+    )
     options = parser.parse_args()
+    if options.table:
+        print(table(read("".join(file.read_text() for file in options.table))))
+        return 0
     if steps(options) > MAX_STEPS:
         parser.error(f"{steps(options)} steps: over {MAX_STEPS} not each one is logged")
     with tempfile.TemporaryDirectory(prefix="checkpoints-") as name:
         folder = Path(name)
+        results = (options.results or folder / "windows.jsonl").resolve()
         write_base(options.base, folder / "base")
         with running_store(folder / "store") as store:
             words = options.tokens + 100  # a word is more than a token
             store.put(DATA, messages_rows(256, (words, words), seed=1))
             job = order(store, options)
             (folder / "job.json").write_bytes(job.to_json())
-            train(store, folder, options.pairs)
-        print(table(read((folder / "windows.jsonl").read_text())))
+            train(store, folder, results, options.pairs)
+        print(table(read(results.read_text())))
     return 0
 
 
@@ -89,10 +97,10 @@ def order(store: Store, options: argparse.Namespace) -> TrainJob:
     )
 
 
-def train(store: Store, folder: Path, pairs: int) -> None:
+def train(store: Store, folder: Path, results: Path, pairs: int) -> None:
     """Raises CalledProcessError."""
     module = "benchmarks.checkpoints.windows"
-    command = [ml_python(), "-m", module, str(folder), str(pairs), str(WARM_UP)]
+    command = [ml_python(), "-m", module, *map(str, (folder, results, pairs, WARM_UP))]
     credentials = store.server.credentials
     keys = {
         "AWS_ACCESS_KEY_ID": credentials.access_key,

@@ -1,7 +1,8 @@
-"""The training, by the trainer's own parts: `python -m benchmarks.checkpoints.windows FOLDER`.
+"""The training: `python -m benchmarks.checkpoints.windows FOLDER RESULTS PAIRS WARM_UP`.
 
-Runs where the ML stack is. FOLDER has job.json and base/; windows.jsonl is written there. Worker,
-uploader and checkpoint store are those of a pod; only the hand that passes checkpoints on is this.
+Runs where the ML stack is. FOLDER has job.json and base/; each window is written to RESULTS when it
+is over, so that a run that is cut short was not in vain. Worker, uploader and checkpoint store are
+those of a pod; only the hand that passes checkpoints on is this.
 """
 
 import json
@@ -29,15 +30,15 @@ UID = "pod-1"
 class Windows:
     """Takes the worker's messages, uploads in every other window, and keeps the times."""
 
-    def __init__(self, store: CheckpointStore, pairs: int, warm_up: int) -> None:
+    def __init__(self, store: CheckpointStore, results: Path, pairs: int, warm_up: int) -> None:
         """`warm_up` checkpoints are uploaded before the first window."""
         self._store = store
+        self._results = results
         self._warm_up = warm_up
         self._arms = iter(draw_arms(pairs, SEED))
         self._uploader = CheckpointUploader(self._save, lambda _: None)
         self._now: Window | None = None
         self._last = 0.0
-        self.complete: list[Window] = []
 
     def start(self) -> None:
         """Starts the uploader."""
@@ -56,7 +57,8 @@ class Windows:
             self._last = at
         elif isinstance(message, Saved):
             if self._now is not None:
-                self.complete.append(self._now)
+                with self._results.open("a") as file:
+                    file.write(json.dumps(self._now.to_json()) + "\n")
             self._begin(message, saving=at - self._last)
             self._last = time.monotonic()
 
@@ -83,7 +85,7 @@ class Windows:
         return saved
 
 
-def main(folder: Path, pairs: int, warm_up: int) -> None:
+def main(folder: Path, results: Path, pairs: int, warm_up: int) -> None:
     """Trains."""
     logging.basicConfig(level=logging.INFO)
     job = TrainJob.model_validate_json((folder / "job.json").read_bytes())
@@ -100,7 +102,7 @@ def main(folder: Path, pairs: int, warm_up: int) -> None:
         origin=Origin(dataset_sha256=data.train.sha256, base_commit="random"),
         keep_last=job.checkpoint.keep_last,
     )
-    windows = Windows(store, pairs, warm_up)
+    windows = Windows(store, results, pairs, warm_up)
     plan = TrainPlan(
         job=job,
         base=str(folder / "base"),
@@ -115,9 +117,7 @@ def main(folder: Path, pairs: int, warm_up: int) -> None:
         "train", plan, training_environment(os.environ, job), on_message=windows.on_message
     )
     windows.close()
-    with (folder / "windows.jsonl").open("w") as file:
-        file.writelines(json.dumps(window.to_json()) + "\n" for window in windows.complete)
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]))
+    main(Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4]))
