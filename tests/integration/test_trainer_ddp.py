@@ -79,11 +79,34 @@ def _weights(store: Store, attempt: Attempt) -> dict[str, Any]:
     return dict(load(body))
 
 
-def test_two_processes_train_as_one_does(store: Store, tmp_path: Path) -> None:
-    """Also over an interruption, which stops both at the same step."""
-    one = _start(store, "one", tmp_path, "one", **{"hyperparameters.micro_batch_size": 2})
-    assert one.wait() == ExitCode.SUCCEEDED, one.log
+@pytest.fixture(scope="module")
+def one(store: Store, tmp_path_factory: pytest.TempPathFactory) -> Attempt:
+    """The training by one process."""
+    folder = tmp_path_factory.mktemp("one")
+    attempt = _start(store, "one", folder, "one", **{"hyperparameters.micro_batch_size": 2})
+    assert attempt.wait() == ExitCode.SUCCEEDED, attempt.log
+    return attempt
 
+
+def _require_same_training(store: Store, attempt: Attempt, one: Attempt) -> None:
+    expected = _losses(store, one)
+    assert len(expected) == STEPS
+    assert _losses(store, attempt) == pytest.approx(expected, rel=LOSS_TOLERANCE)
+    metrics, alone = attempt.commit().metrics, one.commit().metrics
+    assert (metrics.tokens, metrics.epochs, metrics.steps) == (
+        alone.tokens,
+        alone.epochs,
+        alone.steps,
+    )
+    weights, wanted = _weights(store, attempt), _weights(store, one)
+    assert weights.keys() == wanted.keys()
+    for name, tensor in weights.items():
+        difference = float(norm(tensor - wanted[name]) / norm(wanted[name]))
+        assert difference < WEIGHT_TOLERANCE, name
+
+
+def test_two_processes_train_as_one_does(store: Store, one: Attempt, tmp_path: Path) -> None:
+    """Also over an interruption, which stops both at the same step."""
     changes = {"gpus": 2, "hyperparameters.micro_batch_size": 1}
     first = _start(store, "two-a", tmp_path, "two", **changes)
     first.wait_until(lambda a: (a.folder / "work/output/checkpoint-4").exists())
@@ -100,18 +123,19 @@ def test_two_processes_train_as_one_does(store: Store, tmp_path: Path) -> None:
     second = _start(store, "two-b", tmp_path, "two", **changes)
     assert second.wait() == ExitCode.SUCCEEDED, second.log
     assert second.progress().resumed_from_step == stopped
+    _require_same_training(store, second, one)
 
-    expected = _losses(store, one)
-    assert len(expected) == STEPS
-    assert _losses(store, second) == pytest.approx(expected, rel=LOSS_TOLERANCE)
-    metrics, alone = second.commit().metrics, one.commit().metrics
-    assert (metrics.tokens, metrics.epochs, metrics.steps) == (
-        alone.tokens,
-        alone.epochs,
-        alone.steps,
-    )
-    weights, wanted = _weights(store, second), _weights(store, one)
-    assert weights.keys() == wanted.keys()
-    for name, tensor in weights.items():
-        difference = float(norm(tensor - wanted[name]) / norm(wanted[name]))
-        assert difference < WEIGHT_TOLERANCE, name
+
+def test_two_processes_without_padding_train_as_one_with_padding_does(
+    store: Store, one: Attempt, tmp_path: Path
+) -> None:
+    changes = {
+        "gpus": 2,
+        "hyperparameters.padding_free": True,
+        "hyperparameters.micro_batch_size": 2,
+        "hyperparameters.gradient_accumulation_steps": 1,
+    }
+    two = _start(store, "free", tmp_path, "free", **changes)
+    assert two.wait() == ExitCode.SUCCEEDED, two.log
+
+    _require_same_training(store, two, one)

@@ -115,9 +115,9 @@ class JobHyperparameters(Document):
     gradient_accumulation_steps: int
     gradient_checkpointing: bool
     padding_free: bool = False
-    """SFT on a GPU: the rows of a batch one behind the other instead of padded to the longest. On
+    """SFT: the rows of a batch one behind the other instead of padded to the longest. On
     one GPU a step then goes through the model in passes of at most micro_batch_size times the
-    longest row's tokens, however many those are. Ignored on the CPU."""
+    longest row's tokens, however many those are."""
     seed: int
     assistant_only_loss: bool
     early_stopping: JobEarlyStopping | None = None

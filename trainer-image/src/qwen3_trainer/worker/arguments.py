@@ -18,12 +18,17 @@ EVAL_METRIC = "eval_loss"
 
 def sft_arguments(plan: TrainPlan, *, evaluates: bool) -> SFTConfig:
     """For SFTTrainer."""
-    return SFTConfig(
-        **(_common(plan, evaluates=evaluates) | padding.arguments(plan.job.hyperparameters)),
+    hyper = plan.job.hyperparameters
+    arguments = SFTConfig(
+        **(_common(plan, evaluates=evaluates) | padding.arguments(hyper)),
         # The rows are tokenised and cut already (`tokens`).
         dataset_kwargs={"skip_prepare_dataset": True},
         packing=False,
     )
+    # Unsloth switches it off on the CPU, lest attention mix the rows; transformers, whose attention
+    # it takes there, keeps them apart by their positions.
+    arguments.padding_free = hyper.padding_free
+    return arguments
 
 
 def dpo_arguments(plan: TrainPlan, *, evaluates: bool) -> DPOConfig:

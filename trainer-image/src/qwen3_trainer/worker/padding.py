@@ -1,7 +1,7 @@
-"""SFT on a GPU without padding (docs/adr/0044-without-padding.md). On the CPU Unsloth always pads.
+"""SFT without padding (docs/adr/0044-without-padding.md).
 
-Unsloth lays the rows of a batch one behind the other. Positions begin anew with each row, and
-attention ends at its bounds (torch's varlen kernel). On one GPU the rows of a whole optimiser step
+TRL lays the rows of a batch one behind the other. Positions begin anew with each row, and attention
+ends at its bounds (on a GPU torch's varlen kernel). On one GPU the rows of a whole optimiser step
 are one batch, which `PaddingFreeTrainer` cuts between rows into passes of at most as many tokens as
 the planned micro-batch has when all its rows are as long as the longest. Each pass divides its loss
 by the labels of the whole step, so the gradient is that of padded micro-batches. Each row is filled
@@ -12,7 +12,7 @@ processes that need different numbers of passes would wait for each other foreve
 """
 
 from collections.abc import Iterator, Sequence
-from itertools import accumulate
+from itertools import accumulate, pairwise
 from typing import Any
 
 import torch
@@ -48,7 +48,7 @@ class PaddingFreeTrainer(SFTTrainer):  # type: ignore[misc]  # trl is Any here
         """Forward and backward pass of a batch; its loss is the sum of those of the passes."""
         if self.token_budget is None:
             return super().training_step(model, inputs, num_items_in_batch)
-        passes = even_passes(inputs[_LENGTHS].tolist(), self.token_budget)
+        passes = even_passes(row_lengths(inputs), self.token_budget)
         losses = [
             super(PaddingFreeTrainer, self).training_step(model, one, num_items_in_batch)
             for one in cut(inputs, passes)
@@ -57,13 +57,12 @@ class PaddingFreeTrainer(SFTTrainer):  # type: ignore[misc]  # trl is Any here
 
 
 def cut(batch: dict[str, Tensor], passes: Sequence[Sequence[int]]) -> Iterator[dict[str, Tensor]]:
-    """The rows of each pass of a batch without padding: _LENGTHS of shape (rows,), everything else
-    (1, tokens).
+    """The rows of each pass of a batch without padding: everything of shape (1, tokens), and
+    Unsloth's _LENGTHS (rows,).
 
     Raises ValueError for another shape.
     """
-    lengths = batch[_LENGTHS].tolist()
-    bounds = [0, *accumulate(lengths)]
+    bounds = [0, *accumulate(row_lengths(batch))]
     for name, value in batch.items():
         if name != _LENGTHS and tuple(value.shape) != (1, bounds[-1]):
             raise ValueError(f"{name} has shape {tuple(value.shape)}, the rows {bounds[-1]} tokens")
@@ -75,20 +74,26 @@ def cut(batch: dict[str, Tensor], passes: Sequence[Sequence[int]]) -> Iterator[d
         }
 
 
-def active(hyper: JobHyperparameters) -> bool:
-    """Whether this process trains without padding: on the CPU Unsloth pads whatever was planned."""
-    return hyper.padding_free and torch.cuda.is_available()
+def row_lengths(batch: dict[str, Tensor]) -> list[int]:
+    """Tokens of each row of a batch without padding. On the CPU only positions tell: they begin
+    with 0."""
+    if _LENGTHS in batch:
+        return [int(length) for length in batch[_LENGTHS].tolist()]
+    positions = batch["position_ids"][0]
+    starts = (positions == 0).nonzero().flatten().tolist()
+    return [end - start for start, end in pairwise([*starts, len(positions)])]
 
 
 def arguments(hyper: JobHyperparameters) -> dict[str, Any]:
     """What SFTConfig gets over the arguments of every trainer."""
-    if not active(hyper):
+    if not hyper.padding_free:
         return {"padding_free": False}
+    # TRL refuses a limit that it would not enforce; Unsloth on a GPU takes our word (`claim`).
+    chosen = {"padding_free": True} | ({} if torch.cuda.is_available() else {"max_length": None})
     if world_size() > 1:
-        return {"padding_free": True}
+        return chosen
     rows = hyper.micro_batch_size * hyper.gradient_accumulation_steps
-    return {
-        "padding_free": True,
+    return chosen | {
         "per_device_train_batch_size": rows,
         "gradient_accumulation_steps": 1,
     }

@@ -116,7 +116,7 @@ def _tokenized(
         assistant_only=plan.job.hyperparameters.assistant_only_loss,
         thinking=dataset.thinking,
         cache=cache,
-        multiple_of=padding.ALIGNMENT if padding.active(plan.job.hyperparameters) else 1,
+        multiple_of=padding.ALIGNMENT if plan.job.hyperparameters.padding_free else 1,
     )
 
 
