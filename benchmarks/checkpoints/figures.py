@@ -4,6 +4,7 @@ import json
 import random
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
+from itertools import accumulate
 from statistics import fmean, median
 from typing import Any
 
@@ -33,12 +34,9 @@ class Window:
     @property
     def touched(self) -> int:
         """How many steps the upload can have slowed: those that began before its end, and one."""
-        begun, count = 0.0, 0
-        for step in self.steps:
-            if begun >= self.upload_seconds:
-                break
-            begun, count = begun + step, count + 1
-        return min(count + 1, len(self.steps))
+        begun = accumulate(self.steps, initial=0.0)
+        beside = sum(seconds < self.upload_seconds for seconds in begun)
+        return min(beside + 1, len(self.steps))
 
     def to_json(self) -> dict[str, Any]:
         """As `Window(**…)` takes it back."""

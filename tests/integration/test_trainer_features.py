@@ -1,7 +1,6 @@
 """Early stopping, best checkpoint, W&B, thinking and going on from an adapter, on the CPU."""
 
 import json
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from support.trainer_runs import (
     Store,
     ml_python,
     rows,
+    run_probe,
     start_attempt,
 )
 from support.training_store import (
@@ -125,10 +125,7 @@ def test_the_hubs_library_reads_the_card(store: Store, stopped: Attempt, tmp_pat
 
 def _probe(script: str, path: Path) -> dict[str, Any]:
     """What a script of tests/support prints about a file."""
-    program = Path(__file__).parents[1] / "support" / script
-    done = subprocess.run([ml_python(), str(program), str(path)], capture_output=True, check=False)
-    assert done.returncode == 0, done.stderr.decode()[-4000:]
-    printed: dict[str, Any] = json.loads(done.stdout)
+    printed: dict[str, Any] = json.loads(run_probe(script, path))
     return printed
 
 

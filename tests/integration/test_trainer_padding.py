@@ -1,7 +1,6 @@
 """Training without padding: by TRL's own loop, and a whole run with the trainer on the CPU."""
 
 import json
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,15 @@ import pytest
 from qwen3_api.job.exit_codes import ExitCode
 from qwen3_api.job.train import TrainJob
 from support.train_jobs import train_job
-from support.trainer_runs import Attempt, Store, build_tiny_base, ml_python, rows, start_attempt
+from support.trainer_runs import (
+    Attempt,
+    Store,
+    build_tiny_base,
+    ml_python,
+    rows,
+    run_probe,
+    start_attempt,
+)
 from support.training_store import data_source, loss_curve, training_store
 
 pytestmark = pytest.mark.integration
@@ -56,14 +63,9 @@ def test_training_in_passes_without_padding_equals_training_with_padding(tmp_pat
     base, output = tmp_path / "base", tmp_path / "output"
     base.mkdir()
     build_tiny_base(base)
-    script = Path(__file__).parents[1] / "support" / "padding_probe.py"
 
-    done = subprocess.run(
-        [ml_python(), str(script), str(base), str(output)], capture_output=True, check=False
-    )
+    printed = json.loads(run_probe("padding_probe.py", base, output).splitlines()[-1])
 
-    assert done.returncode == 0, done.stderr.decode()[-4000:]
-    printed = json.loads(done.stdout.splitlines()[-1])
     padded, free = printed["losses"]
     assert len(padded) == 3
     assert free == pytest.approx(padded, rel=1e-4)

@@ -3,7 +3,6 @@
 import json
 import signal
 import socket
-import subprocess
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,7 +17,7 @@ from qwen3_api.job.exit_codes import ExitCode
 from qwen3_api.job.holdout import TrainingDigest, tokenize
 from qwen3_api.v1alpha1.conditions import Reason
 from support.preflight_runs import PreflightRun, preflight_job, start_preflight
-from support.trainer_runs import Store, build_tiny_base, ml_python, running_store
+from support.trainer_runs import Store, build_tiny_base, ml_python, run_probe, running_store
 
 pytestmark = pytest.mark.integration
 LIMIT = 80
@@ -94,14 +93,9 @@ def _data(store: Store, name: str) -> dict[str, Any]:
 
 def _counted(base: Path, dialogues: list[list[list[dict[str, str]]]]) -> list[list[list[int]]]:
     """Tokens and first learned token of each row's dialogues, by transformers and TRL."""
-    script = Path(__file__).parents[1] / "support" / "length_probe.py"
-    done = subprocess.run(
-        [ml_python(), str(script), str(base)],
-        input=_jsonl([{"dialogues": row} for row in dialogues]),
-        capture_output=True,
-        check=True,
-    )
-    counted: list[list[list[int]]] = json.loads(done.stdout.splitlines()[-1])
+    rows = _jsonl([{"dialogues": row} for row in dialogues])
+    printed = run_probe("length_probe.py", base, stdin=rows)
+    counted: list[list[list[int]]] = json.loads(printed.splitlines()[-1])
     return counted
 
 

@@ -1,13 +1,11 @@
 """What the loss covers, by the real tokenizer, template and libraries."""
 
 import json
-import subprocess
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from support.trainer_runs import build_tiny_base, ml_python
+from support.trainer_runs import build_tiny_base, run_probe
 
 pytestmark = pytest.mark.integration
 USER = {"role": "user", "content": "what is 2?"}
@@ -60,15 +58,8 @@ def probe(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """The output of support/tokens_probe.py."""
     base, output = (tmp_path_factory.mktemp(name) for name in ("base", "output"))
     build_tiny_base(base)
-    script = Path(__file__).parents[1] / "support" / "tokens_probe.py"
-    done = subprocess.run(
-        [ml_python(), str(script), str(base), str(output)],
-        input=json.dumps(ROWS + PAIRS).encode(),
-        capture_output=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr.decode()[-4000:]
-    printed: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    text = run_probe("tokens_probe.py", base, output, stdin=json.dumps(ROWS + PAIRS).encode())
+    printed: dict[str, Any] = json.loads(text.splitlines()[-1])
     return printed
 
 

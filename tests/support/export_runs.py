@@ -17,9 +17,8 @@ from qwen3_api.job.report import adapter_digest
 from qwen3_api.job.train import JobBaseModel, S3Model, StartAdapter
 from qwen3_trainer.base_model import file_digest
 from support.adapters import PEFT_CONFIG
-from support.trainer_runs import Store, ml_python, pod_environment
+from support.trainer_runs import Store, ml_python, pod_environment, run_probe
 
-PROBE = Path(__file__).with_name("export_probe.py")
 RANK, ALPHA = 8, 16
 
 
@@ -128,7 +127,4 @@ def run_export(job: ExportJob, folder: Path, store: Store) -> ExportRun:
 
 def probe(*arguments: str | Path) -> str:
     """What `export_probe.py` prints."""
-    command = [ml_python(), str(PROBE), *(str(a) for a in arguments)]
-    ended = subprocess.run(command, capture_output=True, text=True, timeout=240, check=False)
-    assert ended.returncode == 0, ended.stderr[-4000:]
-    return ended.stdout
+    return run_probe("export_probe.py", *arguments, seconds=240)

@@ -2,10 +2,10 @@
 
     python padding_probe.py BASE_MODEL OUTPUT_FOLDER
 
-Unsloth pads on the CPU, so this is TRL without it: attention ends at a row's bounds by
-transformers' own mask, the collator here gives Unsloth's lengths of the rows, and the loss is
-transformers' (TRL's needs a GPU). Prints both trainings' losses, their largest difference of a
-weight, and the rows of each pass.
+TRL without Unsloth, in 32 bits and so to the last digits: attention ends at a row's bounds by
+transformers' own mask, the collator here gives the lengths of the rows as Unsloth's does on a GPU,
+and the loss is transformers' (TRL's needs a GPU). Prints both trainings' losses, their largest
+difference of a weight, and the rows of each pass.
 """
 
 import json

@@ -38,6 +38,21 @@ def ml_python() -> str:
     return python
 
 
+def run_probe(
+    script: str, *arguments: str | Path, stdin: bytes = b"", seconds: float | None = None
+) -> str:
+    """What a script of this folder prints, run by the interpreter with the ML stack."""
+    done = subprocess.run(
+        [ml_python(), str(Path(__file__).with_name(script)), *map(str, arguments)],
+        input=stdin,
+        capture_output=True,
+        timeout=seconds,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr.decode()[-4000:]
+    return done.stdout.decode()
+
+
 @dataclass(frozen=True)
 class Store:
     """A running SeaweedFS with one bucket."""

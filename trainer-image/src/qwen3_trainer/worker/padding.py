@@ -11,7 +11,7 @@ The planner decides (`JobHyperparameters.padding_free`). Several GPUs keep their
 processes that need different numbers of passes would wait for each other forever.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from itertools import accumulate, pairwise
 from typing import Any
 
@@ -48,28 +48,29 @@ class PaddingFreeTrainer(SFTTrainer):  # type: ignore[misc]  # trl is Any here
         """Forward and backward pass of a batch; its loss is the sum of those of the passes."""
         if self.token_budget is None:
             return super().training_step(model, inputs, num_items_in_batch)
-        passes = even_passes(row_lengths(inputs), self.token_budget)
         losses = [
             super(PaddingFreeTrainer, self).training_step(model, one, num_items_in_batch)
-            for one in cut(inputs, passes)
+            for one in cut(inputs, self.token_budget)
         ]
         return torch.stack(losses).sum()
 
 
-def cut(batch: dict[str, Tensor], passes: Sequence[Sequence[int]]) -> Iterator[dict[str, Tensor]]:
-    """The rows of each pass of a batch without padding: everything of shape (1, tokens), and
-    Unsloth's _LENGTHS (rows,).
+def cut(batch: dict[str, Tensor], budget: int) -> Iterator[dict[str, Tensor]]:
+    """The passes of at most `budget` tokens of a batch without padding: everything of shape
+    (1, tokens), and Unsloth's _LENGTHS (rows,).
 
     Raises ValueError for another shape.
     """
-    bounds = [0, *accumulate(row_lengths(batch))]
+    lengths = row_lengths(batch)
+    bounds = [0, *accumulate(lengths)]
     for name, value in batch.items():
         if name != _LENGTHS and tuple(value.shape) != (1, bounds[-1]):
             raise ValueError(f"{name} has shape {tuple(value.shape)}, the rows {bounds[-1]} tokens")
-    for rows in passes:
-        positions = torch.cat([torch.arange(bounds[i], bounds[i + 1]) for i in rows])
+    device = batch["input_ids"].device
+    for rows in even_passes(lengths, budget):
+        places = torch.cat([torch.arange(bounds[i], bounds[i + 1]) for i in rows]).to(device)
         yield {
-            name: value[list(rows)] if name == _LENGTHS else value[:, positions.to(value.device)]
+            name: value[rows] if name == _LENGTHS else value[:, places]
             for name, value in batch.items()
         }
 
