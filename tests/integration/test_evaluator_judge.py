@@ -16,7 +16,6 @@ from aiohttp import web
 
 from qwen3_api.job.base import S3Location
 from qwen3_api.job.evaluate import EvalJob, EvalReport, EvalSample
-from qwen3_evaluator.ask import Patience
 from qwen3_evaluator.failures import EvaluationError
 from qwen3_evaluator.report import PARTIAL_START, USAGE_START, parse_samples
 from qwen3_evaluator.run import run_evaluation
@@ -33,7 +32,6 @@ pytestmark = [
 
 QUESTIONS = 24
 SAMPLES = 2
-QUICK = Patience(endpoint_away=2, model_unknown=0.2, first_pause=0.01, longest_pause=0.05)
 
 
 @pytest.fixture(scope="module")
@@ -189,7 +187,7 @@ def check(report: EvalReport, samples: list[EvalSample]) -> None:
 async def test_from_questions_to_a_verdict(server: Bucket) -> None:
     async with serve_models() as models, serve_judge() as judge:
         job = await make_job(server.tenant, "whole", models, judge)
-        await run_evaluation(job, QUICK)
+        await run_evaluation(job)
     report = EvalReport.model_validate_json(await read(job, "report.json") or b"")
     check(report, await read_samples(job))
     assert Counter((b["model"], b["seed"]) for b in models.asked) == {
@@ -210,7 +208,7 @@ async def test_from_questions_to_a_verdict(server: Bucket) -> None:
 async def test_what_the_judges_said_survives_the_attempt(server: Bucket) -> None:
     async with serve_models() as models, serve_judge() as judge:
         whole = await make_job(server.tenant, "reference", models, judge)
-        await run_evaluation(whole, QUICK)
+        await run_evaluation(whole)
         needed = len(judge.asked)
         assert needed > 60
 
@@ -223,7 +221,7 @@ async def test_what_the_judges_said_survives_the_attempt(server: Bucket) -> None
 
     async with serve_models() as models, serve_judge(mind) as judge:
         job = await make_job(server.tenant, "killed", models, judge)
-        attempt = asyncio.create_task(run_evaluation(job, QUICK))
+        attempt = asyncio.create_task(run_evaluation(job))
         await asyncio.wait_for(half.wait(), 240)
         attempt.cancel()
         with pytest.raises(asyncio.CancelledError):
@@ -236,7 +234,7 @@ async def test_what_the_judges_said_survives_the_attempt(server: Bucket) -> None
         assert before < needed
         assert answers == QUESTIONS * SAMPLES * 2
 
-        await run_evaluation(job, QUICK)
+        await run_evaluation(job)
         report = EvalReport.model_validate_json(await read(job, "report.json") or b"")
         check(report, await read_samples(job))
         # No question twice; of the judge's replies only those of the 4 workers were lost, a pair
@@ -250,17 +248,18 @@ async def test_what_the_judges_said_survives_the_attempt(server: Bucket) -> None
 
 
 async def test_a_judge_that_is_away_costs_no_answer(server: Bucket) -> None:
-    async with serve_models() as models:
-        async with serve_judge() as judge:
-            job = await make_job(server.tenant, "away", models, judge)
+    # It wants more quiet than any attempt waits, so an attempt ends at once and by no clock.
+    away = [lambda: error(429, **{"Retry-After": "86400"})] * 100
+    async with serve_models() as models, serve_judge(fair, *away) as judge:
+        job = await make_job(server.tenant, "away", models, judge)
         with pytest.raises(EvaluationError, match="judge j ") as caught:
-            await run_evaluation(job, QUICK)
+            await run_evaluation(job)
         assert (caught.value.failure.reason, caught.value.exit_code) == ("JudgeUnavailable", 1)
         assert await read(job, "report.json") is None
         answers = len(models.asked)
         assert answers == QUESTIONS * SAMPLES * 2
         with pytest.raises(EvaluationError, match="judge j "):
-            await run_evaluation(job, QUICK)
+            await run_evaluation(job)
         assert len(models.asked) == answers
 
 
@@ -268,7 +267,7 @@ async def test_too_many_requests_to_judges_end_before_anything_is_asked(server: 
     async with serve_models() as models, serve_judge() as judge:
         job = await make_job(server.tenant, "costly", models, judge, max_requests=100)
         with pytest.raises(EvaluationError, match=r"one may take 192 requests") as caught:
-            await run_evaluation(job, QUICK)
+            await run_evaluation(job)
     assert (models.asked, judge.asked) == ([], [])
     assert (caught.value.failure.reason, caught.value.exit_code) == ("InvalidSpec", 42)
     report = EvalReport.model_validate_json(await read(job, "report.json") or b"")

@@ -17,7 +17,8 @@ from qwen3_evaluator.judge import Jury
 from qwen3_evaluator.questions import Question
 from support.judge_server import JudgeServer, error, fair, serve_judge
 
-PATIENT = Patience(endpoint_away=30, first_pause=0.01, longest_pause=0.05)
+PATIENT = Patience(first_pause=0.01, longest_pause=0.05)
+# For judges that stay away: with it a stall of this process ends an attempt just the same.
 QUICK = Patience(endpoint_away=0.5, first_pause=0.01, longest_pause=0.05)
 QUESTION = Question(7, "2+2?", "4")
 KEY_ENV = "QWEN3_KEY_JUDGE_0_0"
@@ -60,15 +61,23 @@ async def test_a_judge_that_fails_is_asked_again() -> None:
 
 
 async def test_a_judge_that_stays_away_ends_the_attempt_and_not_the_evaluation() -> None:
-    patience = Patience(endpoint_away=1.2, first_pause=0.01, longest_pause=0.2)
+    patience = Patience(endpoint_away=2, first_pause=0.01, longest_pause=0.2)
     async with serve_judge(fair, *[lambda: error(503, "no GPU left")] * 1000) as server:
         failure = await refused(server, patience=patience)
-        gaps = [b.at - a.at for a, b in zip(server.asked, server.asked[1:], strict=False)]
     assert failure.exit_code == 1
     assert "the last try: 503: no GPU left" in str(failure)
     assert "judge wise runs" in failure.failure.hint
-    # Pauses begin at 5 to 10 ms and end at 100 to 200 ms.
-    assert min(gaps[:3]) < 0.1 <= gaps[-1]
+    assert len(server.asked) > 1
+
+
+async def test_pauses_grow_up_to_the_longest() -> None:
+    patience = Patience(first_pause=0.01, longest_pause=0.2)
+    async with serve_judge(fair, *[lambda: error(503)] * 8) as server:
+        await score(server.url, patience=patience)
+    gaps = [b.at - a.at for a, b in zip(server.asked, server.asked[1:], strict=False)]
+    # At least half of 10, 20, 40, ... ms; how long a gap is beyond its pause, the machine tells.
+    assert all(gap >= min(0.005 * 2**i, 0.1) for i, gap in enumerate(gaps))
+    assert min(gaps[:3]) < 0.1
 
 
 async def test_nobody_at_the_address() -> None:
@@ -84,7 +93,7 @@ async def test_a_judge_that_never_answers_is_away() -> None:
         failure = await refused(server, patience=QUICK)
     assert failure.exit_code == 1
     assert "no answer in time" in str(failure)
-    assert len(server.asked) == 1
+    assert len(server.asked) <= 1, "it is asked again"
 
 
 async def test_a_slow_judge_is_waited_for() -> None:
@@ -184,13 +193,15 @@ async def test_a_key_that_cannot_be_sent_ends_it_before_anything_is_asked(
     assert server.asked == []
 
 
-async def test_a_busy_judge_says_when_to_come_back_and_all_keep_to_it() -> None:
+async def test_a_busy_judge_says_when_to_come_back_and_all_keep_to_it(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     busy = lambda: error(429, "slow down", **{"Retry-After": "1"})  # noqa: E731
     async with serve_judge(fair, busy) as server, aiohttp.ClientSession() as http:
         jury = Jury(order(server.url), http, PATIENT)
         first = asyncio.create_task(jury.score(QUESTION, "4"))
-        await asyncio.wait([first], timeout=0.3)
-        assert len(server.asked) == 1
+        while "asking again in" not in caplog.text:  # noqa: ASYNC110  # the log has no event
+            await asyncio.sleep(0.01)
         await asyncio.gather(first, *(jury.score(QUESTION, f"4 {i}") for i in range(4)))
     assert len(server.asked) == 6
     assert all(a.at - server.asked[0].at >= 1 for a in server.asked[1:])
