@@ -66,9 +66,9 @@ def wait_until(condition: Callable[[], bool], what: str, seconds: float = 60.0) 
         pause = min(pause * 1.5, 0.5)
 
 
-CHILDREN: list[subprocess.Popen[bytes]] = []
-"""Daemons of this process. They outlive it, so nobody waits for them; a Popen that is collected
-while its process lives warns about just that."""
+CHILDREN: dict[int, subprocess.Popen[bytes]] = {}
+"""Daemons of this process by pid. They outlive it, so nobody waits for them; a Popen that is
+collected while its process lives, or before it knows of its end, warns about just that."""
 
 
 @dataclass(frozen=True)
@@ -127,7 +127,7 @@ class Daemon:
                 start_new_session=True,
                 env={**os.environ, **dict(self.environment)},
             )
-        CHILDREN.append(child)
+        CHILDREN[child.pid] = child
         entry = Record(child.pid, start_ticks(child.pid), self.fingerprint)
         self.record_file.write_text(json.dumps(asdict(entry)))
 
@@ -188,6 +188,8 @@ def stop_recorded(path: Path, grace_seconds: float = 10.0) -> bool:
         if entry.is_alive():
             send(entry.pid, signal.SIGKILL)
             wait_until(lambda: reap(entry.pid) or not entry.is_alive(), f"end of {entry.pid}", 10)
+    if entry is not None:
+        reap(entry.pid)
     path.unlink(missing_ok=True)
     return alive
 
@@ -202,9 +204,12 @@ def send(pid: int, number: signal.Signals) -> None:
 
 
 def reap(pid: int) -> bool:
-    """Collect a child that ended, so that it does not linger as a zombie; never blocks."""
-    try:
-        return os.waitpid(pid, os.WNOHANG)[0] == pid
-    except ChildProcessError:
-        # Started by an earlier process: init collects it.
+    """Collect a child that ended, so that it does not linger as a zombie; never blocks.
+
+    False if it runs, or isn't a child: init collects what an earlier process started.
+    """
+    child = CHILDREN.get(pid)
+    if child is None or child.poll() is None:
         return False
+    del CHILDREN[pid]
+    return True

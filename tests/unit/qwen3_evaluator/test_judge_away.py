@@ -80,12 +80,13 @@ async def test_pauses_grow_up_to_the_longest() -> None:
     assert min(gaps[:3]) < 0.1
 
 
-async def test_nobody_at_the_address() -> None:
+async def test_nobody_at_the_address(caplog: pytest.LogCaptureFixture) -> None:
     async with serve_judge(fair) as server:
         pass
     failure = await refused(server, patience=QUICK)
     assert failure.exit_code == 1
-    assert "ClientConnectorError" in str(failure)
+    # In every try but the last, if just that one met a stall.
+    assert "ClientConnectorError" in caplog.text + str(failure)
 
 
 async def test_a_judge_that_never_answers_is_away() -> None:
