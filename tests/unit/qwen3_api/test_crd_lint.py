@@ -24,8 +24,10 @@ BOOLEANS = {
     "spec.dataset.checks.failOnLeakage",
     "spec.failurePolicy.allowQuantization",
     "status.preflight.sizing.gradientCheckpointing",
+    "status.preflight.sizing.paddingFree",  # a switch of TRL
     "status.preflight.sizing.quantized",
     "status.training.sizing.gradientCheckpointing",
+    "status.training.sizing.paddingFree",
     "status.training.sizing.quantized",
     "status.failure.retriable",
 }

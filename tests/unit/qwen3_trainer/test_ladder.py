@@ -109,3 +109,5 @@ def test_numbers_read_well() -> None:
     assert ladder.describe(_sizing(4, 4, 1)) == (
         "micro-batch 4, accumulation 4, gradient checkpointing on, 16-bit weights"
     )
+    without = _sizing(4, 4, 1).model_copy(update={"padding_free": True})
+    assert ladder.describe(without).endswith(", 16-bit weights, no padding")

@@ -106,6 +106,8 @@ def describe(sizing: Sizing) -> str:
         f"gradient checkpointing {'on' if sizing.gradient_checkpointing else 'off'}",
         f"{'4' if sizing.quantized else '16'}-bit weights",
     ]
+    if sizing.padding_free:
+        parts.append("no padding")
     return ", ".join(parts)
 
 

@@ -77,6 +77,8 @@ class SizingStatus(StatusModel):
     """gradientCheckpointing on or off."""
     quantized: bool | None = None
     """quantized: the base is kept in 4 bits."""
+    padding_free: bool | None = None
+    """paddingFree: rows stand one behind the other, none is filled up to the longest."""
     gpu: ShortText | None = None
     """gpu that was planned for."""
     message: Message = ""

@@ -109,6 +109,7 @@ def build_sizing_status(sizing: Sizing, *, gpu: str | None = None, why: str = ""
         gradient_accumulation_steps=count(sizing.gradient_accumulation_steps),
         gradient_checkpointing=sizing.gradient_checkpointing,
         quantized=sizing.quantized,
+        padding_free=sizing.padding_free,
         gpu=gpu,
         message=why,
     )

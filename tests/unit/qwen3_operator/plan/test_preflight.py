@@ -215,7 +215,8 @@ def test_status_tells_what_was_found_and_planned() -> None:
     assert estimate["cost"].endswith(" EUR")
     assert 0 < estimate["memoryMiB"] < 80 * 1024
     assert sizing["gpu"] == H100
-    assert sizing["message"]
+    # As its message says it, for whoever reads status by program.
+    assert sizing["paddingFree"] == ("no padding" in sizing["message"])
 
 
 def test_a_refused_run_has_no_estimate() -> None:
