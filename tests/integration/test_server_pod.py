@@ -15,6 +15,7 @@ import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -397,7 +398,10 @@ async def test_a_stream_is_not_held_back(pod: Pod, tmp_path: Path) -> None:
             if line.startswith(b"data: {"):
                 times.append(time.monotonic())
     assert len(times) >= 50
-    assert times[len(times) // 2] - times[0] > 0.1 * (times[-1] - times[0])
+    # A token takes vLLM tens of milliseconds here. What was held back comes at once; so does what
+    # came while this process stood still, but not the rest.
+    apart = [b - a > 0.005 for a, b in pairwise(times)]
+    assert sum(apart) > len(apart) / 10
 
 
 async def test_the_bucket_may_be_away(pod: Pod, tmp_path: Path) -> None:
