@@ -14,7 +14,7 @@ from qwen3_api.job.exit_codes import ExitCode
 from qwen3_api.v1alpha1.conditions import Reason
 from qwen3_local.node import BRIDGE_ADDRESS
 from qwen3_local.tenants import Platform
-from support.finetunes import Body, Tenant, condition, is_true
+from support.finetunes import Body, Tenant, condition, is_true, stage
 from support.gated_hub import gated_hub
 from support.node import cut_off, freeze, shrink_disk, trainer, training_workers
 from support.pod_environment import added_environment
@@ -137,9 +137,14 @@ def test_training_goes_on_while_the_bucket_is_away_and_uploads_catch_up(
         missed = wait_for(
             lambda: overdue(tenant, pod.metadata.name, saved + EVERY), bool, "misses one", 90
         )
-        during = tenant.get(CUT_OFF)
+        during = tenant.wait(
+            CUT_OFF, lambda b: stage(b) == Reason.STORAGE_UNAVAILABLE, "the silence is told", 300
+        )
         assert checkpoint(during) < missed
         assert not is_true(during, "Stalled")
+        failure = during["status"]["failure"]
+        assert f"pod {pod.metadata.name} runs, but has written nothing" in failure["message"]
+        assert "training goes on" in failure["hint"]
     body = tenant.wait(CUT_OFF, lambda b: checkpoint(b) > missed, "catches up", 60)
     assert body["status"]["training"]["attempt"] == pod.metadata.uid
     assert body["status"].get("failure") is None

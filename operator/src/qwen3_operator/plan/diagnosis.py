@@ -3,15 +3,16 @@
 import json
 from collections.abc import Sequence
 from dataclasses import replace
+from datetime import datetime
 
 from pydantic import ValidationError
 
 from qwen3_api.job.base import Failure
 from qwen3_api.job.exit_codes import ExitCode
-from qwen3_api.job.report import TrainReport
+from qwen3_api.job.report import Progress, TrainReport
 from qwen3_api.v1alpha1.conditions import Reason
 from qwen3_api.v1alpha1.failure import FailureClass, FailureStatus
-from qwen3_operator.observed import JobView, PodView, Problem
+from qwen3_operator.observed import JobView, PodView, Problem, parse_time, wire_time
 
 PULL_REASONS = ("ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull")
 CREDENTIAL_REASONS = ("CreateContainerConfigError",)
@@ -23,6 +24,8 @@ USER_CODES = (
     ExitCode.ADAPTER_UNUSABLE,
 )
 OOM_KILLED = 137
+SILENT_SECONDS = 150.0
+"""A trainer that can write to the bucket does so every minute at least (its heartbeat)."""
 
 
 def parse_termination(message: str) -> Failure | None:
@@ -63,6 +66,31 @@ def diagnose_waiting(pods: Sequence[PodView]) -> Problem | None:
             retriable=True,
         )
     return None
+
+
+def diagnose_silence(pod: PodView, progress: Progress | None, now: datetime) -> Problem | None:
+    """Why nothing was heard for a while of a pod that runs.
+
+    Its heartbeat has a thread of its own, so a trainer that hangs is not silent: that is a stall,
+    which the trainer ends itself.
+    """
+    since = wire_time(progress.updated) if progress and progress.attempt == pod.uid else None
+    if since is None or (now - parse_time(since)).total_seconds() < SILENT_SECONDS:
+        return None
+    return silence(f"pod {pod.name} runs, but has written nothing to the bucket since {since}")
+
+
+def silence(message: str) -> Problem:
+    """The bucket is away, for the trainer or for everybody. The run goes on."""
+    return Problem(
+        Reason.STORAGE_UNAVAILABLE,
+        message,
+        "Nothing has to be done for the run: training goes on, and progress and checkpoints follow "
+        "when the bucket answers. If it stays, check that the endpoint of the object store can be "
+        "reached from the pod's node, and that the node is alive.",
+        user=False,
+        retriable=True,
+    )
 
 
 def diagnose_failed_job(

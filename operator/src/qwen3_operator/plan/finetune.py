@@ -54,7 +54,7 @@ def plan_finetune(
             requeue_after=RECHECK_SECONDS,
         )
     else:
-        training = plan_training(ft, spec, revision, observed, storage, settings)
+        training = plan_training(ft, spec, revision, observed, storage, settings, now)
     export = None
     if problem is None and storage is not None:
         export = plan_export(ft, spec, observed, storage, settings)
@@ -215,6 +215,13 @@ def tell_changes(ft: FineTune, status: FineTuneStatus) -> tuple[Event, ...]:
     if events and events[-1].reason == "Ready":
         # Without serving both come at once; one says it all.
         events = [e for e in events if e.reason != "Trained"]
+    trouble, known_trouble = status.failure, ft.status.failure
+    if (
+        trouble is not None
+        and find(status.conditions, ConditionType.STALLED) is None
+        and (known_trouble is None or known_trouble.reason != trouble.reason)
+    ):
+        events.append(Event("Warning", trouble.reason, f"{trouble.message}. {trouble.hint}"))
     known = ft.status.training.adaptations if ft.status.training else []
     told = status.training.adaptations if status.training else []
     events += [Event("Warning", "OOMAdapted", line) for line in told[len(known) :]]

@@ -1,7 +1,8 @@
 """What can still be told while the object store doesn't answer. Pure.
 
-Nothing can be decided then: commits and pointers are in the bucket. What serves goes on serving.
-But a Ready=True that isn't so any more must not stand until the store is back.
+Nothing can be decided then: commits and pointers are in the bucket. What serves goes on serving,
+what trains goes on training. But a Ready=True that isn't so any more must not stand until the store
+is back, nor may a step that was told long ago look like news.
 """
 
 from datetime import datetime
@@ -9,17 +10,24 @@ from datetime import datetime
 from qwen3_api.v1alpha1.conditions import ConditionType, Reason
 from qwen3_api.v1alpha1.finetune_status import FineTuneStatus, ServingStatus
 from qwen3_api.v1alpha1.meta import ConditionStatus
-from qwen3_operator.observed import FineTune, PoolPod, PoolView
+from qwen3_operator.observed import FineTune, PoolPod, PoolView, parse_time
 from qwen3_operator.plan.conditions import Conditions, find
+from qwen3_operator.plan.diagnosis import SILENT_SECONDS, build_failure, silence
 from qwen3_operator.plan.served import holds
 
 AWAY = "the object store doesn't answer, so more isn't known"
 
 
-def plan_without_store(ft: FineTune, pool: PoolView, now: datetime) -> FineTuneStatus | None:
-    """The status with Ready taken back; None when the written one is still true."""
+def plan_without_store(ft: FineTune, pool: PoolView | None, now: datetime) -> FineTuneStatus | None:
+    """The status with Ready taken back, or with the run's silence; None when the written one is
+    still true.
+
+    pool: what its pods say; None when the fine-tune doesn't serve.
+    """
     ready, serving = find(ft.status.conditions, ConditionType.READY), ft.status.serving
-    if ready is None or ready.status is not ConditionStatus.TRUE or serving is None:
+    if ready is None or ready.status is not ConditionStatus.TRUE:
+        return _without_news(ft, now)
+    if serving is None or pool is None:
         return None
     good = [p for p in pool.pods if p.ready and _answers(p, serving)]
     others = [p for p in pool.pods if p.ready and not _answers(p, serving)]
@@ -29,9 +37,7 @@ def plan_without_store(ft: FineTune, pool: PoolView, now: datetime) -> FineTuneS
         f"{len(good)} of {serving.desired_replicas} pods answer {serving.model_name} "
         f"from {serving.model_id}; {AWAY}"
     )
-    conditions = Conditions(ft.status.conditions, ft.status.observed_generation, now)
-    for known in ft.status.conditions:
-        conditions.set(ConditionType(known.type), known.status, known.reason, known.message)
+    conditions = _same_conditions(ft, now)
     conditions.set(ConditionType.READY, False, Reason.POOL_NOT_READY, message)
     conditions.set(ConditionType.RECONCILING, True, Reason.POOL_NOT_READY, message)
     served = bool(good) and not others
@@ -51,6 +57,35 @@ def plan_without_store(ft: FineTune, pool: PoolView, now: datetime) -> FineTuneS
             "serving": serving,
         }
     )
+
+
+def _without_news(ft: FineTune, now: datetime) -> FineTuneStatus | None:
+    """Of a run that was training when the store was last heard of."""
+    training = ft.status.training
+    since = training.last_heartbeat_time if training is not None else None
+    if ft.status.stage != Reason.TRAINING or since is None:
+        return None
+    if (now - parse_time(since)).total_seconds() < SILENT_SECONDS:
+        return None
+    problem = silence(f"The object store doesn't answer; the run was last heard of at {since}")
+    message = f"{problem.message}. {problem.hint}"
+    conditions = _same_conditions(ft, now)
+    conditions.set(ConditionType.READY, False, problem.reason, message)
+    conditions.set(ConditionType.RECONCILING, True, problem.reason, message)
+    return ft.status.model_copy(
+        update={
+            "conditions": conditions.to_list(),
+            "stage": str(problem.reason),
+            "failure": build_failure(problem),
+        }
+    )
+
+
+def _same_conditions(ft: FineTune, now: datetime) -> Conditions:
+    conditions = Conditions(ft.status.conditions, ft.status.observed_generation, now)
+    for known in ft.status.conditions:
+        conditions.set(ConditionType(known.type), known.status, known.reason, known.message)
+    return conditions
 
 
 def _answers(pod: PoolPod, serving: ServingStatus) -> bool:

@@ -5,6 +5,7 @@ outranks the wish to have one.
 """
 
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
 
 from qwen3_api.job.preflight import Preflight
@@ -19,7 +20,11 @@ from qwen3_operator.desired.names import (
 from qwen3_operator.desired.orders import resolve_train_job
 from qwen3_operator.desired.train_job import build_train_job
 from qwen3_operator.observed import FineTune, JobView, Observed, Problem
-from qwen3_operator.plan.diagnosis import diagnose_failed_job, diagnose_waiting
+from qwen3_operator.plan.diagnosis import (
+    diagnose_failed_job,
+    diagnose_silence,
+    diagnose_waiting,
+)
 from qwen3_operator.plan.fit import fit_run
 from qwen3_operator.plan.plan import Deletion, Event, Manifest, TrainingPlan
 from qwen3_operator.plan.preflight import plan_preflight
@@ -58,6 +63,7 @@ def plan_training(
     observed: Observed,
     storage: StorageTarget,
     settings: Settings,
+    now: datetime,
 ) -> TrainingPlan:
     """What the current revision needs."""
     job = observed.job
@@ -100,7 +106,7 @@ def plan_training(
         return TrainingPlan(Reason.COMMIT_MISSING, problem.message, problem=problem, admitted=True)
     if job.suspended:
         return _plan_held(ft, spec, job)
-    return _plan_running(observed)
+    return _plan_running(observed, now)
 
 
 def _plan_inherited(job: JobView) -> TrainingPlan:
@@ -221,9 +227,13 @@ def _plan_held(ft: FineTune, spec: FineTuneSpec, job: JobView) -> TrainingPlan:
     )
 
 
-def _plan_running(observed: Observed) -> TrainingPlan:
+def _plan_running(observed: Observed, now: datetime) -> TrainingPlan:
     pods, progress = observed.pods, observed.progress
-    warning = diagnose_waiting(pods)
+    live = [p for p in pods if p.live]
+    running = live[-1] if live and live[-1].running else None
+    warning = diagnose_waiting(pods) or (
+        diagnose_silence(running, progress, now) if running else None
+    )
     if warning is not None:
         return TrainingPlan(
             Reason(warning.reason),
@@ -232,11 +242,10 @@ def _plan_running(observed: Observed) -> TrainingPlan:
             warning=warning,
             requeue_after=POLL_SECONDS,
         )
-    live = [p for p in pods if p.live]
-    if live and live[-1].running:
+    if running is not None:
         step = (
             f"step {progress.step} of {progress.total_steps or '?'}"
-            if progress and progress.attempt == live[-1].uid
+            if progress and progress.attempt == running.uid
             else "the trainer is starting"
         )
         return TrainingPlan(Reason.TRAINING, step, admitted=True, requeue_after=POLL_SECONDS)

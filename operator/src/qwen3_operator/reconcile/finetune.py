@@ -58,7 +58,7 @@ async def reconcile_finetune(ctx: Context, key: Key) -> Result:
         try:
             observed = await gather_finetune(ctx, ft)
         except Transient:
-            await _take_back_ready(ctx, ft, body)
+            await _tell_outage(ctx, ft, body)
             raise
         plan = plan_finetune(ft, observed, ctx.settings, ctx.now())
         if observed.commit is not None:
@@ -66,13 +66,19 @@ async def reconcile_finetune(ctx: Context, key: Key) -> Result:
         return await _carry_out(ctx, ft, body, plan)
 
 
-async def _take_back_ready(ctx: Context, ft: FineTune, body: dict[str, Any]) -> None:
-    """The store is away: nothing can be decided, but Ready=True must not outlive the truth."""
-    if ft.spec is None or ft.meta.deleting or ft.status.serving is None:
+async def _tell_outage(ctx: Context, ft: FineTune, body: dict[str, Any]) -> None:
+    """The store is away: nothing can be decided, but no status may outlive the truth."""
+    if ft.spec is None or ft.meta.deleting:
         return
-    pool = pool_name(ft.spec, ctx.settings)
-    view = await ctx.gather_pool(ft.meta.namespace, pool, ft.status.serving.desired_replicas)
-    await _write_status(ctx, ft, body, plan_without_store(ft, view, ctx.now()))
+    view, serving = None, ft.status.serving
+    if serving is not None:
+        pool = pool_name(ft.spec, ctx.settings)
+        view = await ctx.gather_pool(ft.meta.namespace, pool, serving.desired_replicas)
+    status = plan_without_store(ft, view, ctx.now())
+    if status is None:
+        return
+    await _write_status(ctx, ft, body, status)
+    await ctx.emit(reference(body), tell_changes(ft, status))
 
 
 # --- apply ----------------------------------------------------------------------------------------

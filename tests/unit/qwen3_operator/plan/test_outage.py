@@ -4,9 +4,10 @@ from datetime import timedelta
 
 import pytest
 
+from qwen3_api.v1alpha1.conditions import Reason
 from qwen3_api.v1alpha1.finetune_status import FineTuneStatus
 from qwen3_operator.observed import FineTune, Observed, PoolPod
-from qwen3_operator.plan.finetune import plan_finetune
+from qwen3_operator.plan.finetune import plan_finetune, tell_changes
 from qwen3_operator.plan.outage import plan_without_store
 from support.operator_world import (
     NOW,
@@ -14,8 +15,11 @@ from support.operator_world import (
     build_alias,
     build_commit,
     build_finetune,
+    build_job,
+    build_pod,
     build_pool,
     build_pool_pod,
+    build_progress,
     build_spec,
     serving_pod,
 )
@@ -79,3 +83,43 @@ def test_what_is_not_is_taken_back(pods: tuple[PoolPod, ...], served: str) -> No
         build_finetune(SPEC, found, generation=2), build_pool(*pods, replicas=2), NOW
     )
     assert again is None, "once"
+
+
+def training(heard: str = "2026-03-01T11:59:50Z") -> FineTune:
+    observed = Observed(
+        job=build_job(FT), pods=(build_pod(),), progress=build_progress(updated=heard)
+    )
+    status = plan_finetune(FT, observed, SETTINGS, NOW).status
+    assert status is not None
+    assert status.stage == Reason.TRAINING
+    return build_finetune(SPEC, status, generation=2)
+
+
+def test_a_run_that_was_just_heard_of_is_left_alone() -> None:
+    assert plan_without_store(training(), None, NOW) is None
+
+
+def test_a_run_that_is_not_heard_of_any_more_says_so_once_and_until_the_store_is_back() -> None:
+    ft, later = training(), NOW + timedelta(minutes=3)
+    status = plan_without_store(ft, None, later)
+    assert status is not None
+    assert (status.stage, conditions(status)["Ready"]) == (Reason.STORAGE_UNAVAILABLE, "False")
+    assert conditions(status)["Reconciling"] == "True"
+    assert "Stalled" not in conditions(status)
+    assert status.failure is not None
+    assert "last heard of at 2026-03-01T11:59:50Z" in status.failure.message
+    assert "training goes on" in status.failure.hint
+    (event,) = tell_changes(ft, status)
+    assert (event.type, event.reason) == ("Warning", Reason.STORAGE_UNAVAILABLE)
+
+    told = build_finetune(SPEC, status, generation=2)
+    assert plan_without_store(told, None, later + timedelta(minutes=3)) is None
+    back = Observed(
+        job=build_job(FT),
+        pods=(build_pod(),),
+        progress=build_progress(updated="2026-03-01T12:03:01Z"),
+    )
+    after = plan_finetune(told, back, SETTINGS, later).status
+    assert after is not None
+    assert (after.stage, after.failure) == (Reason.TRAINING, None)
+    assert tell_changes(told, after) == ()

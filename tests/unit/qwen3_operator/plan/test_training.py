@@ -16,6 +16,7 @@ from qwen3_operator.plan.training_status import (
     format_duration,
 )
 from support.operator_world import (
+    NOW,
     SETTINGS,
     build_commit,
     build_finetune,
@@ -37,7 +38,7 @@ QUEUED = build_finetune(build_spec(resources={"queueName": "gpus"}))
 
 def plan(ft: FineTune = FT, **observed: Any) -> TrainingPlan:
     return plan_training(
-        ft, spec_of(ft), revision_of(ft), Observed(**observed), storage_of(ft), SETTINGS
+        ft, spec_of(ft), revision_of(ft), Observed(**observed), storage_of(ft), SETTINGS, NOW
     )
 
 
@@ -343,3 +344,30 @@ def test_queue_status_only_while_a_queue_holds_it() -> None:
 )
 def test_format_duration(seconds: int, text: str) -> None:
     assert format_duration(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("updated", "silent"),
+    [
+        ("2026-03-01T11:59:00Z", False),
+        ("2026-03-01T11:57:31Z", False),
+        ("2026-03-01T11:57:30Z", True),
+        ("2026-03-01T13:00:00Z", False),
+        ("soon", False),
+    ],
+)
+def test_a_trainer_that_writes_no_more_is_told(updated: str, silent: bool) -> None:
+    found = plan(job=build_job(FT), pods=(build_pod(),), progress=build_progress(updated=updated))
+    assert found.requeue_after, "it is looked at again"
+    assert found.problem is None, "it goes on"
+    assert found.reason is (Reason.STORAGE_UNAVAILABLE if silent else Reason.TRAINING)
+    if silent:
+        assert found.warning is not None
+        assert f"written nothing to the bucket since {updated}" in found.warning.message
+        assert "training goes on" in found.warning.hint
+
+
+def test_the_silence_of_an_earlier_pod_says_nothing_of_the_next() -> None:
+    old = build_progress(updated="2026-03-01T11:00:00Z")
+    pods = (build_pod(phase="Failed", exit_code=46), build_pod(1))
+    assert plan(job=build_job(FT), pods=pods, progress=old).reason is Reason.TRAINING
