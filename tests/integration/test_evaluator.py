@@ -33,11 +33,7 @@ from support.evaluator_servers import (
     vllm,
 )
 
-pytestmark = [
-    pytest.mark.integration,
-    # qwen3_local's servers are made to outlive whoever starts them; the fixture stops them.
-    pytest.mark.filterwarnings(r"ignore:subprocess \d+ is still running:ResourceWarning"),
-]
+pytestmark = pytest.mark.integration
 
 ADAPTER = "team-a.bot.12345678"
 TEMPLATE = Path(__file__).parents[2] / "local/tiny-model/tiny_qwen3/qwen3.jinja"

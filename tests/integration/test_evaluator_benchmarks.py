@@ -25,11 +25,7 @@ from support.benchmark_rows import Row, run_script, to_jsonl
 from support.evaluator_runs import finish, read_partials, wait_for_partials
 from support.evaluator_servers import NAMESPACE, TENANT, counting_proxy, seaweedfs, vllm
 
-pytestmark = [
-    pytest.mark.integration,
-    # qwen3_local's servers are made to outlive whoever starts them; the fixture stops them.
-    pytest.mark.filterwarnings(r"ignore:subprocess \d+ is still running:ResourceWarning"),
-]
+pytestmark = pytest.mark.integration
 
 ADAPTER = "team-a.bot.12345678"
 MODELS = {"target": ADAPTER, "base": "tiny/base"}

@@ -23,11 +23,7 @@ from qwen3_local import s3
 from qwen3_trainer.preflight.digest import DigestBuilder
 from support.evaluator_servers import BUCKET, NAMESPACE, TENANT, Bucket, seaweedfs
 
-pytestmark = [
-    pytest.mark.integration,
-    # qwen3_local's servers are made to outlive whoever starts them; the fixture stops them.
-    pytest.mark.filterwarnings(r"ignore:subprocess \d+ is still running:ResourceWarning"),
-]
+pytestmark = pytest.mark.integration
 
 EXAMINER = s3.Credentials("examiner-key", "examiner-secret-0123456789")
 VAULT = "holdout"

@@ -24,11 +24,7 @@ from support.chat_server import serve_chat
 from support.evaluator_servers import NAMESPACE, TENANT, Bucket, seaweedfs
 from support.judge_server import Asked, JudgeServer, error, fair, serve_judge
 
-pytestmark = [
-    pytest.mark.integration,
-    # qwen3_local's servers are made to outlive whoever starts them; the fixture stops them.
-    pytest.mark.filterwarnings(r"ignore:subprocess \d+ is still running:ResourceWarning"),
-]
+pytestmark = pytest.mark.integration
 
 QUESTIONS = 24
 SAMPLES = 2

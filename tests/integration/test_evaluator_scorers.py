@@ -31,11 +31,7 @@ from support.evaluator_runs import finish
 from support.evaluator_servers import NAMESPACE, TENANT, Bucket, seaweedfs
 from support.weave_server import ENTITY, PROJECT, recording_proxy, running_weave
 
-pytestmark = [
-    pytest.mark.integration,
-    # qwen3_local's servers are made to outlive whoever starts them; the fixture stops them.
-    pytest.mark.filterwarnings(r"ignore:subprocess \d+ is still running:ResourceWarning"),
-]
+pytestmark = pytest.mark.integration
 
 QUESTIONS = 40
 GOOD = '{"order": 7, "note": null}'

@@ -16,11 +16,7 @@ from qwen3_evaluator.failures import EvaluationError
 from qwen3_evaluator.store import Store
 from support.evaluator_servers import NAMESPACE, TENANT, Bucket, seaweedfs
 
-pytestmark = [
-    pytest.mark.integration,
-    # qwen3_local's servers are made to outlive whoever starts them; the fixture stops them.
-    pytest.mark.filterwarnings(r"ignore:subprocess \d+ is still running:ResourceWarning"),
-]
+pytestmark = pytest.mark.integration
 
 GOOD = b'{"question": "2+2?", "answer": "4"}\n'
 NO_FILE = {"type": "File", "path": "/nowhere/q", "source": "ConfigMap q"}

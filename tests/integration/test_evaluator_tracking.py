@@ -40,11 +40,7 @@ from support.evaluator_servers import TENANT, seaweedfs
 from support.wandb_server import running_wandb
 from support.weave_server import ENTITY, PROJECT, WeaveServer, recording_proxy, running_weave
 
-pytestmark = [
-    pytest.mark.integration,
-    # qwen3_local's servers are made to outlive whoever starts them; the fixture stops them.
-    pytest.mark.filterwarnings(r"ignore:subprocess \d+ is still running:ResourceWarning"),
-]
+pytestmark = pytest.mark.integration
 
 KEY = "0123456789abcdef0123456789abcdef01234567"
 OTHER_KEY = "fedcba9876543210fedcba9876543210fedcba98"

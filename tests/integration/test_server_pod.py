@@ -35,8 +35,6 @@ from support.ports import free_ports
 
 pytestmark = [
     pytest.mark.integration,
-    # qwen3_local starts the S3 server as a daemon that outlives its Popen object.
-    pytest.mark.filterwarnings("ignore:subprocess .* is still running:ResourceWarning"),
     pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
 ]
 

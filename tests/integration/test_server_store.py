@@ -9,11 +9,7 @@ from qwen3_server.store import Store
 from support.pool_pod import NAMESPACE, Bucket
 from support.ports import free_ports
 
-pytestmark = [
-    pytest.mark.integration,
-    # qwen3_local starts the S3 server as a daemon that outlives its Popen object.
-    pytest.mark.filterwarnings("ignore:subprocess .* is still running:ResourceWarning"),
-]
+pytestmark = pytest.mark.integration
 
 KEY = f"qwen3/{NAMESPACE}/pools/p/index.json"
 MIB = 1024**2
