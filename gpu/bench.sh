@@ -3,6 +3,7 @@
 # (`python -m benchmarks.train`, docs/reference/performance.md). No Kubernetes, no network.
 #
 #   gpu/bench.sh --seconds 380 --results OUT/results.jsonl
+#   gpu/bench.sh --defaults                   # what the planner chooses by itself for every base: does it fit?
 #   gpu/bench.sh --cpu                        # the same logic on a tiny model, no GPU needed
 #
 # $PYTHON (default python3) needs trainer-image/requirements.txt and gpu/requirements.txt without the S3

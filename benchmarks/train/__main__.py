@@ -19,9 +19,11 @@ from typing import IO
 from benchmarks.train.configurations import (
     BASES,
     COMPARED,
+    DEFAULTS,
     MEASURED,
     TINY,
     TINY_COMPARED,
+    TINY_DEFAULTS,
     Configuration,
     planned,
     train_job,
@@ -41,7 +43,7 @@ PRODUCT_SECONDS = 150.0
 
 
 def main() -> int:
-    """Returns the exit status: 1 if the comparison is not complete."""
+    """Returns the exit status: 1 if the comparison, or the list of defaults, is not complete."""
     arguments = _arguments()
     if arguments.command == "table":
         print(render(read(arguments.file)))
@@ -55,12 +57,19 @@ def main() -> int:
         shutil.rmtree(folder, ignore_errors=True)
     results = read(arguments.results)
     print(render(results))
+    if arguments.defaults:
+        return 0 if len(results.runs) == len(defaults_of(arguments)) else 1
     return 0 if {run.system for run in results.runs} == {"product", "TRL + PEFT"} else 1
 
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.train")
     parser.add_argument("--cpu", action="store_true", help="a tiny model on the CPU")
+    parser.add_argument(
+        "--defaults",
+        action="store_true",
+        help="run what the planner chooses by itself for every base; no TRL + PEFT",
+    )
     parser.add_argument("--seconds", type=float, default=560.0, help="stop after so many")
     parser.add_argument(
         "--skip",
@@ -88,15 +97,23 @@ def memory_folder(needed: int = 34 << 30) -> Path | None:
     return None
 
 
+def defaults_of(arguments: argparse.Namespace) -> tuple[Configuration, ...]:
+    """Those of the GPU, or of the CPU."""
+    return TINY_DEFAULTS if arguments.cpu else DEFAULTS
+
+
 def _measure(arguments: argparse.Namespace, folder: Path, started: float) -> None:
     machine = describe(arguments)
     append(arguments.results, machine)
     on_cpu = arguments.cpu
     compared = TINY_COMPARED if on_cpu else COMPARED
-    card = None if on_cpu else card_of(machine)
-    best = [planned(c, card) for c in compared]
-    log.info("%s; planned: %s", machine.card, ", ".join(c.name for c in best))
     listed = (TINY if on_cpu else MEASURED)[arguments.skip :]
+    wanted = compared
+    if arguments.defaults:
+        wanted, compared, listed = defaults_of(arguments)[arguments.skip :], (), ()
+    card = None if on_cpu else card_of(machine)
+    best = [planned(c, card) for c in wanted]
+    log.info("%s; planned: %s", machine.card, ", ".join(c.name for c in best))
     until = started + arguments.seconds - CLOSING_SECONDS
     orders = folder / "orders.json"
     orders.write_text(
@@ -118,6 +135,7 @@ def _measure(arguments: argparse.Namespace, folder: Path, started: float) -> Non
         processes.run(
             sizes=("tiny",) if on_cpu else BASES,
             until=until,
+            compare=bool(compared),
         )
     finally:
         processes.end()
@@ -146,6 +164,7 @@ def describe(arguments: argparse.Namespace) -> Machine:
         driver=driver,
         python=platform.python_version(),
         commit=arguments.commit,
+        defaults=arguments.defaults,
         versions={name: installed(name) for name in VERSIONS},
     )
 
@@ -174,22 +193,23 @@ class Processes:
         self._orders = str(orders)
         self._started: list[subprocess.Popen[str]] = []
 
-    def run(self, sizes: tuple[str, ...], until: float) -> None:
+    def run(self, sizes: tuple[str, ...], until: float, *, compare: bool) -> None:
         """Bases, then TRL + PEFT, then the product until a moment (monotonic seconds)."""
         bases = self._start("bases", str(self._folder / "bases"), *sizes, stdout=subprocess.PIPE)
-        baseline = self._start("baseline", self._orders)
+        baseline = self._start("baseline", self._orders) if compare else None
         product = self._start("product", self._orders)
         assert bases.stdout is not None  # noqa: S101  (a pipe)
         for line in bases.stdout:
             log.info("bases: %s", line.strip())
-            if line.startswith(f"done {sizes[0]}"):
+            if baseline is not None and line.startswith(f"done {sizes[0]}"):
                 _let_go(baseline)
         bases.wait()
         log.info("bases ended with %d", bases.returncode)
         # Had it failed, the others would find no base and say so.
-        _let_go(baseline)
-        _wait(baseline, max(until - PRODUCT_SECONDS, time.monotonic()))
-        log.info("baseline ended with %s", baseline.returncode)
+        if baseline is not None:
+            _let_go(baseline)
+            _wait(baseline, max(until - PRODUCT_SECONDS, time.monotonic()))
+            log.info("baseline ended with %s", baseline.returncode)
         _let_go(product)
         _wait(product, until)
         log.info("product ended with %s", product.returncode)

@@ -109,6 +109,17 @@ MEASURED = (
 )
 BASES = ("8B", "0.6B", "1.7B", "4B")
 """In the order in which they are needed."""
+EFFECTIVE_BATCH = 16
+"""hyperparameters.effectiveBatchSize of a spec that leaves it out."""
+DEFAULTS = tuple(
+    Configuration(
+        base, EFFECTIVE_BATCH, tokens, checkpointing=False, quantized=bits, steps=WARM_UP + 1
+    )
+    for base in BASES
+    for bits in (False, True)
+    for tokens in (2048, 1024)
+)
+"""What users ask for who leave every size out; `planned` sizes it for the card."""
 
 TINY = (
     Configuration("tiny", 2, 64, checkpointing=False),
@@ -116,6 +127,7 @@ TINY = (
     Configuration("tiny", 1, 64, checkpointing=False, method="DPO"),
 )
 _TINY_USUAL = Configuration("tiny", 4, 64, checkpointing=True, accumulation=4, steps=WARM_UP + 4)
+TINY_DEFAULTS = (Configuration("tiny", 4, 64, checkpointing=False),)
 TINY_COMPARED = (_TINY_USUAL, replace(_TINY_USUAL, shortest=32))
 
 

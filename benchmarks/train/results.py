@@ -23,6 +23,8 @@ class Machine:
     python: str
     commit: str
     versions: dict[str, str]
+    defaults: bool = False
+    """The planner's own choices were run, without TRL + PEFT."""
 
 
 @dataclass(frozen=True)

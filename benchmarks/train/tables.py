@@ -20,7 +20,8 @@ GOAL = 0.10
 def render(results: Results) -> str:
     """Everything, as Markdown."""
     parts = [_machine(results.machine)] if results.machine else []
-    parts.append(compared_table(results))
+    defaults = results.machine is not None and results.machine.defaults
+    parts.append(defaults_table(results) if defaults else compared_table(results))
     # Of rows of many lengths the models tell a bound and a mean.
     full = [r for r in results.runs if r.configuration.shortest is None]
     on_gpu = [r for r in full if r.system == "product" and r.reserved > 0]
@@ -43,6 +44,30 @@ def _machine(machine: Machine) -> str:
 def _table(head: list[str], rows: list[list[str]]) -> str:
     lines = [head, ["---"] * len(head), *rows]
     return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+
+
+def defaults_table(results: Results) -> str:
+    """What the planner chose by itself: what it said that a card needs, and what the run took."""
+    memory_mib = results.machine.memory_mib if results.machine else 0
+    head = ["setting", "needs GiB", "took GiB", "error", "of the card", "tokens/s"]
+    rows = []
+    for run in results.runs:
+        took, needs = run.reserved + run.context, _predicted(run.configuration).on_card
+        known = took > 0
+        rows.append(
+            [
+                run.configuration.name,
+                f"{needs / GIB:.1f}",
+                f"{took / GIB:.1f}" if known else "",
+                f"{needs / took - 1:+.1%}" if known else "",
+                f"{took / MIB / memory_mib:.0%}" if known else "",
+                f"{run.tokens_per_second:,.0f}",
+            ]
+        )
+    return (
+        f"{_table(head, rows)}\n\n{len(results.runs)} of the planner's own choices ran to "
+        f"their end, {len(results.failures)} did not."
+    )
 
 
 def compared_table(results: Results) -> str:

@@ -12,6 +12,8 @@ sys.path.insert(0, str(Path(__file__).parents[3] / "gpu"))
 
 from benchmarks.train.configurations import (
     COMPARED,
+    DEFAULTS,
+    EFFECTIVE_BATCH,
     MEASURED,
     Configuration,
     model_shape,
@@ -21,8 +23,9 @@ from benchmarks.train.configurations import (
 from benchmarks.train.results import Failure, Machine, Phase, Results, Run, StepEnd, append, read
 from benchmarks.train.rows import write_rows
 from benchmarks.train.tables import fit_of_memory, memory_table, render
+from qwen3_api.v1alpha1.training import HyperparametersSpec
 from qwen3_operator.plan.memory import GIB, MIB, estimate_memory
-from qwen3_operator.plan.sizing import CARDS
+from qwen3_operator.plan.sizing import CARDS, usable
 from support.qwen3_shapes import SHAPES
 
 H100 = CARDS["NVIDIA-H100-80GB-HBM3"]
@@ -189,3 +192,28 @@ def test_everything_is_printed() -> None:
 
 def test_an_incomplete_comparison_is_told() -> None:
     assert "was not completed" in render(Results(MACHINE, [run(COMPARED[0], reserved=GIB)], []))
+
+
+def test_the_defaults_are_what_a_spec_without_sizes_asks_for() -> None:
+    assert HyperparametersSpec().effective_batch_size == EFFECTIVE_BATCH
+    own = [planned(c, H100) for c in DEFAULTS]
+    assert {(c.base, c.quantized, c.tokens) for c in own} == {
+        (base, bits, tokens)
+        for base in ("0.6B", "1.7B", "4B", "8B")
+        for bits in (False, True)
+        for tokens in (1024, 2048)
+    }
+    assert all(c.micro_batch_size * c.accumulation == EFFECTIVE_BATCH for c in own)
+    assert all(estimate_memory(c.setup(), c.step()).on_card <= usable(H100) for c in own)
+
+
+def test_what_the_planner_chose_is_printed_beside_what_it_took() -> None:
+    own = planned(DEFAULTS[0], H100)
+    needs = estimate_memory(own.setup(), own.step()).on_card
+    took = run(own, reserved=needs / 1.1 - 600 * MIB)
+    failed = Failure("product", planned(DEFAULTS[1], H100), "CUDA out of memory")
+    text = render(Results(replace(MACHINE, defaults=True), [took], [failed]))
+    assert f"| {own.name} | {needs / GIB:.1f} | {needs / 1.1 / GIB:.1f} | +10.0% |" in text
+    assert "1 of the planner's own choices ran to their end, 1 did not" in text
+    assert "CUDA out of memory" in text
+    assert "TRL + PEFT" not in text
