@@ -21,11 +21,11 @@ def exported(quickstart: Body, tenant: Tenant) -> Iterator[Body]:
     """The fine-tune that serves, with an export; without it again afterwards."""
     trained = {j.metadata.uid for j in tenant.jobs(QUICKSTART)}
     tenant.patch(QUICKSTART, {"export": {"gguf": ["f16"]}})
-    busy = tenant.wait(QUICKSTART, lambda b: stage(b) == "Exporting", "it exports", 30)
+    busy = tenant.wait(QUICKSTART, lambda b: stage(b) == "Exporting", "it exports", 180)
     assert is_true(busy, "Served")
     yield tenant.wait_ready(QUICKSTART, 180)
     tenant.patch(QUICKSTART, {"export": None})
-    tenant.wait_ready(QUICKSTART, 30)
+    tenant.wait_ready(QUICKSTART, 180)
     assert {j.metadata.uid for j in tenant.jobs(QUICKSTART)} == trained, "it trained again"
 
 

@@ -138,7 +138,7 @@ def test_force_and_rollback_are_on_the_record(
     assert gate is not None
     assert gate["status"] == "False", "force changes no verdict"
     forced = body["status"]["serving"]["modelID"]
-    wait_for(lambda: stream.ids[-1], lambda id_: id_ == forced, "the stream saw it", 30, 0.1)
+    wait_for(lambda: stream.ids[-1], lambda id_: id_ == forced, "the stream saw it", 180, 0.1)
 
     asked = time.monotonic()
     tenant.patch(QUICKSTART, {"promotion": {"force": None, "rollbackTo": first}})
@@ -150,7 +150,7 @@ def test_force_and_rollback_are_on_the_record(
             f"\nrollback: the first answer of the earlier revision after "
             f"{time.monotonic() - asked:.1f} s"
         )
-    body = tenant.wait(QUICKSTART, lambda b: stage(b) == "RolledBack", "says so", 60)
+    body = tenant.wait(QUICKSTART, lambda b: stage(b) == "RolledBack", "says so", 180)
     assert is_true(body, "Ready")
     assert body["status"]["serving"]["revision"] == first
     assert history(body)[0] == ("RolledBack", first)

@@ -59,9 +59,9 @@ def test_it_is_loaded_asked_and_unloaded(
     model = adapter_id(NAMESPACE, "bought", digest)
     with steady_stream(service_url(tenant, quickstart), serving["modelName"]) as stream:
         tenant.create("bought", spec(digest), EVALS)
-        wait_for(lambda: loaded(tenant), lambda ids: model in ids, "it is loaded", 60, 0.2)
+        wait_for(lambda: loaded(tenant), lambda ids: model in ids, "it is loaded", 180, 0.2)
         body = tenant.wait_ready("bought", 120, EVALS)
-        wait_for(lambda: loaded(tenant), lambda ids: model not in ids, "it is unloaded", 60)
+        wait_for(lambda: loaded(tenant), lambda ids: model not in ids, "it is unloaded", 180)
     status = body["status"]
     assert status["resolved"]["targetModel"] == model
     assert status["resolved"]["targetDigest"] == digest

@@ -34,7 +34,7 @@ for p in filter(str.isdigit, os.listdir("/proc")):
         stderr=True, stdout=True, stdin=False, tty=False,
     )  # fmt: skip
     killed = time.monotonic()
-    tenant.wait(QUICKSTART, lambda b: not is_true(b, "Ready"), "Ready turns False", 60)
+    tenant.wait(QUICKSTART, lambda b: not is_true(b, "Ready"), "Ready turns False", 180)
     told = time.monotonic() - killed
     assert not pod_ready(tenant.pool_pods()[0])
     body = tenant.wait_ready(QUICKSTART, 300)
@@ -67,9 +67,9 @@ def test_a_new_pod_is_never_ready_without_the_adapter(quickstart: Body, tenant: 
         return True
 
     wait_for(look, bool, "the second pod is ready", 300, pause=0.2)
-    body = tenant.wait_ready(QUICKSTART, 60)
+    body = tenant.wait_ready(QUICKSTART, 180)
     assert body["status"]["serving"]["loadedReplicas"] == 2
     assert {j.metadata.uid for j in tenant.jobs(QUICKSTART)} == jobs
     tenant.patch(QUICKSTART, {"serving": {"replicas": 1}})
-    wait_for(lambda: len(tenant.pool_pods()), lambda n: n == 1, "back to one pod", 90)
-    tenant.wait_ready(QUICKSTART, 60)
+    wait_for(lambda: len(tenant.pool_pods()), lambda n: n == 1, "back to one pod", 180)
+    tenant.wait_ready(QUICKSTART, 180)

@@ -103,7 +103,7 @@ def test_a_bad_adapter_is_never_served(
         "qwen3.dev", "v1alpha1", NAMESPACE, "qwen3finetunes", QUICKSTART,
         {"metadata": {"annotations": {"test/looked": revision}}},
     )  # fmt: skip
-    body = tenant.wait_stalled(QUICKSTART, 60)
+    body = tenant.wait_stalled(QUICKSTART, 180)
     failure = body["status"]["failure"]
     assert failure["reason"] == reason
     assert failure["message"]
@@ -157,5 +157,5 @@ def test_it_recovers_when_the_edit_is_taken_back(
         QUICKSTART,
         {"suspend": False, "hyperparameters": {"seed": commit.provenance.seed}},
     )
-    body = tenant.wait_ready(QUICKSTART, 90)
+    body = tenant.wait_ready(QUICKSTART, 180)
     assert body["status"]["serving"]["digest"] == commit.digest

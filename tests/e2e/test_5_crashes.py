@@ -74,7 +74,7 @@ def test_an_absent_operator_loses_nothing(
     operator.start()
     operator.wait_leading()
     tenant.create(name, small_spec(serving={"mode": "SharedBase"}))
-    wait_for(lambda: tenant.jobs(name), bool, "the Job exists", 30)
+    wait_for(lambda: tenant.jobs(name), bool, "the Job exists", 180)
     operator.stop()
     wait_for(
         lambda: tenant.jobs(name)[0].status.succeeded, lambda n: n == 1, "the Job is done", 180
@@ -92,7 +92,7 @@ def test_deleting_one_fine_tune_leaves_the_pool_to_the_others(
     before = {p.metadata.uid for p in tenant.pool_pods()}
     for name in ("crashes", "absent"):
         tenant.delete(name)
-    body = tenant.wait_ready(QUICKSTART, 60)
+    body = tenant.wait_ready(QUICKSTART, 180)
     serving = body["status"]["serving"]
     assert ask(service_url(tenant, body), serving["modelName"], "Hello").model_id
     assert {p.metadata.uid for p in tenant.pool_pods()} == before

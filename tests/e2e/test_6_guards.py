@@ -135,7 +135,7 @@ def test_training_goes_on_while_the_bucket_is_away_and_uploads_catch_up(
         saved = checkpoint(tenant.get(CUT_OFF))
         # One that was made after the last that got through, so steps were made meanwhile.
         missed = wait_for(
-            lambda: overdue(tenant, pod.metadata.name, saved + EVERY), bool, "misses one", 90
+            lambda: overdue(tenant, pod.metadata.name, saved + EVERY), bool, "misses one", 240
         )
         during = tenant.wait(
             CUT_OFF, lambda b: stage(b) == Reason.STORAGE_UNAVAILABLE, "the silence is told", 300
@@ -145,7 +145,7 @@ def test_training_goes_on_while_the_bucket_is_away_and_uploads_catch_up(
         failure = during["status"]["failure"]
         assert f"pod {pod.metadata.name} runs, but has written nothing" in failure["message"]
         assert "training goes on" in failure["hint"]
-    body = tenant.wait(CUT_OFF, lambda b: checkpoint(b) > missed, "catches up", 60)
+    body = tenant.wait(CUT_OFF, lambda b: checkpoint(b) > missed, "catches up", 180)
     assert body["status"]["training"]["attempt"] == pod.metadata.uid
     assert body["status"].get("failure") is None
     (job,) = tenant.jobs(CUT_OFF)

@@ -23,7 +23,7 @@ def endless(rows: None, tenant: Tenant) -> Iterator[str]:
     tenant.create(NAME, spec)
     yield NAME
     tenant.delete(NAME)
-    wait_for(lambda: tenant.training_pods(NAME), lambda pods: not pods, "its pods are gone", 90)
+    wait_for(lambda: tenant.training_pods(NAME), lambda pods: not pods, "its pods are gone", 180)
 
 
 def step(body: Body) -> int:
@@ -64,7 +64,7 @@ def test_a_deleted_pod_resumes_and_a_suspended_run_is_parked(endless: str, tenan
     tenant.wait(
         endless, lambda b: (condition(b, "Ready") or {}).get("reason") == "Suspended", "parked", 60
     )
-    wait_for(lambda: running(tenant), lambda pods: not pods, "no pod runs", 90)
+    wait_for(lambda: running(tenant), lambda pods: not pods, "no pod runs", 180)
     assert tenant.jobs(endless)[0].spec.suspend is True
     hold_for(lambda: running(tenant), lambda pods: not pods, "stays parked", 5)
     parked_at = checkpoint(tenant.get(endless))

@@ -72,7 +72,7 @@ def phase(running: Cluster, name: str) -> str:
 
 def output(running: Cluster, name: str) -> str:
     """The log of a pod that ended well."""
-    wait_until(lambda: phase(running, name) in {"Succeeded", "Failed"}, f"end of pod {name}", 60)
+    wait_until(lambda: phase(running, name) in {"Succeeded", "Failed"}, f"end of pod {name}", 180)
     log = running.kubectl_run("logs", name, "--namespace", NAMESPACE)
     assert phase(running, name) == "Succeeded", log
     return log
@@ -104,7 +104,7 @@ def test_restricted_job_with_failure_policy_completes_on_an_advertised_gpu(
     place = ("--namespace", NAMESPACE)
     running.kubectl_run("delete", "job", "trains", *place, "--ignore-not-found")
     running.kubectl_run("create", *place, "-f", "-", stdin=json.dumps(job))
-    running.kubectl_run("wait", "job/trains", *place, "--for=condition=Complete", "--timeout=60s")
+    running.kubectl_run("wait", "job/trains", *place, "--for=condition=Complete", "--timeout=180s")
     assert running.kubectl_run("logs", "job/trains", *place).strip() == "65532"
 
 
@@ -123,7 +123,7 @@ def test_user_error_fails_the_job_at_once(running: Cluster, image: str) -> None:
     place = ("--namespace", NAMESPACE)
     running.kubectl_run("delete", "job", "fails", *place, "--ignore-not-found")
     running.kubectl_run("create", *place, "-f", "-", stdin=json.dumps(job))
-    running.kubectl_run("wait", "job/fails", *place, "--for=condition=Failed", "--timeout=60s")
+    running.kubectl_run("wait", "job/fails", *place, "--for=condition=Failed", "--timeout=180s")
     found = json.loads(running.kubectl_run("get", "job", "fails", *place, "-o", "json"))
     assert found["status"]["failed"] == 1
     reasons = [condition["reason"] for condition in found["status"]["conditions"]]
@@ -156,7 +156,7 @@ def test_exec_reaches_a_running_pod(running: Cluster, image: str) -> None:
     script = "import time; print('up', flush=True); time.sleep(600)"
     run_pod(running, "waits", pod_spec(image, script))
     place = ("--namespace", NAMESPACE)
-    running.kubectl_run("wait", "pod/waits", *place, "--for=condition=Ready", "--timeout=60s")
+    running.kubectl_run("wait", "pod/waits", *place, "--for=condition=Ready", "--timeout=180s")
     said = running.kubectl_run("exec", "waits", *place, "--", "python", "-c", "print(6*7)")
     assert said.strip() == "42"
     running.kubectl_run("delete", "pod", "waits", *place, "--grace-period=0", "--force")

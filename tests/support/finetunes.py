@@ -92,7 +92,7 @@ class Tenant:
         except ApiException as error:
             if error.status != 404:
                 raise
-        wait_for(lambda: self.exists(name, plural), lambda there: not there, f"{name} gone", 90)
+        wait_for(lambda: self.exists(name, plural), lambda there: not there, f"{name} gone", 180)
 
     def exists(self, name: str, plural: str = FINE_TUNES) -> bool:
         """Whether the custom resource is there."""
@@ -127,7 +127,7 @@ class Tenant:
         assert is_true(body, "Ready"), condition(body, "Stalled")
         return body
 
-    def wait_stalled(self, name: str, seconds: float = 90.0, plural: str = FINE_TUNES) -> Body:
+    def wait_stalled(self, name: str, seconds: float = 180.0, plural: str = FINE_TUNES) -> Body:
         """Wait for Stalled=True of the current generation."""
         return self.wait(name, lambda b: is_true(b, "Stalled"), "Stalled", seconds, plural)
 
