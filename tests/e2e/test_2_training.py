@@ -1,6 +1,7 @@
 """SFT that stops early and commits its best checkpoint, followed offline by W&B; DPO from its
-adapter. Two trainings, nothing served."""
+adapter, and its merged model. Two trainings, nothing served."""
 
+import hashlib
 import json
 import math
 from pathlib import Path
@@ -9,9 +10,10 @@ from typing import Any
 import pytest
 
 from qwen3_api.job import layout
+from qwen3_api.job.export import MERGED, Export
 from qwen3_api.job.report import Commit
 from qwen3_local import s3
-from support.finetunes import Body, Tenant, condition, is_true
+from support.finetunes import Body, Tenant, condition, is_true, stage
 from support.quickstart import EXAMPLE, NAMESPACE, small_spec
 from support.wandb_server import synced_run
 
@@ -186,3 +188,23 @@ def test_dpo_goes_on_from_that_adapter(sft: Body, tenant: Tenant, bucket: Any) -
     # With chosen and rejected answers equally likely it would be ln 2; a policy that its own
     # reference says so much better of has learnt what is preferred.
     assert commit.metrics.final_loss < math.log(2)
+
+
+def test_its_merged_model_is_in_the_bucket_and_nothing_is_trained_for_it(
+    tenant: Tenant, bucket: Any
+) -> None:
+    trained = {j.metadata.uid for j in tenant.jobs(DPO)}
+    tenant.patch(DPO, {"serving": {"mode": "Merged"}})
+    tenant.wait(DPO, lambda b: stage(b) == "Exporting", "it exports")
+    body = tenant.wait_ready(DPO, 240)
+    assert {j.metadata.uid for j in tenant.jobs(DPO)} == trained
+    (revision,) = body["status"]["revisions"]
+    (told,) = revision["exports"]
+    folder = told["uri"].removeprefix(f"s3://{s3.BUCKET}/").rsplit("/", 1)[0]
+    export = Export.model_validate_json(read(bucket, f"{folder}/{layout.EXPORT_MANIFEST}"))
+    assert (told["name"], told["digest"]) == (MERGED, export.digest)
+    assert export.adapter_digest == commit_of(bucket, body).digest
+    assert {"config.json", "model.safetensors", "tokenizer.json"} <= {f.path for f in export.files}
+    for file in export.files:
+        content = read(bucket, f"{export.prefix}/{file.path}")
+        assert (hashlib.sha256(content).hexdigest(), len(content)) == (file.sha256, file.size)

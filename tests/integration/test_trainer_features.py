@@ -152,6 +152,12 @@ def test_the_offline_run_of_wandb_has_the_losses(
         assert expected
         history = [h for h in read["history"] if theirs in h]
         assert [(h["train/global_step"], h[theirs]) for h in history] == expected
+    steps = [h for h in read["history"] if "train/loss" in h]
+    # From the second on: a pace is between two.
+    assert all(h["train/tokens_per_second"] > 0 for h in steps[1:])
+    assert all(h["train/eta_seconds"] >= 0 for h in steps[1:])
+    kept = loss_curve(store, "runs/stopped")
+    assert not any("eta_seconds" in entry for entry in kept), "the checkpoints stay as they are"
 
 
 def test_an_interrupted_run_knows_its_best_and_when_to_stop(

@@ -7,6 +7,7 @@ import atexit
 import logging
 import os
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,7 +17,9 @@ from transformers import TrainerCallback
 from transformers.integrations import WandbCallback
 
 from qwen3_api.job.train import TrainJob
+from qwen3_trainer.progress import Pace
 from qwen3_trainer.worker.channel import Channel
+from qwen3_trainer.worker.memory import gpu_peak_mib
 from qwen3_trainer.worker.messages import Tracked
 from qwen3_trainer.worker.stop import StopFlag
 
@@ -41,7 +44,7 @@ def tracked(job: TrainJob, channel: Channel, stop: StopFlag) -> Iterator[Trainer
         channel.send(Tracked(url=run.url))
     exit_code = 1
     try:
-        yield Forgiving(WandbCallback())
+        yield Forgiving(Pacing(WandbCallback()))
         exit_code = 0
     finally:
         _finish(run, exit_code, INTERRUPTED_FINISH_SECONDS if stop.requested else FINISH_SECONDS)
@@ -74,6 +77,37 @@ class Forgiving(TrainerCallback):  # type: ignore[misc]  # transformers is Any h
         except Exception:
             self._lost = True
             log.warning("W&B is lost, training goes on without it", exc_info=True)
+
+
+class Pacing(TrainerCallback):  # type: ignore[misc]  # transformers is Any here
+    """Adds to what is logged of a step what progress.json tells beside the loss."""
+
+    def __init__(self, callback: TrainerCallback) -> None:
+        self._callback = callback
+        self._pace = Pace()
+
+    def on_train_begin(self, *args: Any, **kwargs: Any) -> None:
+        """As it is."""
+        self._callback.on_train_begin(*args, **kwargs)
+
+    def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
+        """With tokens_per_second of the last minute, eta_seconds, gpu_memory_mib at its peak."""
+        if logs and "loss" in logs:
+            self._pace.observe(
+                time.monotonic(), state.global_step, int(state.num_input_tokens_seen)
+            )
+            told = {
+                "tokens_per_second": self._pace.tokens_per_second,
+                "eta_seconds": self._pace.eta_seconds(state.max_steps),
+                "gpu_memory_mib": gpu_peak_mib(),
+            }
+            # Not into `logs` itself: the trainer keeps that in its checkpoints.
+            logs = logs | {name: value for name, value in told.items() if value is not None}
+        self._callback.on_log(args, state, control, logs=logs, **kwargs)
+
+    def on_train_end(self, *args: Any, **kwargs: Any) -> None:
+        """As it is."""
+        self._callback.on_train_end(*args, **kwargs)
 
 
 def _start(job: TrainJob) -> Any:
