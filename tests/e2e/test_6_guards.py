@@ -191,7 +191,9 @@ def test_a_run_saves_before_its_budget_ends(provoked: None, tenant: Tenant) -> N
     body = tenant.wait_stalled(SPENT, 240)
     status = body["status"]
     assert checkpoint(body) == int(status["training"]["step"]) > 0
-    assert 0 < status["usage"]["gpuSeconds"] <= BUDGET
+    # A step that is slower than the one before it may overrun the budget (ADR 0026); this run would go
+    # on for hours.
+    assert 0 < status["usage"]["gpuSeconds"] <= 1.5 * BUDGET
 
 
 def wait_no_live_pod(tenant: Tenant, name: str) -> None:
