@@ -138,7 +138,7 @@ class ObjectStore:
         client = self._clients.pop(key, None)
         if client is None:
             store, credentials = self._stores[location.endpoint]
-            client = _open(store, location.bucket, credentials)
+            client = open_client(store, location.bucket, credentials)
         self._clients[key] = client
         while len(self._clients) > BUCKETS:
             self._clients.popitem(last=False)
@@ -255,10 +255,12 @@ class ObjectStore:
         return count
 
 
-def _open(store: Store, bucket: str, credentials: "S3Config") -> S3Store:
+def open_client(store: Store, bucket: str, credentials: "S3Config") -> S3Store:
+    """A client for one bucket; nothing is asked of the store yet."""
+    # obstore takes no None: what isn't set must not be handed over.
+    address: S3Config = {} if store.endpoint is None else {"endpoint": store.endpoint}
     return S3Store(
         bucket,
-        endpoint=store.endpoint,
         region=store.region or "us-east-1",
         # Other stores than AWS answer on paths; virtual hosts need DNS of their own.
         virtual_hosted_style_request=store.endpoint is None,
@@ -269,5 +271,5 @@ def _open(store: Store, bucket: str, credentials: "S3Config") -> S3Store:
             "timeout": WHOLE,
         },
         retry_config={"max_retries": RETRIES, "retry_timeout": READ},
-        config=credentials,
+        config={**address, **credentials},
     )
