@@ -120,7 +120,7 @@ class Reason(StrEnum):
     BUCKET_NOT_FOUND = "BucketNotFound"
     """The bucket doesn't exist."""
     STORAGE_DENIED = "StorageDenied"
-    """The object store refused the credentials."""
+    """The object store refused the credentials, or the region that they signed for."""
     CREDENTIALS_NOT_FOUND = "CredentialsNotFound"
     """The Secret with the storage credentials is missing or lacks a key."""
     DATASET_NOT_FOUND = "DatasetNotFound"

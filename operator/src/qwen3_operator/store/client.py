@@ -23,7 +23,7 @@ from qwen3_api.job.base import S3Location
 from qwen3_api.v1alpha1.conditions import Reason
 from qwen3_operator.errors import OperatorError, Transient
 from qwen3_operator.observed import Problem
-from qwen3_operator.settings import Settings, Store
+from qwen3_operator.settings import Settings
 
 if TYPE_CHECKING:
     from obstore import GetResult
@@ -41,13 +41,25 @@ BUCKETS = 64
 """Clients that are kept open: a user may choose the bucket."""
 MAX_DOCUMENT = 4 * 1024 * 1024
 """Bytes of the largest JSON document that is read. They come from pods of tenants."""
+DEFAULT_REGION = "us-east-1"
+"""Signatures need a region even where the store has none; the pods' clients take the same."""
 
 DENIED = {"AccessDenied", "403", "Forbidden", "InvalidAccessKeyId", "SignatureDoesNotMatch"}
+ELSEWHERE = {
+    "AuthorizationHeaderMalformed",
+    "PermanentRedirect",
+    "IllegalLocationConstraintException",
+    "301",
+}
+"""The bucket is in another region than the one that the request was signed for."""
 MISSING = {"NoSuchKey", "404", "NotFound"}
 CONDITION_FAILED = {"PreconditionFailed", "ConditionalRequestConflict"}
 # As S3 sends it, and as obstore tells of one key among those to be deleted.
 CODE = re.compile(r"(?:<Code>|\(code: )(\w+)")
 STATUS = re.compile(r"status code: (\d{3})")
+# obstore's own words for PermanentRedirect, whose answer it doesn't quote.
+REDIRECTED = "redirect without LOCATION"
+REGION = re.compile(r"<Region>([a-z0-9-]{1,40})</Region>")
 
 Refused = (BaseError, FileNotFoundError)
 """What obstore raises; a missing object or bucket is the built-in FileNotFoundError."""
@@ -75,6 +87,8 @@ def code_of(error: BaseException) -> str:
     obstore has no field for either: they stand in the text, which quotes the answer.
     """
     text = str(error)
+    if REDIRECTED in text:
+        return "PermanentRedirect"
     found = CODE.search(text) or STATUS.search(text)
     return found.group(1) if found else ""
 
@@ -91,6 +105,19 @@ def classify(error: BaseException, location: S3Location) -> OperatorError:
                 retriable=True,
             )
         )
+    if code in ELSEWHERE:
+        told = REGION.search(str(error))
+        return StorageProblem(
+            Problem(
+                Reason.STORAGE_DENIED,
+                f"bucket {location.bucket} isn't in region {location.region or DEFAULT_REGION}"
+                + (f" but in {told.group(1)}" if told else "")
+                + f": {code}",
+                "Name the bucket's region in spec.artifacts.s3.region (an evaluation: beside its "
+                "bucket), or have the platform team correct storage.default.region.",
+                retriable=True,
+            )
+        )
     if code in DENIED:
         return StorageProblem(
             Problem(
@@ -102,8 +129,8 @@ def classify(error: BaseException, location: S3Location) -> OperatorError:
             )
         )
     # Behind the first paragraph comes the library's own structure.
-    told = str(error).partition("\n\n")[0]
-    return Transient("StorageUnavailable", f"{location.uri}: {told[:500]}")
+    words = str(error).partition("\n\n")[0]
+    return Transient("StorageUnavailable", f"{location.uri}: {words[:500]}")
 
 
 def read_credentials(folder: str | None) -> "S3Config":
@@ -131,14 +158,15 @@ class ObjectStore:
     def __init__(self, settings: Settings) -> None:
         stores = (settings.storage.default, *settings.storage.additional)
         self._stores = {s.endpoint: (s, read_credentials(s.credentials_dir)) for s in stores}
-        self._clients: OrderedDict[tuple[str | None, str], S3Store] = OrderedDict()
+        self._clients: OrderedDict[tuple[str | None, str, str], S3Store] = OrderedDict()
 
     def _client(self, location: S3Location) -> S3Store:
-        key = (location.endpoint, location.bucket)
+        store, credentials = self._stores[location.endpoint]
+        region = location.region or store.region or DEFAULT_REGION
+        key = (location.endpoint, region, location.bucket)
         client = self._clients.pop(key, None)
         if client is None:
-            store, credentials = self._stores[location.endpoint]
-            client = _open(store, location.bucket, credentials)
+            client = open_client(location.endpoint, region, location.bucket, credentials)
         self._clients[key] = client
         while len(self._clients) > BUCKETS:
             self._clients.popitem(last=False)
@@ -255,19 +283,21 @@ class ObjectStore:
         return count
 
 
-def _open(store: Store, bucket: str, credentials: "S3Config") -> S3Store:
+def open_client(endpoint: str | None, region: str, bucket: str, credentials: "S3Config") -> S3Store:
+    """A client for one bucket; nothing is asked of the store yet."""
+    # obstore takes no None: what isn't set must not be handed over.
+    address: S3Config = {} if endpoint is None else {"endpoint": endpoint}
     return S3Store(
         bucket,
-        endpoint=store.endpoint,
-        region=store.region or "us-east-1",
+        region=region,
         # Other stores than AWS answer on paths; virtual hosts need DNS of their own.
-        virtual_hosted_style_request=store.endpoint is None,
+        virtual_hosted_style_request=endpoint is None,
         client_options={
-            "allow_http": (store.endpoint or "").startswith("http://"),
+            "allow_http": (endpoint or "").startswith("http://"),
             "connect_timeout": CONNECT,
             "read_timeout": READ,
             "timeout": WHOLE,
         },
         retry_config={"max_retries": RETRIES, "retry_timeout": READ},
-        config=credentials,
+        config={**address, **credentials},
     )
