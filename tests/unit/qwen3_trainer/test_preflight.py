@@ -88,9 +88,10 @@ def _sampled(path: Path, rows: int, size: int = 1, **limits: int) -> list[int]:
     """The numbers of the rows that a sample keeps of `rows` rows of `size` bytes."""
     with RowSample(path / "sample", **limits) as sample:
         for i in range(1, rows + 1):
-            sample.offer(Candidate(sample_key(i), str(i).zfill(size).encode()))
+            sample.offer(Candidate(sample_key(i), i, str(i).zfill(size).encode()))
             assert len(sample) >= 1
-        kept = [int(row) for row in sample.rows()]
+        kept = [int(row) for _, row in sample.rows()]
+        assert [number for number, _ in sample.rows()] == kept
         assert len(sample) == len(kept)
         return kept
 
@@ -130,7 +131,7 @@ def _data(tmp_path: Path, lines: list[str]) -> PreflightJob:
     return preflight_job(**{"dataset.train": {"type": "File", "path": str(path), "source": "d"}})
 
 
-def _scan(job: PreflightJob, tmp_path: Path, cores: Cores) -> tuple[Scan, list[bytes]]:
+def _scan(job: PreflightJob, tmp_path: Path, cores: Cores) -> tuple[Scan, list[tuple[int, bytes]]]:
     found = Scan()
     with RowSample(tmp_path / "sample", max_rows=40) as sample:
         Scanner(job, Buckets(), cores, tmp_path).scan(found, job.dataset.train, "train", sample)

@@ -32,6 +32,14 @@ class Block:
 
 
 @dataclass(frozen=True)
+class NumberedRow:
+    """A checked row and its line."""
+
+    number: int
+    row: Row
+
+
+@dataclass(frozen=True)
 class BadRow:
     """The parts of a LineError and the hint that goes with it."""
 
@@ -58,7 +66,7 @@ class BlockFacts:
     entries: "array[int]" = field(default_factory=lambda: array("Q"))
     """For the training digest, if they were asked for."""
     candidates: list[Candidate] = field(default_factory=list)
-    first: Row | None = None
+    first: NumberedRow | None = None
     bad: BadRow | None = None
 
 
@@ -87,7 +95,7 @@ def check_rows(
     try:
         for number, row in uniform_rows(Source(name, rows, None, None), dataset, method):
             if facts.first is None:
-                facts.first = row
+                facts.first = NumberedRow(number, row)
             facts.rows += 1
             facts.reasoning_rows += last_answer_reasons(last_answers(row))
             facts.hashes.append(fingerprint(row))
@@ -97,7 +105,7 @@ def check_rows(
                     facts.entries.extend(find_entries(text))
             key = sample_key(number)
             if key < bar:
-                facts.candidates.append(Candidate(key, _ENCODE(row)))
+                facts.candidates.append(Candidate(key, number, _ENCODE(row)))
     except LineError as error:
         cause = error.__cause__
         hint = cause.hint if isinstance(cause, RowError) else ""

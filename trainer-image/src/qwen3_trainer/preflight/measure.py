@@ -9,8 +9,10 @@ from pathlib import Path
 import msgspec
 
 from qwen3_api.job.preflight import PreflightJob, RenderedSample
-from qwen3_trainer.data.formats import Row
+from qwen3_trainer.data.formats import Row, RowError
+from qwen3_trainer.data.read import LineError
 from qwen3_trainer.failures import cut
+from qwen3_trainer.preflight.blocks import BadRow, NumberedRow
 from qwen3_trainer.preflight.cores import Cores
 from qwen3_trainer.preflight.lengths import Lengths
 from qwen3_trainer.preflight.sample import RowSample
@@ -41,7 +43,8 @@ class Ruler:
 
 
 def measure(sample: RowSample, ruler: Ruler, cores: Cores) -> Lengths:
-    """Lengths of the rows as the trainer renders, cuts and drops them (`worker.tokens`)."""
+    """Lengths of the rows as the trainer renders, cuts and drops them (`worker.tokens`). Raises
+    LineError for a row that the template can't write."""
     lengths = Lengths(ruler.job.dataset.max_sequence_length)
     parts = ((ruler, part) for part in _parts(sample.rows()))
     found = (
@@ -50,32 +53,45 @@ def measure(sample: RowSample, ruler: Ruler, cores: Cores) -> Lengths:
         else (measure_part(*part) for part in parts)
     )
     for part in found:
-        lengths.counts += part.counts
-        lengths.dropped += part.dropped
+        if part.bad is not None:
+            raise part.bad.to_error()
+        lengths.counts += part.lengths.counts
+        lengths.dropped += part.lengths.dropped
     return lengths
 
 
-def _parts(rows: Iterator[bytes]) -> Iterator[list[bytes]]:
+def _parts(rows: Iterator[tuple[int, bytes]]) -> Iterator[list[tuple[int, bytes]]]:
     while part := list(islice(rows, PART)):
         yield part
 
 
-def measure_part(ruler: Ruler, rows: list[bytes]) -> Lengths:
+@dataclass
+class Measured:
+    """Lengths of some rows, up to the first that can't be rendered."""
+
+    lengths: Lengths
+    bad: BadRow | None = None
+
+
+def measure_part(ruler: Ruler, rows: list[tuple[int, bytes]]) -> Measured:
     """Lengths of some rows."""
     job, tokenizer, template = ruler.job, open_tokenizer(ruler.folder), ruler.template
     limit, thinking = job.dataset.max_sequence_length, job.dataset.thinking
     lengths = Lengths(limit)
-    for encoded in rows:
+    for number, encoded in rows:
         row = msgspec.json.decode(encoded)
-        if job.method == "DPO":
-            prompt, chosen, rejected = render_preference(row, tokenizer, template, thinking)
-            length = len(prompt) + max(len(chosen), len(rejected))
-            lengths.add(length, learnable=len(prompt) < limit)
-        else:
-            ids, labels = render(row, tokenizer, template, job.assistant_only_loss, thinking)
-            learnable = any(label != IGNORED for label in labels[:limit])
-            lengths.add(len(ids), learnable=learnable)
-    return lengths
+        try:
+            if job.method == "DPO":
+                prompt, chosen, rejected = render_preference(row, tokenizer, template, thinking)
+                length = len(prompt) + max(len(chosen), len(rejected))
+                lengths.add(length, learnable=len(prompt) < limit)
+            else:
+                ids, labels = render(row, tokenizer, template, job.assistant_only_loss, thinking)
+                learnable = any(label != IGNORED for label in labels[:limit])
+                lengths.add(len(ids), learnable=learnable)
+        except RowError as error:
+            return Measured(lengths, BadRow(number, str(error), "line", error.hint))
+    return Measured(lengths)
 
 
 @functools.cache
@@ -84,8 +100,15 @@ def open_tokenizer(folder: Path) -> ChatTokenizer:
     return ChatTokenizer(folder)
 
 
-def render_sample(row: Row, ruler: Ruler) -> RenderedSample:
-    """A row's text within max_sequence_length and its part with loss."""
+def render_sample(first: NumberedRow, ruler: Ruler) -> RenderedSample:
+    """A row's text within max_sequence_length and its part with loss. Raises LineError."""
+    try:
+        return _rendered(first.row, ruler)
+    except RowError as error:
+        raise LineError(first.number, str(error)) from error
+
+
+def _rendered(row: Row, ruler: Ruler) -> RenderedSample:
     job, tokenizer, template = ruler.job, open_tokenizer(ruler.folder), ruler.template
     limit, thinking = job.dataset.max_sequence_length, job.dataset.thinking
     if job.method == "DPO":

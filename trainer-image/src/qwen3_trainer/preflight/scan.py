@@ -9,9 +9,9 @@ from pathlib import Path
 from qwen3_api.job.preflight import PreflightJob
 from qwen3_api.job.train import DataSource, JobDataset
 from qwen3_trainer.data.dataset import no_rows, open_checked
-from qwen3_trainer.data.formats import Row, detect_format
+from qwen3_trainer.data.formats import detect_format
 from qwen3_trainer.data.read import Source, json_blocks, json_rows
-from qwen3_trainer.preflight.blocks import Block, BlockFacts, check_block, check_rows
+from qwen3_trainer.preflight.blocks import Block, BlockFacts, NumberedRow, check_block, check_rows
 from qwen3_trainer.preflight.cores import Cores
 from qwen3_trainer.preflight.digest import DigestBuilder
 from qwen3_trainer.preflight.fingerprints import Fingerprints
@@ -32,7 +32,7 @@ class Scan:
     rows: int = 0
     reasoning_rows: int = 0
     """Rows whose last answer holds reasoning, after the thinking policy."""
-    first: Row | None = None
+    first: NumberedRow | None = None
     sha256: str | None = None
     """Over the bytes of the source as stored."""
     fingerprints: Fingerprints = field(default_factory=Fingerprints)

@@ -13,6 +13,7 @@ from transformers import PrinterCallback, TrainerState
 from trl import SFTTrainer
 
 from qwen3_api.v1alpha1.conditions import Reason
+from qwen3_trainer.data.dataset import Role, refused_rows
 from qwen3_trainer.failures import TrainerError, classify
 from qwen3_trainer.worker import padding
 from qwen3_trainer.worker.arguments import dpo_arguments, sft_arguments
@@ -99,25 +100,27 @@ def _tokenized(
         return None
     # Each process writes a table of its own: they start at the same time.
     dataset, cache = plan.job.dataset, Path(plan.output) / "datasets" / str(rank())
-    if plan.job.method == "DPO":
-        return tokenize_preferences(
+    role: Role = "train" if path == plan.train_rows else "validation"
+    with refused_rows(dataset, role, plan.job.method):
+        if plan.job.method == "DPO":
+            return tokenize_preferences(
+                Path(path),
+                loaded.tokenizer,
+                template,
+                max_length=dataset.max_sequence_length,
+                thinking=dataset.thinking,
+                cache=cache,
+            )
+        return tokenize(
             Path(path),
             loaded.tokenizer,
             template,
             max_length=dataset.max_sequence_length,
+            assistant_only=plan.job.hyperparameters.assistant_only_loss,
             thinking=dataset.thinking,
             cache=cache,
+            multiple_of=padding.ALIGNMENT if plan.job.hyperparameters.padding_free else 1,
         )
-    return tokenize(
-        Path(path),
-        loaded.tokenizer,
-        template,
-        max_length=dataset.max_sequence_length,
-        assistant_only=plan.job.hyperparameters.assistant_only_loss,
-        thinking=dataset.thinking,
-        cache=cache,
-        multiple_of=padding.ALIGNMENT if plan.job.hyperparameters.padding_free else 1,
-    )
 
 
 def _trainer(
