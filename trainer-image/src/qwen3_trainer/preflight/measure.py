@@ -12,8 +12,9 @@ from qwen3_api.job.preflight import PreflightJob, RenderedSample
 from qwen3_trainer.data.formats import Row, RowError
 from qwen3_trainer.data.read import LineError
 from qwen3_trainer.failures import cut
-from qwen3_trainer.preflight.blocks import BadRow, NumberedRow
+from qwen3_trainer.preflight.blocks import BadRow, NumberedRow, weight_of
 from qwen3_trainer.preflight.cores import Cores
+from qwen3_trainer.preflight.heaviest import Heaviest
 from qwen3_trainer.preflight.lengths import Lengths
 from qwen3_trainer.preflight.sample import RowSample
 from qwen3_trainer.preflight.tokenizer import ChatTokenizer
@@ -24,8 +25,12 @@ from qwen3_trainer.worker.rendering import (
     render_preference,
 )
 
+NumberedJSON = tuple[int, bytes]
+"""A row's line and the row."""
 PART = 256
 """Rows that one process gets at once."""
+HEAVY_PART = 8
+"""The same of the heaviest rows."""
 ALONE_BYTES = 4 << 20
 """Rows of so many bytes, about 2 s of work, are measured without help."""
 SAMPLE_LIMIT = 4096
@@ -42,26 +47,34 @@ class Ruler:
     job: PreflightJob
 
 
-def measure(sample: RowSample, ruler: Ruler, cores: Cores) -> Lengths:
-    """Lengths of the rows as the trainer renders, cuts and drops them (`worker.tokens`). Raises
-    LineError for a row that the template can't write."""
+def measure(sample: RowSample, heaviest: Heaviest, ruler: Ruler, cores: Cores) -> Lengths:
+    """Lengths of the sampled rows as the trainer renders, cuts and drops them (`worker.tokens`),
+    and that of the longest of all. Raises LineError for a row that the template can't write."""
+    alone = sample.size <= ALONE_BYTES
+    lengths = _measured(_parts(sample.rows(), PART), ruler, None if alone else cores)
+    if not sample.is_whole:
+        others = _measured(_parts(heaviest.rows(), HEAVY_PART), ruler, cores)
+        lengths.bound(others, heaviest.left_out)
+    return lengths
+
+
+def _measured(parts: Iterator[list[NumberedJSON]], ruler: Ruler, cores: Cores | None) -> Lengths:
     lengths = Lengths(ruler.job.dataset.max_sequence_length)
-    parts = ((ruler, part) for part in _parts(sample.rows()))
+    arguments = ((ruler, part) for part in parts)
     found = (
-        cores.map(measure_part, parts)
-        if sample.size > ALONE_BYTES
-        else (measure_part(*part) for part in parts)
+        (measure_part(*each) for each in arguments)
+        if cores is None
+        else cores.map(measure_part, arguments)
     )
     for part in found:
         if part.bad is not None:
             raise part.bad.to_error()
-        lengths.counts += part.lengths.counts
-        lengths.dropped += part.lengths.dropped
+        lengths.extend(part.lengths)
     return lengths
 
 
-def _parts(rows: Iterator[tuple[int, bytes]]) -> Iterator[list[tuple[int, bytes]]]:
-    while part := list(islice(rows, PART)):
+def _parts(rows: Iterator[NumberedJSON], size: int) -> Iterator[list[NumberedJSON]]:
+    while part := list(islice(rows, size)):
         yield part
 
 
@@ -73,22 +86,23 @@ class Measured:
     bad: BadRow | None = None
 
 
-def measure_part(ruler: Ruler, rows: list[tuple[int, bytes]]) -> Measured:
+def measure_part(ruler: Ruler, rows: list[NumberedJSON]) -> Measured:
     """Lengths of some rows."""
     job, tokenizer, template = ruler.job, open_tokenizer(ruler.folder), ruler.template
     limit, thinking = job.dataset.max_sequence_length, job.dataset.thinking
     lengths = Lengths(limit)
     for number, encoded in rows:
         row = msgspec.json.decode(encoded)
+        weight = weight_of(row, encoded)
         try:
             if job.method == "DPO":
                 prompt, chosen, rejected = render_preference(row, tokenizer, template, thinking)
                 length = len(prompt) + max(len(chosen), len(rejected))
-                lengths.add(length, learnable=len(prompt) < limit)
+                lengths.add(length, weight, learnable=len(prompt) < limit)
             else:
                 ids, labels = render(row, tokenizer, template, job.assistant_only_loss, thinking)
                 learnable = any(label != IGNORED for label in labels[:limit])
-                lengths.add(len(ids), learnable=learnable)
+                lengths.add(len(ids), weight, learnable=learnable)
         except RowError as error:
             return Measured(lengths, BadRow(number, str(error), "line", error.hint))
     return Measured(lengths)

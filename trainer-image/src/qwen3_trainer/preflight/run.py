@@ -203,5 +203,5 @@ def _count_tokens(run: Run, sample: RowSample, cores: Cores) -> None:
     ruler = Ruler(found.base.path, found.template, job)
     with refused_rows(job.dataset, "train", job.method):
         found.sample = render_sample(found.train.first, ruler)
-        found.lengths = measure(sample, ruler, cores)
+        found.lengths = measure(sample, found.train.heaviest, ruler, cores)
     log.info("counted the tokens of %d rows", len(sample))

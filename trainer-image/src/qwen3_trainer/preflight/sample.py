@@ -64,6 +64,11 @@ class RowSample:
     def __len__(self) -> int:
         return len(self._kept)
 
+    @property
+    def is_whole(self) -> bool:
+        """Every row that was offered is kept."""
+        return self.bar == _SPAN
+
     def offer(self, candidate: Candidate) -> None:
         """Takes the row, or not: the bar may be lower than when it was chosen."""
         if candidate.key >= self.bar:

@@ -24,6 +24,7 @@ from qwen3_trainer.worker.dpo import PreferenceTrainer, save_adapter
 from qwen3_trainer.worker.history import eval_loss_at, losses, stopped_improving
 from qwen3_trainer.worker.messages import Started, Stopped, Trained, TrainPlan
 from qwen3_trainer.worker.model import LoadedModel
+from qwen3_trainer.worker.passes import token_budget
 from qwen3_trainer.worker.ranks import Ranks, rank, world_size
 from qwen3_trainer.worker.sign_of_life import SignOfLife
 from qwen3_trainer.worker.stop import StopFlag
@@ -151,7 +152,10 @@ def _trainer(
     trainer = padding.PaddingFreeTrainer(args=arguments, **parts)
     padding.require(trainer)
     if world_size() == 1:
-        trainer.token_budget = plan.job.hyperparameters.micro_batch_size * train_rows.longest
+        hyper = plan.job.hyperparameters
+        trainer.token_budget = token_budget(
+            hyper.micro_batch_size, train_rows.longest, hyper.planned_length, padding.ALIGNMENT
+        )
         log.info("no padding, at most %d tokens at once", trainer.token_budget)
     return trainer
 
