@@ -12,11 +12,11 @@ import pytest
 from pyarrow import parquet
 
 from qwen3_api.v1alpha1.conditions import Reason
-from qwen3_trainer.data.dataset import PreparedData, prepare
-from qwen3_trainer.data.read import MAX_LINE
+from qwen3_trainer.data.dataset import PreparedData, Role, prepare, refused_rows
+from qwen3_trainer.data.read import MAX_LINE, LineError
 from qwen3_trainer.failures import TrainerError
 from qwen3_trainer.store import Buckets
-from support.train_jobs import train_job
+from support.train_jobs import LOCATION, train_job
 
 ROWS = [{"instruction": f"frage {i} 什么", "input": "", "output": f"{i}"} for i in range(5)]
 LINES = [json.dumps(row, ensure_ascii=False).encode() for row in ROWS]
@@ -74,6 +74,30 @@ def test_every_kind_of_file_gives_the_same_rows(tmp_path: Path, name: str, body:
     written = [json.loads(line) for line in data.train.path.read_text().splitlines()]
     assert [row["messages"][0]["content"] for row in written] == [r["instruction"] for r in ROWS]
     assert data.train.first_prompt == [{"role": "user", "content": "frage 0 什么"}]
+
+
+def test_written_rows_stand_at_the_numbers_of_their_source(tmp_path: Path) -> None:
+    body = b"\n".join([b"", LINES[0], b" ", b"", LINES[1]])
+    written = _prepare(tmp_path, "rows.jsonl", body).train.path.read_text().split("\n")
+    assert [number for number, line in enumerate(written, 1) if line] == [2, 5]
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [("rows.jsonl", "line 7: messages[1]: no"), ("rows.parquet", "row 7: messages[1]: no")],
+)
+@pytest.mark.parametrize("role", ["train", "validation"])
+def test_a_row_that_cannot_be_rendered_is_told_like_one_of_a_wrong_shape(
+    role: Role, name: str, words: str
+) -> None:
+    source = {"type": "S3", "location": {**LOCATION.model_dump(), "prefix": f"data/{name}"}}
+    dataset = train_job(**{f"dataset.{role}": source}).dataset
+    with pytest.raises(TrainerError) as failed, refused_rows(dataset, role):
+        raise LineError(7, "messages[1]: no")
+    assert failed.value.reason == Reason.DATASET_INVALID
+    prefix = "" if role == "train" else "validation data, "
+    assert failed.value.message == f"{prefix}{words} (s3://{LOCATION.bucket}/data/{name})"
+    assert "A row is one of" in failed.value.hint
 
 
 @pytest.mark.parametrize(

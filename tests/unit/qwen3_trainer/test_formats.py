@@ -17,6 +17,7 @@ USER = {"role": "user", "content": "hi"}
 ANSWER = {"role": "assistant", "content": "hello"}
 CHAT = {"messages": [USER, ANSWER]}
 WORSE = {"role": "assistant", "content": "go away"}
+CALL = {"type": "function", "function": {"name": "f", "arguments": {"a": [1]}}}
 PAIR = {"prompt": [USER], "chosen": [ANSWER], "rejected": [WORSE]}
 
 
@@ -90,7 +91,7 @@ def test_a_format_belongs_to_one_method() -> None:
             {
                 "messages": [
                     USER,
-                    {"role": "assistant", "content": None, "tool_calls": [{"function": {}}]},
+                    {"role": "assistant", "content": None, "tool_calls": [CALL]},
                     {"role": "tool", "content": ""},
                     ANSWER,
                 ],
@@ -99,7 +100,7 @@ def test_a_format_belongs_to_one_method() -> None:
             {
                 "messages": [
                     USER,
-                    {"role": "assistant", "content": "", "tool_calls": [{"function": {}}]},
+                    {"role": "assistant", "content": "", "tool_calls": [CALL]},
                     {"role": "tool", "content": ""},
                     ANSWER,
                 ],
@@ -216,6 +217,7 @@ def test_rows_become_chat_messages(
             "messages[1].tool_calls: a list is expected, not an object",
         ),
         ("Messages", {**CHAT, "tools": "f("}, "tools: a list, or a list as JSON text, is expected"),
+        ("Messages", {**CHAT, "tools": ["f"]}, "tools[0]: an object is expected, not a string"),
         (
             "ShareGPT",
             {"conversations": [{"from": "martian", "value": "hi"}]},
@@ -286,6 +288,60 @@ def test_a_broken_row_names_the_field(shape: Format, row: dict[str, Any], proble
     with pytest.raises(RowError) as caught:
         convert(row, shape)
     assert str(caught.value).startswith(problem)
+
+
+@pytest.mark.parametrize(
+    ("call", "expected"),
+    [
+        (CALL, CALL),
+        ({"id": "1", "name": "f", "arguments": {}}, {"id": "1", "name": "f", "arguments": {}}),
+        ({"function": {"name": "f"}}, {"function": {"name": "f", "arguments": {}}}),
+        (
+            {"function": {"name": "f", "arguments": None}},
+            {"function": {"name": "f", "arguments": {}}},
+        ),
+        ({"name": "f", "arguments": " "}, {"name": "f", "arguments": {}}),
+        ({"function": None, "name": "f"}, {"name": "f", "arguments": {}}),
+        ({"name": "f", "arguments": '{"a": 1}'}, {"name": "f", "arguments": '{"a": 1}'}),
+    ],
+)
+def test_a_tool_call_has_a_name_and_arguments(
+    call: dict[str, Any], expected: dict[str, Any]
+) -> None:
+    row = convert({"messages": [USER, {**ANSWER, "tool_calls": [call]}]}, "Messages")
+    assert row["messages"][1]["tool_calls"] == [expected]
+
+
+@pytest.mark.parametrize(
+    ("call", "problem"),
+    [
+        ("x", "[0]: an object is expected, not a string"),
+        (None, "[0]: an object is expected, not null"),
+        ({}, "[0].name: missing"),
+        ({"function": {}}, "[0].function.name: missing"),
+        ({"function": "f"}, "[0].function: an object is expected, not a string"),
+        ({"function": {"name": 3}}, "[0].function.name: a string is expected, not a number"),
+        ({"name": "f", "arguments": [1]}, "[0].arguments: an object is expected, not a list"),
+        ({"name": "f", "arguments": "[1]"}, "[0].arguments: an object is expected, not a list"),
+        (
+            {"function": {"name": "f", "arguments": "{a"}},
+            "[0].function.arguments: an object, or an object as JSON text, is expected",
+        ),
+    ],
+)
+@pytest.mark.parametrize("shape", ["Messages", "ShareGPT", "PromptCompletion", "Preference"])
+def test_a_broken_tool_call_names_the_field(shape: Format, call: Any, problem: str) -> None:
+    calling = {"role": "assistant", "content": None, "tool_calls": [call]}
+    rows: dict[str, tuple[dict[str, Any], str]] = {
+        "Messages": ({"messages": [USER, calling]}, "messages[1]"),
+        "ShareGPT": ({"conversations": [USER, calling]}, "conversations[1]"),
+        "PromptCompletion": ({"prompt": [USER], "completion": [calling]}, "completion[0]"),
+        "Preference": ({**PAIR, "rejected": [calling]}, "rejected[0]"),
+    }
+    row, field = rows[shape]
+    with pytest.raises(RowError) as caught:
+        convert(row, shape)
+    assert str(caught.value) == f"{field}.tool_calls{problem}"
 
 
 def test_errors_never_show_content() -> None:

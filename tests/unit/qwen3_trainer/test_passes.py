@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from qwen3_trainer.worker.passes import even_passes
+from qwen3_trainer.worker.passes import even_passes, token_budget
 
 
 @pytest.mark.parametrize(
@@ -38,3 +38,24 @@ def test_every_row_is_in_one_pass_and_no_pass_is_too_large_or_a_small_rest(
     if sizes:
         # The fullest got its last row when it was the emptiest.
         assert max(sizes) - min(sizes) <= max(lengths)
+
+
+@pytest.mark.parametrize(
+    ("longest", "planned", "budget"),
+    [
+        (512, None, 4 * 512),
+        (512, 512, 4 * 512),
+        (512, 2048, 4 * 512),
+        (1024, 500, 4 * 504),  # rows are filled up to 8 tokens
+    ],
+)
+def test_a_pass_is_no_larger_than_what_was_planned(
+    longest: int, planned: int | None, budget: int
+) -> None:
+    assert token_budget(4, longest, planned, 8) == budget
+
+
+def test_a_row_longer_than_planned_is_a_pass_of_its_own() -> None:
+    lengths = [96, 1024, 104, 96]
+    passes = even_passes(lengths, token_budget(4, max(lengths), 104, 8))
+    assert passes == [[1], [2, 0, 3]]

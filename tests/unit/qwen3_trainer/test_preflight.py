@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given, strategies
 
 from qwen3_api.job.exit_codes import ACTIONS, PodFailureAction
 from qwen3_api.job.preflight import PreflightJob
@@ -20,6 +21,8 @@ from qwen3_trainer.preflight.checks import check_leakage, check_lengths
 from qwen3_trainer.preflight.cores import Cores
 from qwen3_trainer.preflight.findings import Findings
 from qwen3_trainer.preflight.fingerprints import Fingerprints, fingerprint
+from qwen3_trainer.preflight.heaviest import MAX_ROWS as MAX_HEAVY_ROWS
+from qwen3_trainer.preflight.heaviest import Heaviest, Heavy, weigh
 from qwen3_trainer.preflight.lengths import MAX_BUCKETS, Lengths, bucket_bounds
 from qwen3_trainer.preflight.sample import Candidate, RowSample, sample_key
 from qwen3_trainer.preflight.scan import Scan, Scanner
@@ -88,9 +91,10 @@ def _sampled(path: Path, rows: int, size: int = 1, **limits: int) -> list[int]:
     """The numbers of the rows that a sample keeps of `rows` rows of `size` bytes."""
     with RowSample(path / "sample", **limits) as sample:
         for i in range(1, rows + 1):
-            sample.offer(Candidate(sample_key(i), str(i).zfill(size).encode()))
+            sample.offer(Candidate(sample_key(i), i, str(i).zfill(size).encode()))
             assert len(sample) >= 1
-        kept = [int(row) for row in sample.rows()]
+        kept = [int(row) for _, row in sample.rows()]
+        assert [number for number, _ in sample.rows()] == kept
         assert len(sample) == len(kept)
         return kept
 
@@ -130,7 +134,7 @@ def _data(tmp_path: Path, lines: list[str]) -> PreflightJob:
     return preflight_job(**{"dataset.train": {"type": "File", "path": str(path), "source": "d"}})
 
 
-def _scan(job: PreflightJob, tmp_path: Path, cores: Cores) -> tuple[Scan, list[bytes]]:
+def _scan(job: PreflightJob, tmp_path: Path, cores: Cores) -> tuple[Scan, list[tuple[int, bytes]]]:
     found = Scan()
     with RowSample(tmp_path / "sample", max_rows=40) as sample:
         Scanner(job, Buckets(), cores, tmp_path).scan(found, job.dataset.train, "train", sample)
@@ -214,7 +218,7 @@ def test_a_killed_process_is_an_error_and_no_hanging() -> None:
 def _lengths(counts: list[int], limit: int, dropped: int = 0) -> Lengths:
     lengths = Lengths(limit)
     for i, count in enumerate(counts):
-        lengths.add(count, learnable=i >= dropped)
+        lengths.add(count, count, learnable=i >= dropped)
     return lengths
 
 
@@ -238,6 +242,116 @@ def test_buckets_reach_the_maximum_and_stay_few(maximum: int) -> None:
     assert bounds[-1] >= maximum
     assert len(bounds) == 1 or bounds[-2] < maximum
     assert len(bounds) <= MAX_BUCKETS
+
+
+# --- the longest row --------------------------------------------------------------------------
+
+
+def test_digits_weigh_more_than_words() -> None:
+    assert weigh(b"1234567890" * 8) > 2 * weigh(b"abcdefghij" * 8)
+    assert weigh(b"") == 1
+
+
+@given(
+    weights=strategies.lists(strategies.integers(1, 50), min_size=1, max_size=60),
+    cut=strategies.integers(0, 60),
+    limits=strategies.tuples(strategies.integers(1, 8), strategies.integers(1, 300)),
+)
+def test_the_heaviest_rows_are_kept_however_the_data_is_cut(
+    weights: list[int], cut: int, limits: tuple[int, int]
+) -> None:
+    rows = [Heavy(weight, -i, b"x" * weight) for i, weight in enumerate(weights, 1)]
+    whole = Heaviest(max_rows=limits[0], max_bytes=limits[1])
+    for row in rows:
+        whole.offer(row)
+    kept = list(whole.rows())
+    assert 1 <= len(kept) <= limits[0]
+    assert len(kept) == 1 or sum(len(row) for _, row in kept) <= limits[1]
+    by_weight = sorted(rows, reverse=True)
+    assert kept == [(-row.rank, row.row) for row in by_weight[: len(kept)]]
+    rest = by_weight[len(kept) :]
+    assert whole.left_out == max((row.weight for row in rest), default=0)
+
+    merged = Heaviest(max_rows=limits[0], max_bytes=limits[1])
+    for part in (rows[:cut], rows[cut:]):
+        block = Heaviest(merged.floor, max_rows=limits[0], max_bytes=limits[1])
+        for row in part:
+            block.offer(row)
+        merged.merge(block)
+    assert list(merged.rows())[: len(kept)] == kept
+    assert merged.left_out == whole.left_out
+
+
+def test_a_long_row_outside_of_the_sample_is_kept_and_its_line_known(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, two: Cores
+) -> None:
+    lines = _lines(4_000)
+    keys = {number: sample_key(number) for number in range(1, len(lines), 2)}
+    unlikely = max(keys, key=lambda number: keys[number])
+    lines[unlikely - 1] = json.dumps({"prompt": "p", "completion": "long " * 500})
+    monkeypatch.setattr("qwen3_trainer.preflight.scan.BLOCK", 5_000)
+    job = _data(tmp_path, lines)
+    found = Scan()
+    with RowSample(tmp_path / "sample", max_rows=40) as sample:
+        Scanner(job, Buckets(), two, tmp_path).scan(found, job.dataset.train, "train", sample)
+        assert not sample.is_whole
+        assert unlikely not in [number for number, _ in sample.rows()]
+    number, row = next(found.heaviest.rows())
+    assert (number, row.count(b"long ")) == (unlikely, 500)
+    assert len(list(found.heaviest.rows())) == MAX_HEAVY_ROWS
+    assert 0 < found.heaviest.left_out < 100
+
+
+@given(
+    rows=strategies.lists(
+        strategies.tuples(strategies.integers(1, 4_000), strategies.floats(0.8, 1.2)),
+        min_size=2,
+        max_size=80,
+    ),
+    sampled=strategies.integers(1, 20),
+    kept=strategies.integers(1, 5),
+)
+def test_the_longest_told_is_that_of_a_row_or_above_all(
+    rows: list[tuple[int, float]], sampled: int, kept: int
+) -> None:
+    """Rows of a weight and tokens for it that vary by half, of which some are sampled."""
+    limit = 3_000
+    measured = sorted(((weight, max(1, int(weight * rate))) for weight, rate in rows), reverse=True)
+    heaviest, sample = _weighed(measured[:kept], limit), _weighed(measured[::sampled], limit)
+    before = sample.histogram()
+    sample.bound(heaviest, max((weight for weight, _ in measured[kept:]), default=0))
+    told, longest = sample.histogram(), max(length for _, length in measured)
+    # Rows vary by 1.2 / 0.8; one that is longer than the bound is at most by so much.
+    assert min(told.maximum, limit) * 1.5 + 2 >= min(longest, limit)
+    assert told.maximum >= max(length for _, length in measured[:kept])
+    if told.maximum_is_bound:
+        assert told.maximum <= limit
+    else:
+        assert told.maximum in {length for _, length in measured}
+    numbers = {"maximum", "maximum_is_bound"}
+    assert told.model_dump(exclude=numbers) == before.model_dump(exclude=numbers), "of the sample"
+
+
+def _weighed(rows: list[tuple[int, int]], limit: int) -> Lengths:
+    lengths = Lengths(limit)
+    for weight, length in rows:
+        lengths.add(length, weight, learnable=True)
+    return lengths
+
+
+def test_what_was_not_counted_is_bounded_by_the_worst_rate_of_heavy_rows() -> None:
+    # Light rows of three tokens a weight say nothing of heavy ones.
+    sample = _weighed([(10, 30), (400, 480), (300, 300)], 4_096)
+    sample.bound(_weighed([(1_000, 900)], 4_096), left_out=800)
+    assert (sample.longest, sample.longest_is_bound) == (960, True)
+    assert (sample.histogram().p99, sample.counts) == (480, [30, 480, 300])
+
+    sample.bound(_weighed([(1_000, 5_000)], 4_096), left_out=900)
+    assert (sample.longest, sample.longest_is_bound) == (5_000, False), "longer ones are cut"
+
+    short = _weighed([(400, 480)], 500)
+    short.bound(_weighed([(450, 490)], 500), left_out=449)
+    assert (short.longest, short.longest_is_bound) == (500, True)
 
 
 # --- thresholds -----------------------------------------------------------------------------------

@@ -64,6 +64,10 @@ class TokenHistogram(Document):
     p95: int
     p99: int
     maximum: int
+    """Of all rows, also those that were not tokenised."""
+    maximum_is_bound: bool = False
+    """No row of a large dataset may be that long: it is what its rows can't exceed by their bytes,
+    and at most max_sequence_length."""
     buckets: list[tuple[int, int]] = Field(max_length=32)
     """(upper bound in tokens, rows at most that long and longer than the bound before)."""
 

@@ -118,6 +118,9 @@ class JobHyperparameters(Document):
     """SFT: the rows of a batch one behind the other instead of padded to the longest. On
     one GPU a step then goes through the model in passes of at most micro_batch_size times the
     longest row's tokens, however many those are."""
+    planned_length: int | None = None
+    """With padding_free: tokens of the longest row that was planned for. Passes are cut as if none
+    were longer."""
     seed: int
     assistant_only_loss: bool
     early_stopping: JobEarlyStopping | None = None

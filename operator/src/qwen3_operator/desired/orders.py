@@ -107,8 +107,11 @@ def resolve_train_job(
     settings: Settings,
     sizing: Sizing,
     start: StartAdapter | None = None,
+    *,
+    planned_length: int | None = None,
 ) -> TrainJob:
-    """The order of one revision. `sizing` and `start` come out of the preflight and the bucket."""
+    """The order of one revision. `sizing`, `planned_length` (tokens of the longest row that it is
+    for) and `start` come out of the preflight and the bucket."""
     digest = spec_hash(spec)
     wandb = spec.tracking.wandb
     return TrainJob(
@@ -130,7 +133,7 @@ def resolve_train_job(
             use_rslora=spec.adapter.use_rslora,
             start=start,
         ),
-        hyperparameters=_resolve_hyperparameters(spec, sizing),
+        hyperparameters=_resolve_hyperparameters(spec, sizing, planned_length),
         checkpoint=JobCheckpoint(
             every_steps=spec.checkpoint.every_steps,
             keep_last=spec.checkpoint.keep_last,
@@ -215,7 +218,9 @@ def _assistant_only_loss(spec: FineTuneSpec) -> bool:
     return spec.method.sft.assistant_only_loss if spec.method.sft else True
 
 
-def _resolve_hyperparameters(spec: FineTuneSpec, sizing: Sizing) -> JobHyperparameters:
+def _resolve_hyperparameters(
+    spec: FineTuneSpec, sizing: Sizing, planned_length: int | None
+) -> JobHyperparameters:
     hyper = spec.hyperparameters
     stopping = hyper.early_stopping
     return JobHyperparameters(
@@ -229,6 +234,7 @@ def _resolve_hyperparameters(spec: FineTuneSpec, sizing: Sizing) -> JobHyperpara
         gradient_accumulation_steps=sizing.gradient_accumulation_steps,
         gradient_checkpointing=sizing.gradient_checkpointing,
         padding_free=sizing.padding_free,
+        planned_length=planned_length if sizing.padding_free else None,
         seed=hyper.seed,
         assistant_only_loss=_assistant_only_loss(spec),
         early_stopping=(

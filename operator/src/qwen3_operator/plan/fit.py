@@ -40,6 +40,8 @@ class FittedRun:
     """A run as it will be ordered."""
 
     sizing: Sizing
+    longest: int
+    """Tokens of the longest row that it is for."""
     memory_mib: int | None
     gpu: str | None
     estimate: Estimate
@@ -117,6 +119,7 @@ def fit_run(spec: FineTuneSpec, preflight: Preflight, settings: Settings) -> Fit
             quantized=plan.quantized,
             padding_free=plan.padding_free,
         ),
+        longest=request.longest,
         memory_mib=plan.memory_mib if card else None,
         gpu=card.name if card else None,
         estimate=estimate_run(request, plan, card),

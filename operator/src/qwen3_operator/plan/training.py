@@ -147,7 +147,9 @@ def _plan_start(
     if spec.mode is Mode.PLAN:
         return TrainingPlan(Reason.PLANNED, run.message, planned=True)
     start = None if isinstance(observed.start, Problem) else observed.start
-    order = resolve_train_job(ft.meta, spec, storage, settings, run.sizing, start)
+    order = resolve_train_job(
+        ft.meta, spec, storage, settings, run.sizing, start, planned_length=run.longest
+    )
     manifest = build_train_job(ft.meta, spec, order, storage, settings)
     name = job_name(ft.meta.name, revision)
     return TrainingPlan(

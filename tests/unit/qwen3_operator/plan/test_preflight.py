@@ -1,12 +1,13 @@
 """What the preflight decides: nothing asks for a GPU before it passed."""
 
+import json
 from typing import Any
 
 import pytest
 
 from qwen3_api.job.base import Failure
 from qwen3_api.v1alpha1.conditions import Reason
-from qwen3_operator.desired.names import checks_digest, preflight_name
+from qwen3_operator.desired.names import ANNOTATION_ORDER, checks_digest, preflight_name
 from qwen3_operator.observed import FineTune, Observed
 from qwen3_operator.plan.fit import FittedRun, fit_run, resolve_card, resolve_price
 from qwen3_operator.plan.plan import Deletion, TrainingPlan
@@ -31,6 +32,7 @@ from support.operator_world import (
 
 H100 = "NVIDIA-H100-80GB-HBM3"
 FT = build_finetune(build_spec(resources={"gpuProduct": H100}))
+FT_LENGTH = spec_of(FT).dataset.max_sequence_length
 PLAN_ONLY = build_finetune(build_spec(mode="Plan", resources={"gpuProduct": H100}))
 BAD = Failure(reason="DatasetInvalid", message="line 3: no answer", hint="Mend line 3.")
 
@@ -193,6 +195,30 @@ def test_the_effective_batch_is_kept(method: str) -> None:
     assert isinstance(run, FittedRun)
     sizing = run.sizing
     assert sizing.micro_batch_size * sizing.gradient_accumulation_steps * 2 == 16
+
+
+def test_passes_without_padding_are_cut_for_the_rows_that_were_planned_for() -> None:
+    def hyper(**lengths: Any) -> dict[str, Any]:
+        found = build_preflight(FT)
+        assert found.lengths is not None
+        told = found.lengths.model_copy(update=lengths)
+        planned = plan(preflight=found.model_copy(update={"lengths": told}))
+        order = order_of(planned.apply[0])
+        hyper: dict[str, Any] = order["hyperparameters"]
+        return hyper
+
+    free = hyper(mean=100.0, maximum=1_900, buckets=[(128, 790), (2_048, 10)])
+    assert (free["padding_free"], free["planned_length"]) == (True, 1_900)
+    longer = hyper(mean=100.0, maximum=9_000, buckets=[(128, 790), (2_048, 10)])
+    assert longer["planned_length"] == FT_LENGTH
+    even = hyper(mean=900.0, maximum=900, buckets=[(1_024, 800)])
+    assert (even["padding_free"], even["planned_length"]) == (False, None)
+
+
+def order_of(manifest: dict[str, Any]) -> dict[str, Any]:
+    annotations = manifest["spec"]["template"]["metadata"]["annotations"]
+    order: dict[str, Any] = json.loads(annotations[ANNOTATION_ORDER])
+    return order
 
 
 # --- status

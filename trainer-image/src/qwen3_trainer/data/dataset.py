@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from qwen3_api.job.train import DataSource, JobDataset, TrainJob
 from qwen3_api.v1alpha1.conditions import Reason
@@ -18,10 +19,12 @@ from qwen3_trainer.data.formats import (
     opening,
     require_format,
 )
-from qwen3_trainer.data.read import LineError, Source, open_source
+from qwen3_trainer.data.read import LineError, Source, open_source, source_name
 from qwen3_trainer.data.thinking import apply_thinking
 from qwen3_trainer.failures import TrainerError
 from qwen3_trainer.store import Buckets
+
+Role = Literal["train", "validation"]
 
 _FORMATS_HINT = (
     "A row is one of: messages; conversations (ShareGPT); instruction, input, output (Alpaca); "
@@ -39,7 +42,8 @@ class Rows:
     """Rows ready to be tokenised."""
 
     path: Path
-    """JSON lines as `formats` describes them."""
+    """JSON lines as `formats` describes them, each at the number that it has in the source: where
+    the source has blank lines, this has."""
     count: int
     sha256: str
     """Over the bytes of the source as stored."""
@@ -88,13 +92,31 @@ def open_checked(
         try:
             yield opened
         except LineError as error:
-            cause = error.__cause__
-            hint = cause.hint if isinstance(cause, RowError) else ""
-            raise TrainerError(
-                Reason.DATASET_INVALID,
-                f"{_prefix(role)}{error} ({opened.name})",
-                hint or _formats_hint(method),
-            ) from error
+            raise _invalid(error, role, opened.name, method) from error
+
+
+@contextmanager
+def refused_rows(dataset: JobDataset, role: Role, method: Method = "SFT") -> Iterator[None]:
+    """A LineError of the block, about a checked row that can't be rendered, as the TrainerError
+    DatasetInvalid."""
+    try:
+        yield
+    except LineError as error:
+        source = dataset.train if role == "train" else dataset.validation
+        name = "" if source is None else source_name(source)
+        line = LineError(error.number, error.problem, row_unit(name))
+        line.__cause__ = error.__cause__
+        raise _invalid(line, role, name, method) from error
+
+
+def _invalid(error: LineError, role: str, name: str, method: Method) -> TrainerError:
+    cause = error.__cause__
+    hint = cause.hint if isinstance(cause, RowError) else ""
+    return TrainerError(
+        Reason.DATASET_INVALID,
+        f"{_prefix(role)}{error} ({name})",
+        hint or _formats_hint(method),
+    )
 
 
 def no_rows(role: str, name: str, method: Method = "SFT") -> TrainerError:
@@ -113,13 +135,19 @@ def _prefix(role: str) -> str:
 
 
 def _write_rows(source: Source, job: TrainJob, path: Path) -> tuple[int, list[Row] | None]:
-    count, prompt = 0, None
+    count, line, prompt = 0, 0, None
     with path.open("w", encoding="utf-8") as target:
-        for _, row in uniform_rows(source, job.dataset, job.method):
+        for number, row in uniform_rows(source, job.dataset, job.method):
             count += 1
             prompt = opening(row) if prompt is None else prompt
-            target.write(json.dumps(row, ensure_ascii=False) + "\n")
+            target.write("\n" * (number - line - 1) + json.dumps(row, ensure_ascii=False) + "\n")
+            line = number
     return count, prompt
+
+
+def row_unit(name: str) -> str:
+    """What the numbers of a source's rows count."""
+    return "row" if name.endswith(".parquet") else "line"
 
 
 def uniform_rows(
@@ -128,7 +156,7 @@ def uniform_rows(
     """Line (of Parquet: row) numbers and checked rows as `formats` describes them, their reasoning
     as `dataset.thinking` wants it. Raises LineError."""
     shape: Format | None = None if dataset.format == "Auto" else dataset.format
-    unit = "row" if source.name.endswith(".parquet") else "line"
+    unit = row_unit(source.name)
     for number, row in source.rows:
         try:
             shape = shape or detect_format(row, method)

@@ -249,10 +249,8 @@ def _message(message: Any, field: str) -> Row:
     if role not in ROLES:
         raise RowError(f"{field}.role", f"one of {', '.join(ROLES)} is expected")
     kept = {k: message[k] for k in _KEPT_KEYS if message.get(k)}
-    if not isinstance(kept.get("tool_calls", []), list):
-        raise RowError(
-            f"{field}.tool_calls", f"a list is expected, not {_kind(kept['tool_calls'])}"
-        )
+    if "tool_calls" in kept:
+        kept["tool_calls"] = _tool_calls(kept["tool_calls"], f"{field}.tool_calls")
     if not isinstance(kept.get("reasoning_content", ""), str):
         raise RowError(f"{field}.reasoning_content", "a string is expected")
     if isinstance(message.get("content"), list):
@@ -262,6 +260,41 @@ def _message(message: Any, field: str) -> Row:
     else:
         content = _text(message, "content", field, empty=role in ("system", "tool"))
     return {"role": role, "content": content, **kept}
+
+
+def _tool_calls(calls: Any, field: str) -> list[Row]:
+    if not isinstance(calls, list):
+        raise RowError(field, f"a list is expected, not {_kind(calls)}")
+    return [_tool_call(call, f"{field}[{i}]") for i, call in enumerate(calls)]
+
+
+def _tool_call(call: Any, field: str) -> Row:
+    """A call as Qwen3's template writes it: `{"function": {"name", "arguments"}}`, or these two
+    keys without the wrapper. Without arguments it gets none, `{}`."""
+    if not isinstance(call, dict):
+        raise RowError(field, f"an object is expected, not {_kind(call)}")
+    if call.get("function") is None:
+        return {k: v for k, v in call.items() if k != "function"} | _called(call, field)
+    function, field = call["function"], f"{field}.function"
+    if not isinstance(function, dict):
+        raise RowError(field, f"an object is expected, not {_kind(function)}")
+    return {**call, "function": {**function, **_called(function, field)}}
+
+
+def _called(function: Row, field: str) -> Row:
+    name, arguments = _text(function, "name", field), function.get("arguments")
+    if arguments is None or (isinstance(arguments, str) and not arguments.strip()):
+        arguments = {}
+    parsed = arguments
+    if isinstance(arguments, str):  # the template writes it as it is
+        try:
+            parsed = json.loads(arguments)
+        except (ValueError, RecursionError) as error:
+            problem = "an object, or an object as JSON text, is expected"
+            raise RowError(f"{field}.arguments", problem) from error
+    if not isinstance(parsed, dict):
+        raise RowError(f"{field}.arguments", f"an object is expected, not {_kind(parsed)}")
+    return {"name": name, "arguments": arguments}
 
 
 def _joined_parts(parts: list[Any], field: str) -> str:
@@ -283,6 +316,9 @@ def _tools(tools: Any) -> list[Any]:
             raise RowError("tools", "a list, or a list as JSON text, is expected") from error
     if not isinstance(tools, list):
         raise RowError("tools", f"a list is expected, not {_kind(tools)}")
+    for i, tool in enumerate(tools):
+        if not isinstance(tool, dict):
+            raise RowError(f"tools[{i}]", f"an object is expected, not {_kind(tool)}")
     return tools
 
 

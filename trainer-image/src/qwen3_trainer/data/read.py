@@ -121,17 +121,23 @@ def open_source(source: DataSource, buckets: Buckets, scratch: Path) -> Iterator
         yield Source(name=name, rows=rows, lines=lines, reader=reader)
 
 
+def source_name(source: DataSource) -> str:
+    """What the user calls it."""
+    return source.location.uri if isinstance(source, S3Data) else source.source
+
+
 def _open(source: DataSource, buckets: Buckets) -> tuple[str, str, "ObjectReader | FileReader"]:
+    name = source_name(source)
     if isinstance(source, S3Data):
-        name, key = source.location.uri, source.location.prefix
+        key = source.location.prefix
         try:
             return name, key, buckets.at(source.location).open(key)
         except ObjectMissingError as error:
             raise _not_found(name, "Upload the file, or correct dataset.train.s3.uri.") from error
     try:
-        return source.source, source.path, FileReader(Path(source.path))
+        return name, source.path, FileReader(Path(source.path))
     except OSError as error:
-        raise _not_found(source.source, "Create the ConfigMap key, or correct its name.") from error
+        raise _not_found(name, "Create the ConfigMap key, or correct its name.") from error
 
 
 def _not_found(name: str, hint: str) -> TrainerError:

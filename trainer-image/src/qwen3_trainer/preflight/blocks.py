@@ -16,7 +16,8 @@ from qwen3_trainer.data.dataset import uniform_rows
 from qwen3_trainer.data.formats import Method, Row, RowError
 from qwen3_trainer.data.read import LineError, Source, json_rows
 from qwen3_trainer.data.thinking import last_answer_reasons
-from qwen3_trainer.preflight.fingerprints import fingerprint
+from qwen3_trainer.preflight.fingerprints import canonical, hash_of
+from qwen3_trainer.preflight.heaviest import Heaviest, Heavy, weigh
 from qwen3_trainer.preflight.sample import Candidate, sample_key
 
 _ENCODE = msgspec.json.encode
@@ -29,6 +30,14 @@ class Block:
     first: int
     """Number of the first line."""
     lines: bytes
+
+
+@dataclass(frozen=True)
+class NumberedRow:
+    """A checked row and its line."""
+
+    number: int
+    row: Row
 
 
 @dataclass(frozen=True)
@@ -47,6 +56,18 @@ class BadRow:
         return error
 
 
+@dataclass(frozen=True)
+class Wanted:
+    """What of a block is wanted beside its checks."""
+
+    bar: int = 0
+    """Rows with a lower key are candidates for the sample."""
+    floor: int | None = None
+    """Heavier rows are candidates for the heaviest; None: none are."""
+    digest: bool = False
+    """The rows' entries of the training digest."""
+
+
 @dataclass
 class BlockFacts:
     """What a block holds, up to its first bad row."""
@@ -58,20 +79,17 @@ class BlockFacts:
     entries: "array[int]" = field(default_factory=lambda: array("Q"))
     """For the training digest, if they were asked for."""
     candidates: list[Candidate] = field(default_factory=list)
-    first: Row | None = None
+    heaviest: Heaviest = field(default_factory=Heaviest)
+    first: NumberedRow | None = None
     bad: BadRow | None = None
 
 
 def check_block(
-    block: Block, name: str, dataset: JobDataset, method: Method, bar: int, digest: bool = False
+    block: Block, name: str, dataset: JobDataset, method: Method, wanted: Wanted
 ) -> BlockFacts:
-    """Checks and hashes the rows of a block; those whose key is below `bar` are candidates for the
-    sample.
-
-    digest: whether the rows' entries of the training digest are wanted.
-    """
+    """Checks and hashes the rows of a block."""
     rows = json_rows(io.BytesIO(block.lines), block.first)
-    return check_rows(rows, name, dataset, method, bar, digest)
+    return check_rows(rows, name, dataset, method, wanted)
 
 
 def check_rows(
@@ -79,30 +97,49 @@ def check_rows(
     name: str,
     dataset: JobDataset,
     method: Method,
-    bar: int,
-    digest: bool = False,
+    wanted: Wanted,
 ) -> BlockFacts:
     """The same for rows that were read already."""
-    facts = BlockFacts()
+    facts = BlockFacts(heaviest=Heaviest(wanted.floor or 0))
     try:
         for number, row in uniform_rows(Source(name, rows, None, None), dataset, method):
             if facts.first is None:
-                facts.first = row
+                facts.first = NumberedRow(number, row)
             facts.rows += 1
             facts.reasoning_rows += last_answer_reasons(last_answers(row))
-            facts.hashes.append(fingerprint(row))
+            encoded = canonical(row)
+            facts.hashes.append(hash_of(encoded))
             facts.numbers.append(number)
-            if digest:
+            if wanted.digest:
                 for text in said_texts(row):
                     facts.entries.extend(find_entries(text))
             key = sample_key(number)
-            if key < bar:
-                facts.candidates.append(Candidate(key, _ENCODE(row)))
+            if key < wanted.bar:
+                facts.candidates.append(Candidate(key, number, _ENCODE(row)))
+            if wanted.floor is not None:
+                _offer(facts.heaviest, number, row, weight_of(row, encoded))
     except LineError as error:
         cause = error.__cause__
         hint = cause.hint if isinstance(cause, RowError) else ""
         facts.bad = BadRow(error.number, error.problem, error.unit, hint)
     return facts
+
+
+def _offer(heaviest: Heaviest, number: int, row: Row, weight: int) -> None:
+    if weight > heaviest.floor:
+        heaviest.offer(Heavy(weight, -number, _ENCODE(row)))
+    else:
+        heaviest.pass_over(weight)
+
+
+def weight_of(row: Row, encoded: bytes) -> int:
+    """A guess at the tokens of a uniform row with its JSON; of a preference row, as it is counted:
+    with the longer answer."""
+    if "chosen" not in row:
+        return weigh(encoded)
+    rest = {key: value for key, value in row.items() if key not in ("chosen", "rejected")}
+    answers = (weigh(_ENCODE(row[name])) for name in ("chosen", "rejected"))
+    return weigh(_ENCODE(rest)) + max(answers)
 
 
 def said_texts(row: Row) -> Iterator[str]:

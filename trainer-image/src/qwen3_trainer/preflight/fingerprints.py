@@ -63,8 +63,19 @@ class SealedFingerprints:
 
 
 def fingerprint(row: Row) -> int:
-    """Hash of a uniform row. A prompt and its completion count as the messages that they are."""
+    """Hash of a uniform row."""
+    return hash_of(canonical(row))
+
+
+def canonical(row: Row) -> bytes:
+    """JSON of a uniform row, the same for equal rows. A prompt and its completion count as the
+    messages that they are."""
     if "completion" in row:
         row = {**row, "messages": [*row["prompt"], *row["completion"]]}
         del row["prompt"], row["completion"]
-    return int.from_bytes(hashlib.blake2b(_ENCODE(row), digest_size=8).digest(), "little")
+    return _ENCODE(row)
+
+
+def hash_of(encoded: bytes) -> int:
+    """8 bytes of BLAKE2b."""
+    return int.from_bytes(hashlib.blake2b(encoded, digest_size=8).digest(), "little")

@@ -9,9 +9,12 @@ from pathlib import Path
 import msgspec
 
 from qwen3_api.job.preflight import PreflightJob, RenderedSample
-from qwen3_trainer.data.formats import Row
+from qwen3_trainer.data.formats import Row, RowError
+from qwen3_trainer.data.read import LineError
 from qwen3_trainer.failures import cut
+from qwen3_trainer.preflight.blocks import BadRow, NumberedRow, weight_of
 from qwen3_trainer.preflight.cores import Cores
+from qwen3_trainer.preflight.heaviest import Heaviest
 from qwen3_trainer.preflight.lengths import Lengths
 from qwen3_trainer.preflight.sample import RowSample
 from qwen3_trainer.preflight.tokenizer import ChatTokenizer
@@ -22,8 +25,12 @@ from qwen3_trainer.worker.rendering import (
     render_preference,
 )
 
+NumberedJSON = tuple[int, bytes]
+"""A row's line and the row."""
 PART = 256
 """Rows that one process gets at once."""
+HEAVY_PART = 8
+"""The same of the heaviest rows."""
 ALONE_BYTES = 4 << 20
 """Rows of so many bytes, about 2 s of work, are measured without help."""
 SAMPLE_LIMIT = 4096
@@ -40,42 +47,65 @@ class Ruler:
     job: PreflightJob
 
 
-def measure(sample: RowSample, ruler: Ruler, cores: Cores) -> Lengths:
-    """Lengths of the rows as the trainer renders, cuts and drops them (`worker.tokens`)."""
-    lengths = Lengths(ruler.job.dataset.max_sequence_length)
-    parts = ((ruler, part) for part in _parts(sample.rows()))
-    found = (
-        cores.map(measure_part, parts)
-        if sample.size > ALONE_BYTES
-        else (measure_part(*part) for part in parts)
-    )
-    for part in found:
-        lengths.counts += part.counts
-        lengths.dropped += part.dropped
+def measure(sample: RowSample, heaviest: Heaviest, ruler: Ruler, cores: Cores) -> Lengths:
+    """Lengths of the sampled rows as the trainer renders, cuts and drops them (`worker.tokens`),
+    and that of the longest of all. Raises LineError for a row that the template can't write."""
+    alone = sample.size <= ALONE_BYTES
+    lengths = _measured(_parts(sample.rows(), PART), ruler, None if alone else cores)
+    if not sample.is_whole:
+        others = _measured(_parts(heaviest.rows(), HEAVY_PART), ruler, cores)
+        lengths.bound(others, heaviest.left_out)
     return lengths
 
 
-def _parts(rows: Iterator[bytes]) -> Iterator[list[bytes]]:
-    while part := list(islice(rows, PART)):
+def _measured(parts: Iterator[list[NumberedJSON]], ruler: Ruler, cores: Cores | None) -> Lengths:
+    lengths = Lengths(ruler.job.dataset.max_sequence_length)
+    arguments = ((ruler, part) for part in parts)
+    found = (
+        (measure_part(*each) for each in arguments)
+        if cores is None
+        else cores.map(measure_part, arguments)
+    )
+    for part in found:
+        if part.bad is not None:
+            raise part.bad.to_error()
+        lengths.extend(part.lengths)
+    return lengths
+
+
+def _parts(rows: Iterator[NumberedJSON], size: int) -> Iterator[list[NumberedJSON]]:
+    while part := list(islice(rows, size)):
         yield part
 
 
-def measure_part(ruler: Ruler, rows: list[bytes]) -> Lengths:
+@dataclass
+class Measured:
+    """Lengths of some rows, up to the first that can't be rendered."""
+
+    lengths: Lengths
+    bad: BadRow | None = None
+
+
+def measure_part(ruler: Ruler, rows: list[NumberedJSON]) -> Measured:
     """Lengths of some rows."""
     job, tokenizer, template = ruler.job, open_tokenizer(ruler.folder), ruler.template
     limit, thinking = job.dataset.max_sequence_length, job.dataset.thinking
     lengths = Lengths(limit)
-    for encoded in rows:
+    for number, encoded in rows:
         row = msgspec.json.decode(encoded)
-        if job.method == "DPO":
-            prompt, chosen, rejected = render_preference(row, tokenizer, template, thinking)
-            length = len(prompt) + max(len(chosen), len(rejected))
-            lengths.add(length, learnable=len(prompt) < limit)
-        else:
-            ids, labels = render(row, tokenizer, template, job.assistant_only_loss, thinking)
-            learnable = any(label != IGNORED for label in labels[:limit])
-            lengths.add(len(ids), learnable=learnable)
-    return lengths
+        weight = weight_of(row, encoded)
+        try:
+            if job.method == "DPO":
+                prompt, chosen, rejected = render_preference(row, tokenizer, template, thinking)
+                length = len(prompt) + max(len(chosen), len(rejected))
+                lengths.add(length, weight, learnable=len(prompt) < limit)
+            else:
+                ids, labels = render(row, tokenizer, template, job.assistant_only_loss, thinking)
+                learnable = any(label != IGNORED for label in labels[:limit])
+                lengths.add(len(ids), weight, learnable=learnable)
+        except RowError as error:
+            return Measured(lengths, BadRow(number, str(error), "line", error.hint))
+    return Measured(lengths)
 
 
 @functools.cache
@@ -84,8 +114,15 @@ def open_tokenizer(folder: Path) -> ChatTokenizer:
     return ChatTokenizer(folder)
 
 
-def render_sample(row: Row, ruler: Ruler) -> RenderedSample:
-    """A row's text within max_sequence_length and its part with loss."""
+def render_sample(first: NumberedRow, ruler: Ruler) -> RenderedSample:
+    """A row's text within max_sequence_length and its part with loss. Raises LineError."""
+    try:
+        return _rendered(first.row, ruler)
+    except RowError as error:
+        raise LineError(first.number, str(error)) from error
+
+
+def _rendered(row: Row, ruler: Ruler) -> RenderedSample:
     job, tokenizer, template = ruler.job, open_tokenizer(ruler.folder), ruler.template
     limit, thinking = job.dataset.max_sequence_length, job.dataset.thinking
     if job.method == "DPO":

@@ -21,6 +21,7 @@ from qwen3_api.job.train import HuggingFaceModel
 from qwen3_api.v1alpha1.conditions import Reason
 from qwen3_trainer import base_model
 from qwen3_trainer.cpu_run import run_order
+from qwen3_trainer.data.dataset import refused_rows
 from qwen3_trainer.environment import Paths
 from qwen3_trainer.failures import TrainerError, disk_full, is_disk_full
 from qwen3_trainer.preflight.checks import check_leakage, check_lengths
@@ -200,6 +201,7 @@ def _count_tokens(run: Run, sample: RowSample, cores: Cores) -> None:
         ) from error
     found.template = training_template(tokenizer)
     ruler = Ruler(found.base.path, found.template, job)
-    found.sample = render_sample(found.train.first, ruler)
-    found.lengths = measure(sample, ruler, cores)
+    with refused_rows(job.dataset, "train", job.method):
+        found.sample = render_sample(found.train.first, ruler)
+        found.lengths = measure(sample, found.train.heaviest, ruler, cores)
     log.info("counted the tokens of %d rows", len(sample))

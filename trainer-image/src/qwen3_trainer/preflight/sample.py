@@ -22,6 +22,8 @@ class Candidate:
     """A row that may be kept."""
 
     key: int
+    number: int
+    """Its line."""
     row: bytes
     """JSON."""
 
@@ -29,6 +31,7 @@ class Candidate:
 @dataclass(frozen=True)
 class _Kept:
     key: int
+    number: int
     start: int
     size: int
 
@@ -61,12 +64,17 @@ class RowSample:
     def __len__(self) -> int:
         return len(self._kept)
 
+    @property
+    def is_whole(self) -> bool:
+        """Every row that was offered is kept."""
+        return self.bar == _SPAN
+
     def offer(self, candidate: Candidate) -> None:
         """Takes the row, or not: the bar may be lower than when it was chosen."""
         if candidate.key >= self.bar:
             return
         self._file.write(candidate.row)
-        self._kept.append(_Kept(candidate.key, self._end, len(candidate.row)))
+        self._kept.append(_Kept(candidate.key, candidate.number, self._end, len(candidate.row)))
         self._end += len(candidate.row)
         self.size += len(candidate.row)
         while len(self._kept) > 1 and (
@@ -80,11 +88,11 @@ class RowSample:
         self._kept = [k for k in self._kept if k.key < self.bar] or first
         self.size = sum(k.size for k in self._kept)
 
-    def rows(self) -> Iterator[bytes]:
-        """The rows as JSON, in order."""
+    def rows(self) -> Iterator[tuple[int, bytes]]:
+        """The rows in order: their lines and JSON."""
         for kept in self._kept:
             self._file.seek(kept.start)
-            yield self._file.read(kept.size)
+            yield kept.number, self._file.read(kept.size)
 
 
 def sample_key(number: int) -> int:

@@ -9,12 +9,20 @@ from pathlib import Path
 from qwen3_api.job.preflight import PreflightJob
 from qwen3_api.job.train import DataSource, JobDataset
 from qwen3_trainer.data.dataset import no_rows, open_checked
-from qwen3_trainer.data.formats import Row, detect_format
+from qwen3_trainer.data.formats import detect_format
 from qwen3_trainer.data.read import Source, json_blocks, json_rows
-from qwen3_trainer.preflight.blocks import Block, BlockFacts, check_block, check_rows
+from qwen3_trainer.preflight.blocks import (
+    Block,
+    BlockFacts,
+    NumberedRow,
+    Wanted,
+    check_block,
+    check_rows,
+)
 from qwen3_trainer.preflight.cores import Cores
 from qwen3_trainer.preflight.digest import DigestBuilder
 from qwen3_trainer.preflight.fingerprints import Fingerprints
+from qwen3_trainer.preflight.heaviest import Heaviest
 from qwen3_trainer.preflight.sample import RowSample
 from qwen3_trainer.store import Buckets
 
@@ -32,10 +40,12 @@ class Scan:
     rows: int = 0
     reasoning_rows: int = 0
     """Rows whose last answer holds reasoning, after the thinking policy."""
-    first: Row | None = None
+    first: NumberedRow | None = None
     sha256: str | None = None
     """Over the bytes of the source as stored."""
     fingerprints: Fingerprints = field(default_factory=Fingerprints)
+    heaviest: Heaviest = field(default_factory=Heaviest)
+    """Of the rows that a sample was taken of."""
     digest: DigestBuilder | None = None
     """Of training rows; None: none is wanted."""
 
@@ -58,7 +68,7 @@ class Scanner:
         """
         job = self.job
         with open_checked(source, role, self.buckets, self.scratch / role, job.method) as opened:
-            for facts in self._facts(opened, sample, found.digest):
+            for facts in self._facts(opened, sample, found):
                 _add(found, facts, sample)
                 if facts.bad is not None:
                     raise facts.bad.to_error()
@@ -66,30 +76,28 @@ class Scanner:
                 raise no_rows(role, opened.name, job.method)
             found.sha256 = opened.sha256()
 
-    def _facts(
-        self, opened: Source, sample: RowSample | None, digest: DigestBuilder | None
-    ) -> Iterator[BlockFacts]:
-        job = self.job
+    def _facts(self, opened: Source, sample: RowSample | None, found: Scan) -> Iterator[BlockFacts]:
+        job, digest = self.job, found.digest
 
-        def room() -> bool:
-            return digest is not None and digest.has_room
-
-        def bar() -> int:
-            return 0 if sample is None else sample.bar
+        def wanted() -> Wanted:
+            room = digest is not None and digest.has_room
+            if sample is None:
+                return Wanted(digest=room)
+            return Wanted(sample.bar, found.heaviest.floor, room)
 
         if opened.lines is None:
             while rows := list(islice(opened.rows, _PARQUET_ROWS)):
-                yield check_rows(iter(rows), opened.name, job.dataset, job.method, bar(), room())
+                yield check_rows(iter(rows), opened.name, job.dataset, job.method, wanted())
             return
         blocks = (Block(*each) for each in json_blocks(opened.lines, BLOCK))
         dataset = job.dataset
         for alone, block in enumerate(blocks, 1):
-            yield check_block(block, opened.name, dataset, job.method, bar(), room())
+            yield check_block(block, opened.name, dataset, job.method, wanted())
             dataset = self._with_format(dataset, block)
             if alone >= ALONE and dataset.format != "Auto":
                 break
         yield from self.cores.map(
-            check_block, ((b, opened.name, dataset, job.method, bar(), room()) for b in blocks)
+            check_block, ((b, opened.name, dataset, job.method, wanted()) for b in blocks)
         )
 
     def _with_format(self, dataset: JobDataset, block: Block) -> JobDataset:
@@ -106,6 +114,7 @@ def _add(found: Scan, facts: BlockFacts, sample: RowSample | None) -> None:
     found.reasoning_rows += facts.reasoning_rows
     found.first = found.first or facts.first
     found.fingerprints.extend(facts.hashes, facts.numbers)
+    found.heaviest.merge(facts.heaviest)
     if found.digest is not None:
         found.digest.add(facts.rows, facts.entries)
     if sample is not None:

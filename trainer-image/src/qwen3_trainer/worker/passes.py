@@ -5,6 +5,15 @@ import math
 from collections.abc import Sequence
 
 
+def token_budget(micro_batch_size: int, longest: int, planned: int | None, alignment: int) -> int:
+    """Most tokens of a pass: as many as a padded micro-batch of the longest row has. No more than
+    were planned for, each row filled up to a multiple of `alignment`: a row that is longer than the
+    plan knew of is a pass of its own."""
+    if planned is not None:
+        longest = min(longest, math.ceil(planned / alignment) * alignment)
+    return micro_batch_size * longest
+
+
 def even_passes(lengths: Sequence[int], budget: int) -> list[list[int]]:
     """Indices of rows of `lengths` tokens in passes of at most `budget` tokens, about equal.
 

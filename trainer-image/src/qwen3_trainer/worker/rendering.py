@@ -16,7 +16,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from jinja2 import TemplateError, TemplateSyntaxError
+
+from qwen3_trainer.data.formats import Row, RowError
 from qwen3_trainer.data.thinking import Thinking
+from qwen3_trainer.failures import cut
 
 log = logging.getLogger(__name__)
 
@@ -25,6 +29,9 @@ IGNORED = -100
 EMPTY_THINK = "<think>\n\n</think>\n\n"
 """What the template writes in front of an answer without reasoning, and, in a request with
 enable_thinking false, at the end of the prompt."""
+_ROW_ERRORS = (TemplateError, ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
+"""What a template raises for a row that it can't write."""
+_PROBLEM_LIMIT = 200
 _GENERATION = re.compile(r"\{%-?\s*generation\s*-?%\}")
 _TRAINING = "_training.jinja"
 
@@ -81,16 +88,12 @@ def render(
     With `assistant_only` the loss covers the assistant's turns of `messages`, or the completion;
     without it, every token. With `thinking` Disabled no empty think block has a loss: it belongs to
     the prompt of a request with enable_thinking false.
+
+    Raises RowError when the template can't write the row.
     """
     prompt = row.get("prompt")
-    messages = row["messages"] if prompt is None else [*prompt, *row["completion"]]
-    rendered = tokenizer.apply_chat_template(
-        messages,
-        tools=row.get("tools"),
-        chat_template=template.text,
-        return_dict=True,
-        return_assistant_tokens_mask=True,
-    )
+    keys = ("messages",) if prompt is None else ("prompt", "completion")
+    rendered = _apply(row, keys, tokenizer, template, return_assistant_tokens_mask=True)
     ids: list[int] = list(rendered["input_ids"])
     said = list(rendered["assistant_masks"])
     mask = list(said) if assistant_only else [1] * len(ids)
@@ -113,17 +116,12 @@ def render_preference(
 
     The loss of DPO covers the answers. They start where the rendered dialogues part from the
     rendered prompt: with `thinking` Disabled behind the empty think block.
+
+    Raises RowError when the template can't write the row.
     """
     asked = _asked(row, tokenizer, template, thinking)
     chosen, rejected = (
-        list(
-            tokenizer.apply_chat_template(
-                [*row["prompt"], *row[name]],
-                tools=row.get("tools"),
-                chat_template=template.text,
-                return_dict=True,
-            )["input_ids"]
-        )
+        list(_apply(row, ("prompt", name), tokenizer, template)["input_ids"])
         for name in ("chosen", "rejected")
     )
     common = min(_common_prefix(asked, chosen), _common_prefix(asked, rejected))
@@ -134,16 +132,57 @@ def _asked(
     row: dict[str, Any], tokenizer: Any, template: TrainingTemplate, thinking: Thinking
 ) -> list[int]:
     """The prompt of a row as a request renders it."""
-    return list(
-        tokenizer.apply_chat_template(
-            row["prompt"],
-            tools=row.get("tools"),
-            chat_template=template.text,
-            add_generation_prompt=True,
-            return_dict=True,
-            enable_thinking=thinking != "Disabled",
-        )["input_ids"]
+    rendered = _apply(
+        row,
+        ("prompt",),
+        tokenizer,
+        template,
+        add_generation_prompt=True,
+        enable_thinking=thinking != "Disabled",
     )
+    return list(rendered["input_ids"])
+
+
+def _apply(
+    row: Row, keys: tuple[str, ...], tokenizer: Any, template: TrainingTemplate, **options: bool
+) -> dict[str, list[int]]:
+    """The messages below the keys, one behind the other, as the template writes them."""
+    messages = [message for key in keys for message in row[key]]
+
+    def applied(count: int, tools: list[Any] | None) -> dict[str, list[int]]:
+        rendered: dict[str, list[int]] = tokenizer.apply_chat_template(
+            messages[:count],
+            tools=tools,
+            chat_template=template.text,
+            return_dict=True,
+            **options,
+        )
+        return rendered
+
+    def fails(count: int, tools: list[Any] | None) -> bool:
+        try:
+            applied(count, tools)
+        except _ROW_ERRORS:
+            return True
+        return False
+
+    tools = row.get("tools")
+    try:
+        return applied(len(messages), tools)
+    except TemplateSyntaxError:  # nothing that a row can mend
+        raise
+    except _ROW_ERRORS as error:
+        told = isinstance(error, TemplateError | TypeError)  # others may quote the row
+        words = cut(str(error), _PROBLEM_LIMIT) if told else type(error).__name__
+        problem = f"the chat template can't write it: {words}"
+        if tools and not fails(len(messages), None):
+            raise RowError("tools", problem) from error
+        # The first message from which on it fails: a template may want more than the beginning.
+        last = len(messages)
+        while last > 1 and fails(last - 1, tools):
+            last -= 1
+        names = [f"{key}[{i}]" for key in keys for i in range(len(row[key]))]
+        raise RowError(names[last - 1], problem) from error
 
 
 def _empty_blocks(ids: list[int], said: list[int], tokenizer: Any) -> list[tuple[int, int]]:

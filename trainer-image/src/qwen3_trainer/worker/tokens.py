@@ -7,6 +7,8 @@ prepare data differently, and neither counts what it cuts.
 
 import json
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,8 @@ from datasets import Dataset, Features, List, Value
 from datasets.arrow_writer import ArrowWriter
 
 from qwen3_api.v1alpha1.conditions import Reason
+from qwen3_trainer.data.formats import Row, RowError
+from qwen3_trainer.data.read import LineError
 from qwen3_trainer.data.thinking import Thinking
 from qwen3_trainer.failures import TrainerError
 from qwen3_trainer.worker.rendering import (
@@ -71,23 +75,25 @@ def tokenize(
     Each row is filled up with padding, from which nothing is learned, to a multiple of
     `multiple_of` tokens; that may be more than `max_length`.
 
-    Raises TrainerError: DatasetInvalid, when no row has anything to learn within `max_length`.
+    Raises TrainerError: DatasetInvalid, when no row has anything to learn within `max_length`; and
+    LineError for a row that the template can't write.
     """
     truncated = dropped = longest = 0
     cache.mkdir(parents=True, exist_ok=True)
     arrow = str(cache / f"{path.stem}.arrow")
-    with ArrowWriter(path=arrow, features=_FEATURES) as writer, path.open(encoding="utf-8") as file:
-        for line in file:
-            ids, labels = render(json.loads(line), tokenizer, template, assistant_only, thinking)
+    with ArrowWriter(path=arrow, features=_FEATURES) as writer:
+        for number, row in _rows(path):
+            with _numbered(number):
+                ids, labels = render(row, tokenizer, template, assistant_only, thinking)
             truncated += len(ids) > max_length
             if all(label == IGNORED for label in labels[:max_length]):
                 dropped += 1
                 continue
             ids, labels = ids[:max_length], labels[:max_length]
             missing = -len(ids) % multiple_of
-            row = ids + [tokenizer.pad_token_id] * missing
-            writer.write({"input_ids": row, "labels": labels + [IGNORED] * missing})
-            longest = max(longest, len(row))
+            filled = ids + [tokenizer.pad_token_id] * missing
+            writer.write({"input_ids": filled, "labels": labels + [IGNORED] * missing})
+            longest = max(longest, len(filled))
         writer.finalize()
     return _tokenized(path, arrow, truncated, dropped, longest, max_length)
 
@@ -107,9 +113,10 @@ def tokenize_preferences(
     cache.mkdir(parents=True, exist_ok=True)
     arrow = str(cache / f"{path.stem}.arrow")
     features = Features({name: List(Value("int32")) for name in PREFERENCE_COLUMNS})
-    with ArrowWriter(path=arrow, features=features) as writer, path.open(encoding="utf-8") as file:
-        for line in file:
-            prompt, *answers = render_preference(json.loads(line), tokenizer, template, thinking)
+    with ArrowWriter(path=arrow, features=features) as writer:
+        for number, row in _rows(path):
+            with _numbered(number):
+                prompt, *answers = render_preference(row, tokenizer, template, thinking)
             room = max_length - len(prompt)
             truncated += any(len(ids) > room for ids in answers)
             if room <= 0:
@@ -120,6 +127,23 @@ def tokenize_preferences(
             longest = max(longest, len(prompt) + max(len(ids) for ids in cut[1:]))
         writer.finalize()
     return _tokenized(path, arrow, truncated, dropped, longest, max_length)
+
+
+def _rows(path: Path) -> Iterator[tuple[int, Row]]:
+    """The rows with the line numbers that they have in the user's file (`data.dataset`)."""
+    with path.open(encoding="utf-8") as file:
+        for number, line in enumerate(file, 1):
+            if line.strip():
+                yield number, json.loads(line)
+
+
+@contextmanager
+def _numbered(number: int) -> Iterator[None]:
+    """A RowError of the block as LineError."""
+    try:
+        yield
+    except RowError as error:
+        raise LineError(number, str(error)) from error
 
 
 def _tokenized(

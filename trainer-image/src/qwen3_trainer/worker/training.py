@@ -13,6 +13,7 @@ from transformers import PrinterCallback, TrainerState
 from trl import SFTTrainer
 
 from qwen3_api.v1alpha1.conditions import Reason
+from qwen3_trainer.data.dataset import Role, refused_rows
 from qwen3_trainer.failures import TrainerError, classify
 from qwen3_trainer.worker import padding
 from qwen3_trainer.worker.arguments import dpo_arguments, sft_arguments
@@ -23,6 +24,7 @@ from qwen3_trainer.worker.dpo import PreferenceTrainer, save_adapter
 from qwen3_trainer.worker.history import eval_loss_at, losses, stopped_improving
 from qwen3_trainer.worker.messages import Started, Stopped, Trained, TrainPlan
 from qwen3_trainer.worker.model import LoadedModel
+from qwen3_trainer.worker.passes import token_budget
 from qwen3_trainer.worker.ranks import Ranks, rank, world_size
 from qwen3_trainer.worker.sign_of_life import SignOfLife
 from qwen3_trainer.worker.stop import StopFlag
@@ -99,25 +101,27 @@ def _tokenized(
         return None
     # Each process writes a table of its own: they start at the same time.
     dataset, cache = plan.job.dataset, Path(plan.output) / "datasets" / str(rank())
-    if plan.job.method == "DPO":
-        return tokenize_preferences(
+    role: Role = "train" if path == plan.train_rows else "validation"
+    with refused_rows(dataset, role, plan.job.method):
+        if plan.job.method == "DPO":
+            return tokenize_preferences(
+                Path(path),
+                loaded.tokenizer,
+                template,
+                max_length=dataset.max_sequence_length,
+                thinking=dataset.thinking,
+                cache=cache,
+            )
+        return tokenize(
             Path(path),
             loaded.tokenizer,
             template,
             max_length=dataset.max_sequence_length,
+            assistant_only=plan.job.hyperparameters.assistant_only_loss,
             thinking=dataset.thinking,
             cache=cache,
+            multiple_of=padding.ALIGNMENT if plan.job.hyperparameters.padding_free else 1,
         )
-    return tokenize(
-        Path(path),
-        loaded.tokenizer,
-        template,
-        max_length=dataset.max_sequence_length,
-        assistant_only=plan.job.hyperparameters.assistant_only_loss,
-        thinking=dataset.thinking,
-        cache=cache,
-        multiple_of=padding.ALIGNMENT if plan.job.hyperparameters.padding_free else 1,
-    )
 
 
 def _trainer(
@@ -148,7 +152,10 @@ def _trainer(
     trainer = padding.PaddingFreeTrainer(args=arguments, **parts)
     padding.require(trainer)
     if world_size() == 1:
-        trainer.token_budget = plan.job.hyperparameters.micro_batch_size * train_rows.longest
+        hyper = plan.job.hyperparameters
+        trainer.token_budget = token_budget(
+            hyper.micro_batch_size, train_rows.longest, hyper.planned_length, padding.ALIGNMENT
+        )
         log.info("no padding, at most %d tokens at once", trainer.token_budget)
     return trainer
 

@@ -1,0 +1,57 @@
+"""What is said about rows that pass the check of their shape and can't be rendered all the same."""
+
+from typing import Any
+
+import pytest
+from jinja2 import TemplateSyntaxError
+
+from qwen3_trainer.data.formats import RowError
+from qwen3_trainer.worker.rendering import TrainingTemplate, render, render_preference
+from support.chat_tokens import TEMPLATE, TEXT, ByteTokenizer
+
+USER = {"role": "user", "content": "hi"}
+SAY = {"role": "assistant", "content": "hello"}
+BAD: dict[str, Any] = {**SAY, "tool_calls": [{"function": {"name": {}}}]}
+
+
+@pytest.mark.parametrize(
+    ("row", "field"),
+    [
+        ({"messages": [USER, SAY, USER, BAD, USER, SAY]}, "messages[3]"),
+        ({"messages": [BAD, USER, SAY]}, "messages[0]"),
+        ({"prompt": [USER, BAD, USER], "completion": [SAY]}, "prompt[1]"),
+        ({"prompt": [USER], "completion": [SAY, BAD]}, "completion[1]"),
+        ({"messages": [USER, SAY], "tools": [{"title": "f"}]}, "tools"),
+    ],
+)
+def test_the_message_that_a_template_cannot_write_is_named(row: dict[str, Any], field: str) -> None:
+    with pytest.raises(RowError) as failed:
+        render(row, ByteTokenizer(), TEMPLATE, True)
+    assert str(failed.value).startswith(f"{field}: the chat template can't write it: ")
+
+
+@pytest.mark.parametrize("name", ["chosen", "rejected"])
+def test_of_a_preference_row_too(name: str) -> None:
+    row = {"prompt": [USER], "chosen": [SAY], "rejected": [SAY]} | {name: [BAD]}
+    with pytest.raises(RowError, match=rf"{name}\[0\]: the chat template"):
+        render_preference(row, ByteTokenizer(), TEMPLATE)
+
+
+def test_a_template_that_wants_more_than_the_beginning_blames_no_beginning() -> None:
+    picky = TEXT + "{% if messages|length < 3 %}{{ messages.most }}{{ 1 / 0 }}{% endif %}"
+    row = {"messages": [USER, SAY, USER, BAD]}
+    with pytest.raises(RowError, match=r"^messages\[3\]: "):
+        render(row, ByteTokenizer(), TrainingTemplate(picky, "0" * 64), True)
+
+
+def test_a_broken_template_is_not_the_rows_fault() -> None:
+    broken = TrainingTemplate("{% if %}", "0" * 64)
+    with pytest.raises(TemplateSyntaxError):
+        render({"messages": [USER, SAY]}, ByteTokenizer(), broken, True)
+
+
+def test_what_a_template_did_to_the_row_is_not_quoted() -> None:
+    quoting = TrainingTemplate("{{ [].index(messages[0].content) }}", "0" * 64)
+    with pytest.raises(RowError) as failed:
+        render({"messages": [{**USER, "content": "secret"}, SAY]}, ByteTokenizer(), quoting, True)
+    assert str(failed.value) == "messages[0]: the chat template can't write it: ValueError"
