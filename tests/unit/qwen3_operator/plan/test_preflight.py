@@ -22,14 +22,15 @@ from support.operator_world import (
     build_pod,
     build_preflight,
     build_preflight_job,
+    build_settings,
     build_spec,
-    merge,
     revision_of,
     spec_of,
     storage_of,
 )
 
-H100 = "NVIDIA-H100-80GB-HBM3"
+H100, L4 = "NVIDIA-H100-80GB-HBM3", "NVIDIA-L4"
+LABEL = "nvidia.com/gpu.product"
 FT = build_finetune(build_spec(resources={"gpuProduct": H100}))
 PLAN_ONLY = build_finetune(build_spec(mode="Plan", resources={"gpuProduct": H100}))
 BAD = Failure(reason="DatasetInvalid", message="line 3: no answer", hint="Mend line 3.")
@@ -43,7 +44,7 @@ def plan(ft: FineTune = FT, settings: Settings = SETTINGS, **observed: Any) -> T
 
 def priced(**gpu: Any) -> Settings:
     wire = {"training": {"gpus": [{"product": H100, **gpu}], "currency": "EUR"}}
-    return Settings.model_validate(merge(SETTINGS.model_dump(by_alias=True), wire))
+    return build_settings(wire)
 
 
 def jobs_of(found: TrainingPlan) -> list[str]:
@@ -168,6 +169,51 @@ def test_the_card_is_the_users_then_the_platforms_then_a_small_one() -> None:
     assert card.memory_mib == 24 * 1024
     cpu = spec_of(build_finetune(build_spec(resources={"gpus": 0})))
     assert resolve_card(cpu, SETTINGS) is None
+
+
+def of_cards(*products: str, **training: Any) -> Settings:
+    gpus = [{"product": p, "pricePerHour": n + 1} for n, p in enumerate(products)]
+    return build_settings({"training": {"gpus": gpus, **training}})
+
+
+@pytest.mark.parametrize(
+    ("products", "resources", "planned", "cost", "bound"),
+    [
+        pytest.param((L4, H100), {}, L4, "1.00 USD", L4, id="the first of several"),
+        pytest.param((L4, H100), {"gpuProduct": H100}, H100, "2.00 USD", H100, id="by its field"),
+        pytest.param(
+            (L4, H100), {"nodeSelector": {LABEL: H100}}, H100, "2.00 USD", H100, id="by its label"
+        ),
+        pytest.param(
+            (L4,), {"gpuProduct": H100, "nodeSelector": {LABEL: L4}}, H100, None, H100, id="by both"
+        ),
+        pytest.param((), {"nodeSelector": {LABEL: H100}}, H100, None, H100, id="of no list"),
+        pytest.param((H100,), {}, H100, "1.00 USD", None, id="the only one"),
+        pytest.param((H100, H100), {}, H100, "1.00 USD", None, id="the only one, twice"),
+        pytest.param((L4, H100), {"gpus": 0}, None, None, None, id="no GPU"),
+    ],
+)
+def test_the_pod_runs_on_the_card_that_was_planned_for(
+    products: tuple[str, ...],
+    resources: dict[str, Any],
+    planned: str | None,
+    cost: str | None,
+    bound: str | None,
+) -> None:
+    """Elsewhere its sizes may not fit, and its cost is another."""
+    settings = of_cards(*products)
+    ft = build_finetune(build_spec(resources=resources))
+    card, price = resolve_card(spec_of(ft), settings), resolve_price(spec_of(ft), settings)
+    assert (card.name if card else None) == planned
+    assert (price.of(3600) if price else None) == cost
+    (job,) = plan(ft, settings, preflight=build_preflight(ft)).apply
+    assert job["spec"]["template"]["spec"].get("nodeSelector", {}).get(LABEL) == bound
+
+
+def test_where_a_gpu_is_only_advertised_no_card_is_asked_for() -> None:
+    settings = of_cards(L4, H100, allowCpu=True)
+    (job,) = plan(build_finetune(), settings, preflight=build_preflight(build_finetune())).apply
+    assert "nodeSelector" not in job["spec"]["template"]["spec"]
 
 
 def test_what_the_platform_says_of_a_card_wins() -> None:
