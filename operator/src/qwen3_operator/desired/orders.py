@@ -182,9 +182,10 @@ def revision_folder(meta: Meta, digest: str, storage: StorageTarget) -> S3Locati
     )
 
 
-def is_quantized(spec: FineTuneSpec) -> bool:
-    """The base is kept in 4 bits by the user's choice."""
-    return spec.adapter.type is AdapterType.QLORA
+def is_quantized(spec: FineTuneSpec) -> bool | None:
+    """The base is kept in 4 bits by the user's choice; None where that is left to the plan."""
+    chosen = spec.adapter.type
+    return None if chosen is None else chosen is AdapterType.QLORA
 
 
 def resolve_gpu_product(spec: FineTuneSpec, settings: Settings) -> str | None:

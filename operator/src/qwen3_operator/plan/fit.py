@@ -75,8 +75,14 @@ def _own_gpu(spec: FineTuneSpec, settings: Settings) -> GPUSettings | None:
     return next((g for g in settings.training.gpus if g.product == product), None)
 
 
-def fit_run(spec: FineTuneSpec, preflight: Preflight, settings: Settings) -> FittedRun | Problem:
-    """Sizes for the card, or why none fit."""
+def fit_run(
+    spec: FineTuneSpec, preflight: Preflight, settings: Settings, *, begun: bool | None = None
+) -> FittedRun | Problem:
+    """Sizes for the card, or why none fit.
+
+    begun: the revision has learnt with a base in 4 bits (True) or in 16 (False). Where the user
+    names neither, that stays: what was learnt so far belongs to it.
+    """
     if preflight.shape is None:
         return Problem(
             Reason.TRAINER_FAILED,
@@ -85,11 +91,12 @@ def fit_run(spec: FineTuneSpec, preflight: Preflight, settings: Settings) -> Fit
             user=False,
         )
     card, hyper = resolve_card(spec, settings), spec.hyperparameters
+    chosen = is_quantized(spec)
     request = SizingRequest(
         shape=preflight.shape,
         rank=spec.adapter.rank,
         target_modules=tuple(spec.adapter.target_modules),
-        quantized=is_quantized(spec),
+        quantized=begun if chosen is None else chosen,
         method=spec.method.type.value,
         max_sequence_length=spec.dataset.max_sequence_length,
         lengths=preflight.lengths,

@@ -23,6 +23,7 @@ from qwen3_operator.plan.diagnosis import diagnose_failed_job, diagnose_waiting
 from qwen3_operator.plan.fit import fit_run
 from qwen3_operator.plan.plan import Deletion, Event, Manifest, TrainingPlan
 from qwen3_operator.plan.preflight import plan_preflight
+from qwen3_operator.plan.training_status import begun_in_4_bits
 from qwen3_operator.settings import Settings
 
 POLL_SECONDS = 10.0
@@ -135,7 +136,8 @@ def _plan_start(
     found = plan_preflight(ft, spec, revision, observed, storage, settings)
     if not isinstance(found, Preflight):
         return found
-    run = fit_run(spec, found, settings)
+    name = job_name(ft.meta.name, revision)
+    run = fit_run(spec, found, settings, begun=begun_in_4_bits(ft.status.training, name))
     if isinstance(run, Problem):
         return TrainingPlan(Reason(run.reason), run.message, problem=run, validated=False)
     if spec.mode is Mode.PLAN:
@@ -143,7 +145,6 @@ def _plan_start(
     start = None if isinstance(observed.start, Problem) else observed.start
     order = resolve_train_job(ft.meta, spec, storage, settings, run.sizing, start)
     manifest = build_train_job(ft.meta, spec, order, storage, settings)
-    name = job_name(ft.meta.name, revision)
     return TrainingPlan(
         Reason.SCHEDULING,
         STARTING,

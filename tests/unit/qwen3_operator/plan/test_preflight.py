@@ -5,29 +5,36 @@ from typing import Any
 import pytest
 
 from qwen3_api.job.base import Failure
+from qwen3_api.job.train import TrainJob
 from qwen3_api.v1alpha1.conditions import Reason
-from qwen3_operator.desired.names import checks_digest, preflight_name
-from qwen3_operator.observed import FineTune, Observed
+from qwen3_api.v1alpha1.finetune_status import FineTuneStatus
+from qwen3_operator.desired.names import ANNOTATION_ORDER, checks_digest, job_name, preflight_name
+from qwen3_operator.observed import FineTune, Observed, Problem
+from qwen3_operator.plan.finetune import plan_finetune
 from qwen3_operator.plan.fit import FittedRun, fit_run, resolve_card, resolve_price
 from qwen3_operator.plan.plan import Deletion, TrainingPlan
 from qwen3_operator.plan.preflight import build_preflight_status
 from qwen3_operator.plan.training import plan_training
+from qwen3_operator.plan.training_status import build_training_status
 from qwen3_operator.settings import Settings
 from support.operator_world import (
     NOW,
     SETTINGS,
+    SIZING,
     build_commit,
     build_finetune,
     build_job,
     build_pod,
     build_preflight,
     build_preflight_job,
+    build_progress,
     build_settings,
     build_spec,
     revision_of,
     spec_of,
     storage_of,
 )
+from support.qwen3_shapes import SHAPES
 
 H100, L4 = "NVIDIA-H100-80GB-HBM3", "NVIDIA-L4"
 LABEL = "nvidia.com/gpu.product"
@@ -239,6 +246,96 @@ def test_the_effective_batch_is_kept(method: str) -> None:
     assert isinstance(run, FittedRun)
     sizing = run.sizing
     assert sizing.micro_batch_size * sizing.gradient_accumulation_steps * 2 == 16
+
+
+# --- bits of the base
+
+A100_40 = "NVIDIA-A100-SXM4-40GB"
+
+
+def fitted(
+    size: str, card: str, type_: str | None = None, begun: bool | None = None, gpus: int = 1
+) -> FittedRun | Problem:
+    resources = {"gpuProduct": card, "gpus": gpus}
+    ft = build_finetune(build_spec(resources=resources, adapter={"type": type_}))
+    found = build_preflight(ft, shape=SHAPES[size])
+    return fit_run(spec_of(ft), found, SETTINGS, begun=begun)
+
+
+@pytest.mark.parametrize(
+    ("size", "card", "type_", "begun", "quantized"),
+    [
+        pytest.param("8B", A100_40, None, None, False, id="16 fit"),
+        pytest.param("32B", A100_40, None, None, True, id="only 4 fit"),
+        pytest.param("8B", A100_40, "QLoRA", None, True, id="4 asked for"),
+        pytest.param("8B", A100_40, "LoRA", None, False, id="16 asked for"),
+        pytest.param("8B", A100_40, None, True, True, id="4 begun, 16 fit now"),
+        pytest.param("8B", A100_40, "LoRA", True, False, id="4 begun, 16 asked for since"),
+    ],
+)
+def test_bits_are_the_users_else_those_begun_with_else_the_most_that_fit(
+    size: str, card: str, type_: str | None, begun: bool | None, quantized: bool
+) -> None:
+    run = fitted(size, card, type_, begun)
+    assert isinstance(run, FittedRun)
+    assert run.sizing.quantized is quantized
+    assert ("16 bits need" in run.message) == (size == "32B"), "why, where it wasn't asked for"
+
+
+def test_a_cpu_trains_in_16_bits() -> None:
+    run = fitted("32B", A100_40, gpus=0)
+    assert isinstance(run, FittedRun)
+    assert run.sizing.quantized is False
+
+
+@pytest.mark.parametrize(
+    ("card", "type_", "begun", "advised"),
+    [
+        pytest.param(A100_40, "LoRA", None, True, id="16 asked for"),
+        pytest.param(A100_40, None, False, True, id="16 begun"),
+        pytest.param(L4, "LoRA", None, False, id="4 are too much too"),
+        pytest.param(L4, None, None, False, id="4 were tried"),
+        pytest.param(L4, "QLoRA", None, False, id="4 asked for"),
+    ],
+)
+def test_4_bits_are_advised_where_they_help(
+    card: str, type_: str | None, begun: bool | None, advised: bool
+) -> None:
+    problem = fitted("32B", card, type_, begun)
+    assert isinstance(problem, Problem)
+    assert problem.reason is Reason.DOES_NOT_FIT
+    assert ("QLoRA" in problem.hint) == advised
+
+
+@pytest.mark.parametrize(
+    ("step", "quantized"),
+    [pytest.param(0, False, id="nothing learnt yet"), pytest.param(7, True, id="learnt in 4")],
+)
+def test_a_job_made_again_goes_on_with_the_bits_that_it_learnt_with(
+    step: int, quantized: bool
+) -> None:
+    """On a larger card, say, where 16 would fit now."""
+    sizing = SIZING.model_copy(update={"quantized": True})
+    progress = build_progress(step=step, sizing=sizing)
+    job = job_name("bot", revision_of(FT))
+    training = build_training_status(None, job, Observed(progress=progress), storage_of(FT))
+    ft = build_finetune(
+        build_spec(resources={"gpuProduct": H100}), FineTuneStatus(training=training)
+    )
+    observed = Observed(preflight=build_preflight(ft))
+    told = plan_finetune(ft, observed, SETTINGS, NOW)
+    (made,) = told.apply
+    order = TrainJob.model_validate_json(order_text(made))
+    assert order.adapter.quantized is quantized
+    assert told.status is not None
+    assert told.status.preflight is not None
+    assert told.status.preflight.sizing is not None
+    assert told.status.preflight.sizing.quantized is quantized, "the plan is the Job's"
+
+
+def order_text(job: Any) -> str:
+    text: str = job["spec"]["template"]["metadata"]["annotations"][ANNOTATION_ORDER]
+    return text
 
 
 # --- status
