@@ -76,6 +76,6 @@ def resolve(name: str, spec: dict[str, Any], bucket: S3Location) -> TrainJob:
         micro_batch_size=micro,
         gradient_accumulation_steps=hyper.effective_batch_size // (micro * parsed.resources.gpus),
         gradient_checkpointing=hyper.gradient_checkpointing is not False,
-        quantized=is_quantized(parsed),
+        quantized=bool(is_quantized(parsed)),
     )
     return resolve_train_job(meta, parsed, storage, settings, sizing)

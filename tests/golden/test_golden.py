@@ -12,7 +12,7 @@ from qwen3_operator.plan.finetune import plan_finetune
 from qwen3_operator.plan.plan import FineTunePlan
 from support.golden_text import render_document
 from support.golden_world import ImpossibleError, build_observed
-from support.operator_world import NOW, SETTINGS, build_body, build_spec, revision_of
+from support.operator_world import NOW, build_body, build_settings, build_spec, revision_of
 
 HERE = Path(__file__).parent
 CASES = sorted(path.stem for path in (HERE / "input").glob("*.yaml"))
@@ -42,7 +42,8 @@ def plan_case(name: str) -> FineTunePlan:
     ft = parse_finetune(_body(yaml.safe_load(text)))
     revision = revision_of(ft) if ft.spec else ""
     case = yaml.safe_load(text.replace("${revision}", revision))
-    return plan_finetune(ft, build_observed(ft, case.get("world") or {}), SETTINGS, NOW)
+    settings = build_settings(case.get("settings") or {})
+    return plan_finetune(ft, build_observed(ft, case.get("world") or {}), settings, NOW)
 
 
 def _body(case: dict[str, Any]) -> dict[str, Any]:

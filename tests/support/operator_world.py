@@ -93,6 +93,11 @@ def merge(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]
     return result
 
 
+def build_settings(changes: Mapping[str, Any]) -> Settings:
+    """SETTINGS with `changes` merged in, in wire names."""
+    return Settings.model_validate(merge(SETTINGS.model_dump(by_alias=True), changes))
+
+
 def build_spec(**changes: Any) -> dict[str, Any]:
     """A served fine-tune as a user writes it; `changes` are merged in, in wire names."""
     spec: dict[str, Any] = {

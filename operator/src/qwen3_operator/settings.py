@@ -101,7 +101,8 @@ class TrainingSettings(_Section):
     """Training pods."""
 
     gpus: list[GPUSettings] = []
-    """GPUs of the platform; the first is planned for when a fine-tune names none."""
+    """GPUs of the platform; the first is planned for when a fine-tune names none, and with several
+    its pod is then bound to nodes of that product."""
     currency: str = "USD"
 
     gpu_resource: str = "nvidia.com/gpu"

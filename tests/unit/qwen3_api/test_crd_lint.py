@@ -207,3 +207,21 @@ def test_columns_show_fields_that_exist(kind: ResourceKind) -> None:
         path = re.sub(r"\[\?\(@\.type=='Ready'\)\]", "[]", column["jsonPath"].removeprefix("."))
         if not path.startswith("metadata."):
             assert path in found, column
+
+
+def test_columns_have_the_type_of_their_field(kind: ResourceKind) -> None:
+    """kubectl leaves a cell empty whose value isn't of the column's type."""
+    found = fields(kind)
+    for column in kind.columns:
+        node = found.get(column["jsonPath"].removeprefix("."))
+        if node is not None:
+            assert column["type"] == node["type"], column
+
+
+def test_a_run_is_followed_in_the_wide_view_only(kind: ResourceKind) -> None:
+    """What stands beside Loss and ETA for whoever asks for it; 80 columns for whoever doesn't."""
+    shown = {c["name"]: c.get("priority", 0) for c in kind.columns}
+    if kind.kind == "Qwen3FineTune":
+        wide = ("Eval loss", "Tokens/s", "GPU MiB", "Tracking")
+        assert [shown[name] for name in wide] == [1, 1, 1, 1]
+    assert sum(1 for priority in shown.values() if priority == 0) <= 9

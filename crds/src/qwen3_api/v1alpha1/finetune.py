@@ -173,13 +173,38 @@ PRINTER_COLUMNS: tuple[dict[str, Any], ...] = (
     {"name": "Stage", "type": "string", "jsonPath": ".status.stage"},
     {"name": "Progress", "type": "string", "jsonPath": ".status.training.progress"},
     {"name": "Loss", "type": "string", "jsonPath": ".status.training.loss"},
+    # Wide ones stand beside what they go with: kubectl keeps this order.
+    {
+        "name": "Eval loss",
+        "type": "string",
+        "jsonPath": ".status.training.evalLoss",
+        "priority": 1,
+    },
     {"name": "ETA", "type": "string", "jsonPath": ".status.training.eta"},
+    {
+        "name": "Tokens/s",
+        "type": "string",
+        "jsonPath": ".status.training.tokensPerSecond",
+        "priority": 1,
+    },
+    {
+        "name": "GPU MiB",
+        "type": "integer",
+        "jsonPath": ".status.training.gpuMemoryMiB",
+        "priority": 1,
+    },
     {"name": "Verdict", "type": "string", "jsonPath": ".status.evaluation.verdict"},
     {"name": "Serving", "type": "string", "jsonPath": ".status.serving.revision"},
     {"name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestamp"},
     {"name": "Method", "type": "string", "jsonPath": ".spec.method.type", "priority": 1},
     {"name": "Adapter", "type": "string", "jsonPath": ".spec.adapter.type", "priority": 1},
     {"name": "Queue", "type": "string", "jsonPath": ".spec.resources.queueName", "priority": 1},
+    {
+        "name": "Tracking",
+        "type": "string",
+        "jsonPath": ".status.training.trackingURL",
+        "priority": 1,
+    },
     {"name": "Digest", "type": "string", "jsonPath": ".status.serving.digest", "priority": 1},
     {"name": "Endpoint", "type": "string", "jsonPath": ".status.serving.endpoint", "priority": 1},
     {

@@ -167,7 +167,7 @@ class TrainingStatus(StatusModel):
     learning_rate: ShortText | None = None
     """learningRate of the last logged step."""
     tokens_per_second: ShortText | None = None
-    """tokensPerSecond since the attempt began."""
+    """tokensPerSecond over the last minute, padding not counted."""
     eta_seconds: int | None = None
     """etaSeconds is how long the rest will take at the present speed."""
     eta: ShortText | None = None

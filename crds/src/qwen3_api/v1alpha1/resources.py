@@ -67,7 +67,8 @@ class ResourcesSpec(KubeModel):
     on the CPU."""
     gpu_product: LabelValue | None = None
     """gpuProduct is the node label nvidia.com/gpu.product to run on, for example
-    NVIDIA-H100-80GB-HBM3; its memory is what the run is planned for. Default: the platform's."""
+    NVIDIA-H100-80GB-HBM3; its memory is what the run is planned for. Default: nodeSelector's
+    nvidia.com/gpu.product, else the platform's first."""
     cpu: Quantity | None = None
     """cpu request; default: the platform's."""
     memory: Quantity | None = None
@@ -76,7 +77,8 @@ class ResourcesSpec(KubeModel):
         dict[str, LabelValue],
         Field(max_length=16, json_schema_extra={"x-kubernetes-map-type": "atomic"}),
     ] = {}
-    """nodeSelector of the training pod, for example a GPU product."""
+    """nodeSelector of the training pod; one by nvidia.com/gpu.product names the card as gpuProduct
+    does."""
     tolerations: Annotated[list[Toleration], Field(max_length=16)] = []
     """tolerations of the training pod."""
     priority_class_name: DnsSubdomain | None = None

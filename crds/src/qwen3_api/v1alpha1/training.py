@@ -203,8 +203,9 @@ class AdapterFrom(KubeModel):
 class AdapterSpec(KubeModel):
     """The adapter (PEFT LoraConfig)."""
 
-    type: AdapterType = AdapterType.LORA
-    """type: LoRA keeps the base in 16 bits, QLoRA in 4 bits (nf4)."""
+    type: AdapterType | None = None
+    """type: LoRA keeps the base in 16 bits, QLoRA in 4 bits (nf4). Default: planned, 16 bits where
+    they fit the card, else 4; status.preflight.sizing.quantized tells which."""
     rank: Literal[8, 16, 32, 64, 128] = 16
     """rank of the update (PEFT r). The serving pool caps it."""
     alpha: Annotated[int, Field(ge=1, le=1024)] | None = None

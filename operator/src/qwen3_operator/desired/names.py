@@ -11,7 +11,7 @@ from qwen3_api.job.export import MERGED, gguf_name
 from qwen3_api.v1alpha1.finetune import FineTuneSpec
 from qwen3_api.v1alpha1.serving_spec import ServingMode
 from qwen3_api.v1alpha1.sources import S3Spec
-from qwen3_api.v1alpha1.training import BaseModelSpec, DPOSpec, MethodType, SFTSpec
+from qwen3_api.v1alpha1.training import AdapterType, BaseModelSpec, DPOSpec, MethodType, SFTSpec
 from qwen3_operator.settings import Settings
 
 FIELD_MANAGER = "qwen3-operator"
@@ -68,7 +68,8 @@ NO_INPUTS = (
     ("hyperparameters", "gradientCheckpointing"),
 )
 """Fields among them that don't change what is learnt: what the preflight lets pass, and how the
-work is cut for the card. (AdapterType QLoRA does change it: the frozen base is another.)"""
+work is cut for the card. (AdapterType QLoRA does change it: the frozen base is another. Left out,
+it is the revision of LoRA.)"""
 
 
 def spec_hash(spec: FineTuneSpec) -> str:
@@ -98,6 +99,8 @@ def _canonical(inputs: dict[str, Any]) -> None:
     # A set in the API: its order means nothing.
     adapter["targetModules"].sort()
     adapter.setdefault("alpha", adapter["rank"])
+    # What the plan makes of it is known only after the preflight, which lies in the revision.
+    adapter.setdefault("type", AdapterType.LORA.value)
     if "maxSteps" not in hyper:
         hyper.setdefault("epochs", DEFAULT_EPOCHS)
     if method["type"] == MethodType.SFT.value:
@@ -124,6 +127,9 @@ def resources_digest(spec: FineTuneSpec) -> str:
         "allowQuantization": policy.allow_quantization,
         "stallTimeoutSeconds": policy.stall_timeout_seconds,
     }
+    if spec.adapter.type is None:
+        # The same revision as LoRA, whose Job may be another. What names a type keeps its digest.
+        wire["adapterType"] = None
     return hashlib.sha256(json.dumps(wire, sort_keys=True).encode()).hexdigest()[:16]
 
 

@@ -38,6 +38,7 @@ from qwen3_api.v1alpha1.training import (
 from qwen3_operator.desired.job import parse_s3_uri, resolve_data
 from qwen3_operator.desired.names import (
     DEFAULT_EPOCHS,
+    LABEL_GPU_PRODUCT,
     StorageTarget,
     revision_id,
     spec_hash,
@@ -184,9 +185,22 @@ def revision_folder(meta: Meta, digest: str, storage: StorageTarget) -> S3Locati
     )
 
 
-def is_quantized(spec: FineTuneSpec) -> bool:
-    """The base is kept in 4 bits by the user's choice."""
-    return spec.adapter.type is AdapterType.QLORA
+def is_quantized(spec: FineTuneSpec) -> bool | None:
+    """The base is kept in 4 bits by the user's choice; None where that is left to the plan."""
+    chosen = spec.adapter.type
+    return None if chosen is None else chosen is AdapterType.QLORA
+
+
+def resolve_gpu_product(spec: FineTuneSpec, settings: Settings) -> str | None:
+    """The card to plan for: the user's by either field, else the platform's first."""
+    listed = settings.training.gpus
+    return named_gpu_product(spec) or (listed[0].product if listed else None)
+
+
+def named_gpu_product(spec: FineTuneSpec) -> str | None:
+    """The card that the user names: by its own field, else by the node label."""
+    resources = spec.resources
+    return resources.gpu_product or resources.node_selector.get(LABEL_GPU_PRODUCT) or None
 
 
 def _resolve_base(spec: FineTuneSpec, storage: StorageTarget, settings: Settings) -> JobBaseModel:

@@ -27,6 +27,7 @@ from qwen3_operator.desired.names import (
     labels,
     resources_digest,
 )
+from qwen3_operator.desired.orders import named_gpu_product, resolve_gpu_product
 from qwen3_operator.desired.pod import (
     CONTAINER_SECURITY,
     build_credentials_env,
@@ -89,7 +90,7 @@ def _build_pod(spec: FineTuneSpec, storage: StorageTarget, settings: Settings) -
             *(m.build_volume() for m in mounts),
         ],
     }
-    if selector := _node_selector(spec):
+    if selector := _node_selector(spec, settings):
         pod["nodeSelector"] = selector
     if spec.resources.tolerations:
         pod["tolerations"] = [t.to_wire() for t in spec.resources.tolerations]
@@ -105,10 +106,23 @@ def data_mounts(spec: FineTuneSpec) -> list[MountedData]:
     return [m for m in mounts if m is not None]
 
 
-def _node_selector(spec: FineTuneSpec) -> dict[str, str]:
-    """The user's, and the GPU that the run was planned for."""
-    product = spec.resources.gpu_product
+def _node_selector(spec: FineTuneSpec, settings: Settings) -> dict[str, str]:
+    """The user's, and the GPU that the run was planned for.
+
+    A platform with one product has no other for the pod to land on, and its nodes may lack the
+    label: nothing is pinned there unless the user names the card.
+    """
+    product = named_gpu_product(spec)
+    if product is None and _has_several_cards(spec, settings):
+        product = resolve_gpu_product(spec, settings)
     return {**spec.resources.node_selector, **({LABEL_GPU_PRODUCT: product} if product else {})}
+
+
+def _has_several_cards(spec: FineTuneSpec, settings: Settings) -> bool:
+    training = settings.training
+    if spec.resources.gpus == 0 or training.allow_cpu:
+        return False
+    return len({g.product for g in training.gpus}) > 1
 
 
 def build_hub_env(spec: FineTuneSpec) -> list[Manifest]:

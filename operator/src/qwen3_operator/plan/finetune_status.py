@@ -30,6 +30,7 @@ from qwen3_operator.plan.promotion import (
 )
 from qwen3_operator.plan.served import ServingPlan, owned_alias
 from qwen3_operator.plan.training_status import (
+    begun_in_4_bits,
     build_queue_status,
     build_training_status,
     build_usage_status,
@@ -84,6 +85,7 @@ def build_status(ft: FineTune, spec: FineTuneSpec, story: Story, now: datetime) 
             story.observed.preflight,
             _preflight_uri(ft, story),
             story.settings,
+            begun=begun_in_4_bits(ft.status.training, job),
         ),
         training=build_training_status(ft.status.training, job, story.observed, story.storage),
         usage=build_usage_status(

@@ -7,7 +7,7 @@ from qwen3_api.job.preflight import Preflight
 from qwen3_api.job.report import Sizing
 from qwen3_api.v1alpha1.conditions import Reason
 from qwen3_api.v1alpha1.finetune import FineTuneSpec
-from qwen3_operator.desired.orders import is_quantized, resolve_epochs
+from qwen3_operator.desired.orders import is_quantized, resolve_epochs, resolve_gpu_product
 from qwen3_operator.observed import Problem
 from qwen3_operator.plan.cards import CARDS, Card
 from qwen3_operator.plan.sizing import (
@@ -50,12 +50,11 @@ class FittedRun:
 
 
 def resolve_card(spec: FineTuneSpec, settings: Settings) -> Card | None:
-    """The card to plan for: the user's, else the platform's first; None on the CPU."""
+    """The card to plan for, with what the platform says of it; None on the CPU."""
     if spec.resources.gpus == 0 or settings.training.allow_cpu:
         return None
     own = _own_gpu(spec, settings)
-    product = spec.resources.gpu_product or (own.product if own else None)
-    known = CARDS.get(product or "", UNKNOWN_CARD)
+    known = CARDS.get(resolve_gpu_product(spec, settings) or "", UNKNOWN_CARD)
     if own is None:
         return known
     return Card(
@@ -74,14 +73,18 @@ def resolve_price(spec: FineTuneSpec, settings: Settings) -> Price | None:
 
 
 def _own_gpu(spec: FineTuneSpec, settings: Settings) -> GPUSettings | None:
-    listed, product = settings.training.gpus, spec.resources.gpu_product
-    if product is None:
-        return listed[0] if listed else None
-    return next((g for g in listed if g.product == product), None)
+    product = resolve_gpu_product(spec, settings)
+    return next((g for g in settings.training.gpus if g.product == product), None)
 
 
-def fit_run(spec: FineTuneSpec, preflight: Preflight, settings: Settings) -> FittedRun | Problem:
-    """Sizes for the card, or why none fit."""
+def fit_run(
+    spec: FineTuneSpec, preflight: Preflight, settings: Settings, *, begun: bool | None = None
+) -> FittedRun | Problem:
+    """Sizes for the card, or why none fit.
+
+    begun: the revision has learnt with a base in 4 bits (True) or in 16 (False). Where the user
+    names neither, that stays: what was learnt so far belongs to it.
+    """
     if preflight.shape is None:
         return Problem(
             Reason.TRAINER_FAILED,
@@ -90,11 +93,12 @@ def fit_run(spec: FineTuneSpec, preflight: Preflight, settings: Settings) -> Fit
             user=False,
         )
     card, hyper = resolve_card(spec, settings), spec.hyperparameters
+    chosen = is_quantized(spec)
     request = SizingRequest(
         shape=preflight.shape,
         rank=spec.adapter.rank,
         target_modules=tuple(spec.adapter.target_modules),
-        quantized=is_quantized(spec),
+        quantized=begun if chosen is None else chosen,
         method=spec.method.type.value,
         max_sequence_length=spec.dataset.max_sequence_length,
         lengths=preflight.lengths,

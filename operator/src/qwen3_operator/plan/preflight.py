@@ -137,12 +137,14 @@ def build_preflight_status(
     found: Preflight | None,
     uri: str | None,
     settings: Settings,
+    *,
+    begun: bool | None = None,
 ) -> PreflightStatus | None:
     """status.preflight: what was found, the plan and the estimate. Kept while nothing new is."""
     if found is None or found.dataset_sha256 is None:
         return before if before is not None and before.revision == revision else None
     lengths = found.lengths
-    run = fit_run(spec, found, settings) if found.failure is None else None
+    run = fit_run(spec, found, settings, begun=begun) if found.failure is None else None
     fitted = run if isinstance(run, FittedRun) else None
     return PreflightStatus(
         revision=revision,

@@ -321,6 +321,8 @@ def _reason(request: SizingRequest, card: Card, chosen: _Candidate) -> str:
         text += _gib(without.on_card)
         if without.on_card <= usable(card):
             text += " and is slower"
+    if chosen.quantized and request.quantized is None:
+        text += f"; 16 bits need {_gib(_least_need(replace(request, quantized=False), card))}"
     return text
 
 

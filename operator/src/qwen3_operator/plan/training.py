@@ -28,6 +28,7 @@ from qwen3_operator.plan.diagnosis import (
 from qwen3_operator.plan.fit import fit_run
 from qwen3_operator.plan.plan import Deletion, Event, Manifest, TrainingPlan
 from qwen3_operator.plan.preflight import plan_preflight
+from qwen3_operator.plan.training_status import begun_in_4_bits
 from qwen3_operator.settings import Settings
 
 POLL_SECONDS = 10.0
@@ -141,7 +142,8 @@ def _plan_start(
     found = plan_preflight(ft, spec, revision, observed, storage, settings)
     if not isinstance(found, Preflight):
         return found
-    run = fit_run(spec, found, settings)
+    name = job_name(ft.meta.name, revision)
+    run = fit_run(spec, found, settings, begun=begun_in_4_bits(ft.status.training, name))
     if isinstance(run, Problem):
         return TrainingPlan(Reason(run.reason), run.message, problem=run, validated=False)
     if spec.mode is Mode.PLAN:
@@ -151,7 +153,6 @@ def _plan_start(
         ft.meta, spec, storage, settings, run.sizing, start, planned_length=run.longest
     )
     manifest = build_train_job(ft.meta, spec, order, storage, settings)
-    name = job_name(ft.meta.name, revision)
     return TrainingPlan(
         Reason.SCHEDULING,
         STARTING,

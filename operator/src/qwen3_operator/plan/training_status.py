@@ -115,6 +115,13 @@ def build_sizing_status(sizing: Sizing, *, gpu: str | None = None, why: str = ""
     )
 
 
+def begun_in_4_bits(before: TrainingStatus | None, revision_job: str) -> bool | None:
+    """How the base was kept while the revision learnt so far; None before its first step."""
+    if before is None or before.job_name != revision_job or not before.step:
+        return None
+    return before.sizing.quantized if before.sizing is not None else None
+
+
 def build_usage_status(
     before: UsageStatus | None, observed: Observed, *, same_revision: bool, price: Price | None
 ) -> UsageStatus | None:

@@ -6,31 +6,39 @@ from typing import Any
 import pytest
 
 from qwen3_api.job.base import Failure
+from qwen3_api.job.train import TrainJob
 from qwen3_api.v1alpha1.conditions import Reason
-from qwen3_operator.desired.names import ANNOTATION_ORDER, checks_digest, preflight_name
-from qwen3_operator.observed import FineTune, Observed
+from qwen3_api.v1alpha1.finetune_status import FineTuneStatus
+from qwen3_operator.desired.names import ANNOTATION_ORDER, checks_digest, job_name, preflight_name
+from qwen3_operator.observed import FineTune, Observed, Problem
+from qwen3_operator.plan.finetune import plan_finetune
 from qwen3_operator.plan.fit import FittedRun, fit_run, resolve_card, resolve_price
 from qwen3_operator.plan.plan import Deletion, TrainingPlan
 from qwen3_operator.plan.preflight import build_preflight_status
 from qwen3_operator.plan.training import plan_training
+from qwen3_operator.plan.training_status import build_training_status
 from qwen3_operator.settings import Settings
 from support.operator_world import (
     NOW,
     SETTINGS,
+    SIZING,
     build_commit,
     build_finetune,
     build_job,
     build_pod,
     build_preflight,
     build_preflight_job,
+    build_progress,
+    build_settings,
     build_spec,
-    merge,
     revision_of,
     spec_of,
     storage_of,
 )
+from support.qwen3_shapes import SHAPES
 
-H100 = "NVIDIA-H100-80GB-HBM3"
+H100, L4 = "NVIDIA-H100-80GB-HBM3", "NVIDIA-L4"
+LABEL = "nvidia.com/gpu.product"
 FT = build_finetune(build_spec(resources={"gpuProduct": H100}))
 FT_LENGTH = spec_of(FT).dataset.max_sequence_length
 PLAN_ONLY = build_finetune(build_spec(mode="Plan", resources={"gpuProduct": H100}))
@@ -45,7 +53,7 @@ def plan(ft: FineTune = FT, settings: Settings = SETTINGS, **observed: Any) -> T
 
 def priced(**gpu: Any) -> Settings:
     wire = {"training": {"gpus": [{"product": H100, **gpu}], "currency": "EUR"}}
-    return Settings.model_validate(merge(SETTINGS.model_dump(by_alias=True), wire))
+    return build_settings(wire)
 
 
 def jobs_of(found: TrainingPlan) -> list[str]:
@@ -172,6 +180,51 @@ def test_the_card_is_the_users_then_the_platforms_then_a_small_one() -> None:
     assert resolve_card(cpu, SETTINGS) is None
 
 
+def of_cards(*products: str, **training: Any) -> Settings:
+    gpus = [{"product": p, "pricePerHour": n + 1} for n, p in enumerate(products)]
+    return build_settings({"training": {"gpus": gpus, **training}})
+
+
+@pytest.mark.parametrize(
+    ("products", "resources", "planned", "cost", "bound"),
+    [
+        pytest.param((L4, H100), {}, L4, "1.00 USD", L4, id="the first of several"),
+        pytest.param((L4, H100), {"gpuProduct": H100}, H100, "2.00 USD", H100, id="by its field"),
+        pytest.param(
+            (L4, H100), {"nodeSelector": {LABEL: H100}}, H100, "2.00 USD", H100, id="by its label"
+        ),
+        pytest.param(
+            (L4,), {"gpuProduct": H100, "nodeSelector": {LABEL: L4}}, H100, None, H100, id="by both"
+        ),
+        pytest.param((), {"nodeSelector": {LABEL: H100}}, H100, None, H100, id="of no list"),
+        pytest.param((H100,), {}, H100, "1.00 USD", None, id="the only one"),
+        pytest.param((H100, H100), {}, H100, "1.00 USD", None, id="the only one, twice"),
+        pytest.param((L4, H100), {"gpus": 0}, None, None, None, id="no GPU"),
+    ],
+)
+def test_the_pod_runs_on_the_card_that_was_planned_for(
+    products: tuple[str, ...],
+    resources: dict[str, Any],
+    planned: str | None,
+    cost: str | None,
+    bound: str | None,
+) -> None:
+    """Elsewhere its sizes may not fit, and its cost is another."""
+    settings = of_cards(*products)
+    ft = build_finetune(build_spec(resources=resources))
+    card, price = resolve_card(spec_of(ft), settings), resolve_price(spec_of(ft), settings)
+    assert (card.name if card else None) == planned
+    assert (price.of(3600) if price else None) == cost
+    (job,) = plan(ft, settings, preflight=build_preflight(ft)).apply
+    assert job["spec"]["template"]["spec"].get("nodeSelector", {}).get(LABEL) == bound
+
+
+def test_where_a_gpu_is_only_advertised_no_card_is_asked_for() -> None:
+    settings = of_cards(L4, H100, allowCpu=True)
+    (job,) = plan(build_finetune(), settings, preflight=build_preflight(build_finetune())).apply
+    assert "nodeSelector" not in job["spec"]["template"]["spec"]
+
+
 def test_what_the_platform_says_of_a_card_wins() -> None:
     card = resolve_card(spec_of(FT), priced(memoryGib=40, tflops=100))
     assert card is not None
@@ -203,7 +256,7 @@ def test_passes_without_padding_are_cut_for_the_rows_that_were_planned_for() -> 
         assert found.lengths is not None
         told = found.lengths.model_copy(update=lengths)
         planned = plan(preflight=found.model_copy(update={"lengths": told}))
-        order = order_of(planned.apply[0])
+        order = json.loads(order_text(planned.apply[0]))
         hyper: dict[str, Any] = order["hyperparameters"]
         return hyper
 
@@ -215,10 +268,94 @@ def test_passes_without_padding_are_cut_for_the_rows_that_were_planned_for() -> 
     assert (even["padding_free"], even["planned_length"]) == (False, None)
 
 
-def order_of(manifest: dict[str, Any]) -> dict[str, Any]:
-    annotations = manifest["spec"]["template"]["metadata"]["annotations"]
-    order: dict[str, Any] = json.loads(annotations[ANNOTATION_ORDER])
-    return order
+# --- bits of the base
+
+A100_40 = "NVIDIA-A100-SXM4-40GB"
+
+
+def fitted(
+    size: str, card: str, type_: str | None = None, begun: bool | None = None, gpus: int = 1
+) -> FittedRun | Problem:
+    resources = {"gpuProduct": card, "gpus": gpus}
+    ft = build_finetune(build_spec(resources=resources, adapter={"type": type_}))
+    found = build_preflight(ft, shape=SHAPES[size])
+    return fit_run(spec_of(ft), found, SETTINGS, begun=begun)
+
+
+@pytest.mark.parametrize(
+    ("size", "card", "type_", "begun", "quantized"),
+    [
+        pytest.param("8B", A100_40, None, None, False, id="16 fit"),
+        pytest.param("32B", A100_40, None, None, True, id="only 4 fit"),
+        pytest.param("8B", A100_40, "QLoRA", None, True, id="4 asked for"),
+        pytest.param("8B", A100_40, "LoRA", None, False, id="16 asked for"),
+        pytest.param("8B", A100_40, None, True, True, id="4 begun, 16 fit now"),
+        pytest.param("8B", A100_40, "LoRA", True, False, id="4 begun, 16 asked for since"),
+    ],
+)
+def test_bits_are_the_users_else_those_begun_with_else_the_most_that_fit(
+    size: str, card: str, type_: str | None, begun: bool | None, quantized: bool
+) -> None:
+    run = fitted(size, card, type_, begun)
+    assert isinstance(run, FittedRun)
+    assert run.sizing.quantized is quantized
+    assert ("16 bits need" in run.message) == (size == "32B"), "why, where it wasn't asked for"
+
+
+def test_a_cpu_trains_in_16_bits() -> None:
+    run = fitted("32B", A100_40, gpus=0)
+    assert isinstance(run, FittedRun)
+    assert run.sizing.quantized is False
+
+
+@pytest.mark.parametrize(
+    ("card", "type_", "begun", "advised"),
+    [
+        pytest.param(A100_40, "LoRA", None, True, id="16 asked for"),
+        pytest.param(A100_40, None, False, True, id="16 begun"),
+        pytest.param(L4, "LoRA", None, False, id="4 are too much too"),
+        pytest.param(L4, None, None, False, id="4 were tried"),
+        pytest.param(L4, "QLoRA", None, False, id="4 asked for"),
+    ],
+)
+def test_4_bits_are_advised_where_they_help(
+    card: str, type_: str | None, begun: bool | None, advised: bool
+) -> None:
+    problem = fitted("32B", card, type_, begun)
+    assert isinstance(problem, Problem)
+    assert problem.reason is Reason.DOES_NOT_FIT
+    assert ("QLoRA" in problem.hint) == advised
+
+
+@pytest.mark.parametrize(
+    ("step", "quantized"),
+    [pytest.param(0, False, id="nothing learnt yet"), pytest.param(7, True, id="learnt in 4")],
+)
+def test_a_job_made_again_goes_on_with_the_bits_that_it_learnt_with(
+    step: int, quantized: bool
+) -> None:
+    """On a larger card, say, where 16 would fit now."""
+    sizing = SIZING.model_copy(update={"quantized": True})
+    progress = build_progress(step=step, sizing=sizing)
+    job = job_name("bot", revision_of(FT))
+    training = build_training_status(None, job, Observed(progress=progress), storage_of(FT))
+    ft = build_finetune(
+        build_spec(resources={"gpuProduct": H100}), FineTuneStatus(training=training)
+    )
+    observed = Observed(preflight=build_preflight(ft))
+    told = plan_finetune(ft, observed, SETTINGS, NOW)
+    (made,) = told.apply
+    order = TrainJob.model_validate_json(order_text(made))
+    assert order.adapter.quantized is quantized
+    assert told.status is not None
+    assert told.status.preflight is not None
+    assert told.status.preflight.sizing is not None
+    assert told.status.preflight.sizing.quantized is quantized, "the plan is the Job's"
+
+
+def order_text(job: Any) -> str:
+    text: str = job["spec"]["template"]["metadata"]["annotations"][ANNOTATION_ORDER]
+    return text
 
 
 # --- status

@@ -257,6 +257,14 @@ def test_a_job_follows_an_edit_of_resources() -> None:
     assert lost.delete == (), "a lost commit is no matter of resources"
 
 
+def test_a_job_follows_an_edit_from_planned_bits_to_16() -> None:
+    """One revision, but the Job may have been made for 4."""
+    named = build_finetune(build_spec(adapter={"type": "LoRA"}))
+    assert revision_of(FT) == revision_of(named)
+    job = build_job(named, resources=resources_digest(spec_of(FT)))
+    assert plan(named, job=job).delete == (Deletion("Job", job.name, job.uid),)
+
+
 # --- status.training
 
 
