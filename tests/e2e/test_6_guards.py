@@ -191,7 +191,7 @@ def test_a_run_saves_before_its_budget_ends(provoked: None, tenant: Tenant) -> N
     body = tenant.wait_stalled(SPENT, 240)
     status = body["status"]
     assert checkpoint(body) == int(status["training"]["step"]) > 0
-    # A step that is slower than the one before it may overrun it (ADR 0026); the run has hours left.
+    # A step slower than the one before it may overrun it (ADR 0026); the run has hours left.
     assert 0 < status["usage"]["gpuSeconds"] <= 1.5 * BUDGET
 
 
