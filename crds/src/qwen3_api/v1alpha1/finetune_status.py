@@ -54,12 +54,16 @@ class EstimateStatus(StatusModel):
 
     steps: int | None = None
     """steps of the optimiser."""
+    tokens: int | None = None
+    """tokens of the whole run, padding not counted."""
     memory_mib: int | None = Field(default=None, alias="memoryMiB")
     """memoryMiB of one GPU at its peak."""
     seconds: int | None = None
-    """seconds of training."""
+    """seconds of training, evaluations on validation rows included."""
     gpu_seconds: int | None = Field(default=None, alias="gpuSeconds")
     """gpuSeconds: seconds times GPUs."""
+    gpu_hours: ShortText | None = Field(default=None, alias="gpuHours")
+    """gpuHours: gpuSeconds for people, a decimal string."""
     duration: ShortText | None = None
     """duration for people, like 1h20m."""
     cost: ShortText | None = None
