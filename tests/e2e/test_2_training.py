@@ -152,6 +152,8 @@ def test_wandb_reads_the_offline_run_out_of_the_bucket(
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(read(bucket, key))
     (folder,) = tmp_path.iterdir()
+    where = sft["status"]["training"]["offlineRunsURI"]
+    assert where == f"s3://{s3.BUCKET}/{prefix}".removesuffix(f"/{commit.attempt}/")
     server = synced_run(folder)
     assert {r["name"] for r in server.runs} == {f"{sft['metadata']['uid']}-{commit.revision}"}
     told = {

@@ -1,4 +1,5 @@
-"""Bad input: one clear condition, reason and hint each, and no GPU pod left over."""
+"""Bad input: one clear condition, reason and hint each, and no GPU pod left over. And good input of
+which only the plan is wanted: no GPU pod at all."""
 
 import json
 from typing import Any
@@ -101,6 +102,24 @@ def test_no_gpu_pod_is_left_over(stalled: dict[str, Body], tenant: Tenant) -> No
         )
         # An error of the user costs one attempt.
         assert len(tenant.training_pods(name)) <= 1
+
+
+@pytest.mark.usefixtures("rows")
+def test_a_plan_ends_with_an_estimate_and_asks_for_no_gpu(tenant: Tenant) -> None:
+    tenant.create("plan-only", small_spec(mode="Plan"))
+    status = tenant.wait_ready("plan-only", 180)["status"]
+    assert status["stage"] == "Planned"
+    estimate, sizing = status["preflight"]["estimate"], status["preflight"]["sizing"]
+    assert estimate["steps"] == 8
+    assert estimate["tokens"] > 0
+    assert sizing["microBatchSize"] * sizing["gradientAccumulationSteps"] == 4
+    assert sizing["message"]
+    assert tenant.jobs("plan-only") == []
+    (preflight,) = tenant.preflights("plan-only")
+    pods = tenant.pods("qwen3.dev/fine-tune=plan-only")
+    assert {p.metadata.owner_references[0].uid for p in pods} <= {preflight.metadata.uid}
+    asked = [c.resources.limits or {} for p in pods for c in p.spec.containers]
+    assert not any("nvidia.com/gpu" in limits for limits in asked)
 
 
 @pytest.mark.parametrize(

@@ -54,12 +54,16 @@ class EstimateStatus(StatusModel):
 
     steps: int | None = None
     """steps of the optimiser."""
+    tokens: int | None = None
+    """tokens of the whole run, padding not counted."""
     memory_mib: int | None = Field(default=None, alias="memoryMiB")
     """memoryMiB of one GPU at its peak."""
     seconds: int | None = None
-    """seconds of training."""
+    """seconds of training, evaluations on validation rows included."""
     gpu_seconds: int | None = Field(default=None, alias="gpuSeconds")
     """gpuSeconds: seconds times GPUs."""
+    gpu_hours: ShortText | None = Field(default=None, alias="gpuHours")
+    """gpuHours: gpuSeconds for people, a decimal string."""
     duration: ShortText | None = None
     """duration for people, like 1h20m."""
     cost: ShortText | None = None
@@ -187,13 +191,18 @@ class TrainingStatus(StatusModel):
     gpu_memory_mib: int | None = Field(default=None, alias="gpuMemoryMiB")
     """gpuMemoryMiB: peak of the present attempt on its fullest GPU."""
     sizing: SizingStatus | None = None
-    """sizing of the present attempt; differs from the plan after an out-of-memory error."""
+    """sizing of the present attempt; after an out-of-memory error it differs from the plan, and its
+    message is the adaptation."""
     adaptations: Annotated[list[Message], Field(max_length=16)] = []
     """adaptations to out-of-memory errors, one line each."""
     tracking_url: Annotated[str, Field(max_length=1024)] | None = Field(
         default=None, alias="trackingURL"
     )
     """trackingURL of the run."""
+    offline_runs_uri: Annotated[str, Field(max_length=1024)] | None = Field(
+        default=None, alias="offlineRunsURI"
+    )
+    """offlineRunsURI: where attempts that ended left their offline runs of W&B, a folder each."""
 
 
 class QueueStatus(StatusModel):

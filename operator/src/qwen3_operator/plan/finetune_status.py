@@ -9,6 +9,7 @@ from qwen3_api.v1alpha1.finetune import FineTuneSpec
 from qwen3_api.v1alpha1.finetune_status import FineTuneStatus, RevisionStatus
 from qwen3_api.v1alpha1.meta import ConditionStatus
 from qwen3_api.v1alpha1.promotion import EvaluationStatus
+from qwen3_api.v1alpha1.tracking import WandbMode
 from qwen3_operator.desired.names import (
     StorageTarget,
     job_name,
@@ -71,6 +72,15 @@ def build_status(ft: FineTune, spec: FineTuneSpec, story: Story, now: datetime) 
     job = job_name(ft.meta.name, story.revision)
     if story.serving is None and story.observed.verified:
         current = story.revision
+    preflight = build_preflight_status(
+        ft.status.preflight,
+        story.revision,
+        spec,
+        story.observed.preflight,
+        _preflight_uri(ft, story),
+        story.settings,
+        begun=begun_in_4_bits(ft.status.training, job),
+    )
     return FineTuneStatus(
         observed_generation=ft.meta.generation,
         conditions=conditions.to_list(),
@@ -78,16 +88,15 @@ def build_status(ft: FineTune, spec: FineTuneSpec, story: Story, now: datetime) 
         current_revision=current,
         candidate_revision=None if current == story.revision else story.revision,
         revisions=_build_revisions(ft, spec, story, evaluation, now),
-        preflight=build_preflight_status(
-            ft.status.preflight,
-            story.revision,
-            spec,
-            story.observed.preflight,
-            _preflight_uri(ft, story),
-            story.settings,
-            begun=begun_in_4_bits(ft.status.training, job),
+        preflight=preflight,
+        training=build_training_status(
+            ft.status.training,
+            job,
+            story.observed,
+            story.storage,
+            planned=preflight.sizing if preflight else None,
+            offline_runs=_offline_runs(ft, spec, story),
         ),
-        training=build_training_status(ft.status.training, job, story.observed, story.storage),
         usage=build_usage_status(
             ft.status.usage,
             story.observed,
@@ -125,6 +134,13 @@ def _preflight_uri(ft: FineTune, story: Story) -> str | None:
         return None
     folder = revision_folder(ft.meta, story.digest, story.storage)
     return status_uri(story.storage, folder.join(layout.PREFLIGHT).prefix)
+
+
+def _offline_runs(ft: FineTune, spec: FineTuneSpec, story: Story) -> str | None:
+    wandb = spec.tracking.wandb
+    if story.storage is None or wandb is None or wandb.mode is not WandbMode.OFFLINE:
+        return None
+    return revision_folder(ft.meta, story.digest, story.storage).join(layout.WANDB).prefix
 
 
 def _blocking_problem(story: Story) -> Problem | None:

@@ -111,6 +111,8 @@ def fit_run(
         gradient_checkpointing=hyper.gradient_checkpointing,
         epochs=resolve_epochs(hyper),
         max_steps=hyper.max_steps,
+        validation_rows=preflight.validation_rows,
+        evaluate_steps=spec.checkpoint.every_steps,
     )
     plan = plan_sizing(request, card)
     if isinstance(plan, DoesNotFit):

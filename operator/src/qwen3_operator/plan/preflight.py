@@ -172,9 +172,11 @@ def _estimate(spec: FineTuneSpec, run: FittedRun, settings: Settings) -> Estimat
     gpu_seconds = None if seconds is None else count(seconds * spec.resources.gpus)
     return EstimateStatus(
         steps=count(run.estimate.steps),
+        tokens=count(run.estimate.tokens),
         memory_mib=count_or_none(run.memory_mib),
         seconds=None if seconds is None else count(seconds),
         gpu_seconds=gpu_seconds,
+        gpu_hours=None if gpu_seconds is None else decimal(gpu_seconds / 3600, 2),
         duration=None if seconds is None else format_duration(count(seconds)),
         cost=price.of(gpu_seconds) if price and gpu_seconds is not None else None,
     )

@@ -23,7 +23,12 @@ from qwen3_operator.plan.memory import (
     estimate_memory,
     weight_bytes,
 )
-from qwen3_operator.plan.throughput import micro_batch_seconds, passes_of_step
+from qwen3_operator.plan.throughput import (
+    evaluation_seconds,
+    micro_batch_seconds,
+    padded_length,
+    passes_of_step,
+)
 
 __all__ = [
     "CARDS",
@@ -72,6 +77,9 @@ class SizingRequest:
     gradient_checkpointing: bool | None
     epochs: int | None
     max_steps: int | None
+    validation_rows: int = 0
+    evaluate_steps: int = 0
+    """Steps from one evaluation to the next; 0: none."""
 
     @property
     def longest(self) -> int:
@@ -110,7 +118,7 @@ class Estimate:
 
     steps: int
     tokens: int
-    """Without padding."""
+    """Of the whole run's training rows, without padding."""
     seconds: int | None
     """From the pod's start to its end; None where the card's speed is not known."""
 
@@ -184,8 +192,24 @@ def estimate_run(request: SizingRequest, plan: SizingPlan, card: Card | None) ->
         padding_free=plan.padding_free,
     )
     fetch = FETCH_SECONDS_PER_GB * weight_bytes(request.shape, quantized=False) / 1e9
-    seconds = steps * step + START_SECONDS + fetch
+    seconds = steps * step + _evaluating(request, plan, card, steps) + START_SECONDS + fetch
     return Estimate(steps, tokens, round(seconds))
+
+
+def _evaluating(request: SizingRequest, plan: SizingPlan, card: Card, steps: int) -> float:
+    """Seconds of all evaluations; validation rows are taken to be as long as training's."""
+    if not request.validation_rows or not request.evaluate_steps:
+        return 0.0
+    micro = plan.micro_batch_size
+    each = evaluation_seconds(
+        request.shape,
+        request.method,
+        card,
+        rows=micro,
+        length=padded_length(request.lengths, request.longest, 1 if plan.padding_free else micro),
+    )
+    passes = math.ceil(request.validation_rows / (micro * max(request.gpus, 1)))
+    return steps // request.evaluate_steps * passes * each
 
 
 def _setup(request: SizingRequest, *, quantized: bool) -> TrainingSetup:

@@ -31,8 +31,14 @@ def build_training_status(
     revision_job: str,
     observed: Observed,
     storage: StorageTarget | None,
+    *,
+    planned: SizingStatus | None = None,
+    offline_runs: str | None = None,
 ) -> TrainingStatus:
-    """status.training from the newest progress; numbers of an older revision are dropped."""
+    """status.training from the newest progress; numbers of an older revision are dropped.
+
+    planned: the preflight's sizing. offline_runs: key prefix of what the trainer keeps for W&B.
+    """
     keep = before if before is not None and before.job_name == revision_job else None
     job, progress, commit = observed.job, observed.progress, observed.commit
     status = keep or TrainingStatus(job_name=revision_job)
@@ -64,7 +70,7 @@ def build_training_status(
             "last_heartbeat_time": wire_time(progress.updated),
             "resumed_from_step": count_or_none(progress.resumed_from_step),
             "gpu_memory_mib": count_or_none(progress.gpu_memory_mib),
-            "sizing": build_sizing_status(progress.sizing) if progress.sizing else None,
+            "sizing": _in_force(progress.sizing, planned, progress.adaptations),
             "adaptations": list(progress.adaptations),
             "best_checkpoint": _best(progress),
             "tracking_url": progress.tracking_url or status.tracking_url,
@@ -88,11 +94,35 @@ def build_training_status(
             "eta": None,
         }
         if commit.provenance.sizing is not None:
-            update["sizing"] = build_sizing_status(commit.provenance.sizing)
+            told = update.get("adaptations", status.adaptations)
+            update["sizing"] = _in_force(commit.provenance.sizing, planned, told)
         best = commit.metrics.best_step
         if best is not None and (loss := decimal(commit.metrics.eval_loss, 4)):
             update["best_checkpoint"] = BestCheckpointStatus(step=count(best), eval_loss=loss)
+    if offline_runs is not None and _has_uploaded(status, observed):
+        update["offline_runs_uri"] = status_uri(storage, offline_runs)
     return status.model_copy(update=update)
+
+
+def _has_uploaded(status: TrainingStatus, observed: Observed) -> bool:
+    """An attempt ended: its offline run of W&B comes before its last document. A result that was
+    told before says nothing: tracking may have been asked for since."""
+    if status.completion_time is not None:
+        return False
+    return observed.commit is not None or any(p.exit_code is not None for p in observed.pods)
+
+
+def _in_force(
+    sizing: Sizing | None, planned: SizingStatus | None, adaptations: list[str]
+) -> SizingStatus | None:
+    """The present sizing, with the plan's words as long as it is the plan's, else with what made
+    it another."""
+    if sizing is None:
+        return None
+    found = build_sizing_status(sizing, gpu=planned.gpu if planned else None)
+    if planned is not None and planned == found.model_copy(update={"message": planned.message}):
+        return planned
+    return found.model_copy(update={"message": adaptations[-1] if adaptations else ""})
 
 
 def _best(progress: Progress) -> BestCheckpointStatus | None:

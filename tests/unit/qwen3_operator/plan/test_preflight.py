@@ -374,12 +374,20 @@ def test_status_tells_what_was_found_and_planned() -> None:
     assert (wire["rows"], wire["tokens"], wire["p95Tokens"]) == (800, 400_000, 900)
     estimate, sizing = wire["estimate"], wire["sizing"]
     assert estimate["steps"] == 150  # three epochs of 800 rows by 16
+    assert estimate["tokens"] == 3 * 400_000
     assert estimate["gpuSeconds"] == estimate["seconds"]
+    assert estimate["gpuHours"] == f"{estimate['gpuSeconds'] / 3600:.2f}"
     assert estimate["cost"].endswith(" EUR")
     assert 0 < estimate["memoryMiB"] < 80 * 1024
     assert sizing["gpu"] == H100
     # As its message says it, for whoever reads status by program.
     assert sizing["paddingFree"] == ("no padding" in sizing["message"])
+
+
+def test_evaluations_on_validation_rows_take_time() -> None:
+    often = build_finetune(build_spec(resources={"gpuProduct": H100}, checkpoint={"everySteps": 1}))
+    plain = status(often)["estimate"]["seconds"]
+    assert status(often, validation_rows=100)["estimate"]["seconds"] > 2 * plain
 
 
 def test_a_refused_run_has_no_estimate() -> None:

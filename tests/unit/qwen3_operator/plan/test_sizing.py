@@ -288,6 +288,34 @@ def test_steps_and_tokens(changes: dict[str, Any], steps: int, tokens: int) -> N
     assert (estimate.steps, estimate.tokens) == (steps, tokens)
 
 
+@pytest.mark.parametrize(
+    ("changes", "forward"),
+    [
+        pytest.param({}, 0, id="no validation rows"),
+        pytest.param({"validation_rows": 200}, 0, id="never evaluated"),
+        pytest.param({"validation_rows": 200, "evaluate_steps": 64}, 0, id="after the end"),
+        pytest.param({"validation_rows": 200, "evaluate_steps": 20}, 3 * 200, id="three times"),
+    ],
+)
+@pytest.mark.parametrize("method", ["SFT", "DPO"])
+def test_evaluations_are_in_the_time(method: str, changes: dict[str, Any], forward: int) -> None:
+    """63 steps of 1,000 rows; a forward pass is half of what a training row takes, with DPO's
+    reference model two thirds."""
+    plain = request(method=method, lengths=None)
+    wanted = request(method=method, lengths=None, **changes)
+    plan = planned(plain, H100)
+    training = estimate_run(plain, plan, H100).seconds
+    told = estimate_run(wanted, plan, H100).seconds
+    assert training is not None
+    assert told is not None
+    row = micro_batch_seconds(
+        wanted.shape, wanted.method, H100, rows=plan.micro_batch_size, length=2048,
+        checkpointing=False,
+    ) / plan.micro_batch_size  # fmt: skip
+    part = 1 / 2 if method == "SFT" else 2 / 3
+    assert told - training == pytest.approx(forward * row * part, rel=0.05, abs=1)
+
+
 def test_the_time_is_told_for_known_cards_only() -> None:
     wanted = request()
     unknown = Card("some-gpu", 80_000, 0.0)

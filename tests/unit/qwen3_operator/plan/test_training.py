@@ -5,19 +5,24 @@ from typing import Any
 
 import pytest
 
+from qwen3_api.job import layout
 from qwen3_api.v1alpha1.conditions import Reason
-from qwen3_operator.desired.names import ANNOTATION_PARKED, resources_digest
+from qwen3_operator.desired.names import ANNOTATION_PARKED, resources_digest, spec_hash
+from qwen3_operator.desired.orders import revision_folder
 from qwen3_operator.observed import FineTune, Observed, Problem
+from qwen3_operator.plan.finetune import plan_finetune
 from qwen3_operator.plan.plan import Deletion, TrainingPlan
 from qwen3_operator.plan.training import plan_training
 from qwen3_operator.plan.training_status import (
     build_queue_status,
+    build_sizing_status,
     build_training_status,
     format_duration,
 )
 from support.operator_world import (
     NOW,
     SETTINGS,
+    SIZING,
     build_commit,
     build_finetune,
     build_job,
@@ -279,6 +284,82 @@ def test_status_tells_progress_for_people() -> None:
     assert found["learningRate"] == "0.0002"
     assert found["eta"] == "1m30s"
     assert found["lastHeartbeatTime"] == "2026-03-01T11:59:00Z"
+
+
+def test_the_address_of_an_online_run_is_told_and_kept() -> None:
+    url = "https://wandb.ai/team-a/bots/runs/1"
+    told = build_training_status(
+        None, "bot-x", Observed(progress=build_progress(tracking_url=url)), storage_of(FT)
+    )
+    assert told.tracking_url == url
+    starting = Observed(progress=build_progress(attempt="uid-pod-1", tracking_url=None))
+    again = build_training_status(told, "bot-x", starting, storage_of(FT))
+    assert again.tracking_url == url, "the next attempt is the same run"
+
+
+OFFLINE = build_finetune(build_spec(tracking={"wandb": {"project": "p", "mode": "Offline"}}))
+
+
+@pytest.mark.parametrize(
+    ("ft", "observed", "told"),
+    [
+        pytest.param(OFFLINE, {"pods": (build_pod(),)}, False, id="nothing ended yet"),
+        pytest.param(
+            OFFLINE, {"pods": (build_pod(phase="Failed", exit_code=46), build_pod(1))}, True,
+            id="an attempt ended",
+        ),
+        pytest.param(OFFLINE, {"commit": build_commit(OFFLINE)}, True, id="committed"),
+        pytest.param(FT, {"commit": build_commit(FT)}, False, id="not tracked"),
+    ],
+)  # fmt: skip
+def test_offline_runs_are_told_where_the_trainer_puts_them(
+    ft: FineTune, observed: dict[str, Any], told: bool
+) -> None:
+    found = plan_finetune(ft, Observed(job=build_job(ft), **observed), SETTINGS, NOW).status
+    assert found is not None
+    assert found.training is not None
+    folder = revision_folder(ft.meta, spec_hash(spec_of(ft)), storage_of(ft))
+    attempt = layout.wandb_prefix(folder.prefix, "uid-pod-0")
+    where = f"s3://qwen3/{attempt}".removesuffix("/uid-pod-0") if told else None
+    assert found.training.offline_runs_uri == where
+
+
+def test_a_result_from_before_has_no_offline_run() -> None:
+    """Tracking was asked for after the end."""
+    done = Observed(commit=build_commit(FT))
+    before = build_training_status(None, "bot-x", done, storage_of(FT))
+    found = build_training_status(before, "bot-x", done, storage_of(FT), offline_runs="a/wandb")
+    assert found.offline_runs_uri is None
+
+
+PLANNED = build_sizing_status(SIZING, gpu="NVIDIA-L4", why="needs 17.7 GiB of it")
+ADAPTED = "micro-batch 2 -> 1 after OutOfMemory at step 2"
+HALVED = {"micro_batch_size": 1, "gradient_accumulation_steps": 16}
+
+
+@pytest.mark.parametrize("committed", [False, True], ids=["running", "committed"])
+@pytest.mark.parametrize(
+    ("changes", "adaptations", "message"),
+    [
+        pytest.param({}, [], PLANNED.message, id="as planned"),
+        pytest.param(HALVED, ["before", ADAPTED], ADAPTED, id="adapted"),
+        pytest.param(HALVED, [], "", id="of another plan"),
+    ],
+)
+def test_the_sizing_in_force_says_why(
+    changes: dict[str, int], adaptations: list[str], message: str, committed: bool
+) -> None:
+    sizing = SIZING.model_copy(update=changes)
+    observed = Observed(progress=build_progress(sizing=sizing, adaptations=adaptations))
+    told = build_training_status(None, "bot-x", observed, storage_of(FT), planned=PLANNED)
+    if committed:
+        commit = build_commit(FT)
+        provenance = commit.provenance.model_copy(update={"sizing": sizing})
+        done = Observed(commit=commit.model_copy(update={"provenance": provenance}))
+        told = build_training_status(told, "bot-x", done, storage_of(FT), planned=PLANNED)
+    assert told.sizing is not None
+    assert (told.sizing.gpu, told.sizing.message) == ("NVIDIA-L4", message)
+    assert told.sizing.micro_batch_size == sizing.micro_batch_size
 
 
 def test_status_of_the_commit_outranks_progress() -> None:
