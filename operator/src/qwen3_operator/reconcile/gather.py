@@ -40,6 +40,8 @@ from qwen3_operator.observed import (
     parse_evaluation,
     parse_job,
     parse_pod,
+    parse_time,
+    wire_time,
 )
 from qwen3_operator.plan.promotion import expected_evaluation
 from qwen3_operator.plan.served import owned_alias
@@ -122,7 +124,24 @@ async def _gather_artifacts(
         progress = await ctx.artifacts.read_progress(attempt)
         if observed.job.failed:
             report = await ctx.artifacts.read_report(attempt)
+    elif observed.job is not None and observed.job.failed:
+        report = await _gather_last_report(ctx, ft, observed.job, folder)
     return replace(observed, progress=progress, report=report)
+
+
+async def _gather_last_report(
+    ctx: Context, ft: FineTune, job: JobView, folder: S3Location
+) -> TrainReport | None:
+    """The report of the attempt that status knows, when no pod is left to name it: only if that
+    attempt began under this Job, since an earlier one of the revision failed by itself."""
+    training = ft.status.training
+    if training is None or training.job_name != job.name or training.attempt is None:
+        return None
+    report = await ctx.artifacts.read_report(folder.join(layout.ATTEMPTS, training.attempt))
+    began = wire_time(report.started) if report is not None else None
+    if began is None or job.created is None or parse_time(began) < job.created:
+        return None
+    return report
 
 
 async def _gather_preflight(
