@@ -1,6 +1,7 @@
 """Reconciles in the simulated world, one at a time: what wakes what, and who is left alone."""
 
 import asyncio
+import copy
 from collections.abc import Iterator
 from typing import Any
 
@@ -277,3 +278,57 @@ def test_a_failure_that_nobody_told_is_read_from_the_report(
     wanted = ("DiskFull", "System") if of_this_job else ("TrainerFailed", "System")
     assert (failure["reason"], failure["class"]) == wanted
     assert failure["jobUID"] == job["metadata"]["uid"]
+
+
+def release(world: World) -> None:
+    """The files come, and the checks that wait for them end."""
+    held, world.bucket.held = world.bucket.held, None
+    assert held is not None
+
+    async def wait() -> None:
+        held.set()
+        await asyncio.gather(*(asyncio.all_tasks() - {asyncio.current_task()}))
+
+    world.loop.run_until_complete(wait())
+
+
+def test_an_adapter_that_takes_long_to_read_is_verified_in_the_background(world: World) -> None:
+    operator = Operator(world, patience=0)
+    world.bucket.held = asyncio.Event()
+    world.create("bot", build_spec())
+    turn(world, operator, 6)
+    operator.reconcile(BOT)
+    assert ready(world)["reason"] == "Verifying"
+    assert not world.indexes() or not any(i.adapters for i in world.indexes().values())
+    release(world)
+    assert BOT in operator.woken
+    turn(world, operator, 6)
+    operator.resync()
+    operator.work()
+    assert ready(world)["status"] == "True"
+    assert not operator.errors
+
+
+def test_what_was_verified_serves_on_while_a_new_operator_reads_it(
+    world: World, operator: Operator
+) -> None:
+    serve(world, operator, "bot")
+    body = world.finetune("bot")
+    assert body is not None
+    before = copy.deepcopy(body["status"])
+    world.bucket.held = asyncio.Event()
+    restarted = Operator(world, patience=0)
+    restarted.resync()
+    restarted.work()
+    assert body["status"] == before
+    assert not restarted.errors
+    assert all(i.adapters for i in world.indexes().values())
+    key = next(k for k in world.bucket.objects if k.endswith(".safetensors"))
+    world.bucket.put(key, b"damaged")
+    # The streams that are held have the old bytes: only another process sees the new ones.
+    again = Operator(world, patience=0)
+    again.reconcile(BOT)
+    release(world)
+    assert BOT in again.woken
+    again.work()
+    assert ready(world)["reason"] == "ArtifactCorrupt"
