@@ -1,5 +1,6 @@
 """The API server and the bucket of the simulated world; see operator_simulator.py."""
 
+import asyncio
 import copy
 import itertools
 from collections import Counter
@@ -145,6 +146,8 @@ class Bucket:
     writes: int = 0
     away: bool = False
     """Nobody gets an answer."""
+    held: asyncio.Event | None = None
+    """Streams wait for it, if there is one."""
 
     def put(self, key: str, body: bytes) -> None:
         self.writes += 1

@@ -50,6 +50,8 @@ class StoreModel:
     async def stream(self, location: S3Location) -> AsyncIterator[bytes]:
         self._knock()
         found = self._bucket.objects.get(location.prefix)
+        if self._bucket.held is not None:
+            await self._bucket.held.wait()
         if found:
             yield found[0]
 
@@ -175,13 +177,19 @@ class Operator:
     errors: list[OperatorError] = field(default_factory=list)
     woken: set[Key] = field(default_factory=set)
     settings: Settings = SETTINGS
+    patience: float = 5.0
+    """Seconds that a reconcile waits for a check of files; nothing here takes as long."""
 
     def __post_init__(self) -> None:
         self.cache = Cache()
         self.context = Context(
             client=cast(Client, ClientModel(self)),
             cache=self.cache,
-            artifacts=Artifacts(cast(ObjectStore, StoreModel(self))),
+            artifacts=Artifacts(
+                cast(ObjectStore, StoreModel(self)),
+                lambda asker: self.woken.add(cast(Key, asker)),
+                self.patience,
+            ),
             agents=cast(Agents, AgentsModel(self.world)),
             settings=self.settings,
             now=lambda: self.world.api.now,

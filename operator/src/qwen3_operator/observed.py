@@ -266,6 +266,10 @@ class Problem:
     user: bool = True
     exit_code: int | None = None
     retriable: bool = False
+    job_uid: str | None = None
+    """The Job that failed."""
+    attempt: str | None = None
+    """The pod that told why."""
 
 
 @dataclass(frozen=True)

@@ -32,3 +32,7 @@ class FailureStatus(StatusModel):
     """logURI of the attempt's report."""
     retriable: bool = False
     """retriable: the same spec may work another time."""
+    job_uid: ShortText | None = Field(default=None, alias="jobUID")
+    """jobUID of the Job that failed."""
+    attempt: ShortText | None = None
+    """attempt is the uid of the pod that told why; what it told outlives the pod."""

@@ -99,7 +99,7 @@ def diagnose_failed_job(
     """Why a Job failed: the report in the bucket first, then the pod's last words."""
     ended = [p for p in pods if p.exit_code is not None]
     pod = ended[-1] if ended else None
-    exit_code = pod.exit_code if pod else None
+    exit_code = pod.exit_code if pod else report.exit_code if report else None
     failure = report.failure if report else None
     if failure is None and pod is not None:
         failure = parse_termination(pod.termination_message)
@@ -109,9 +109,7 @@ def diagnose_failed_job(
             failure.message,
             failure.hint,
             user=exit_code is None or exit_code in USER_CODES,
-            exit_code=exit_code
-            if exit_code is not None
-            else (report.exit_code if report else None),
+            exit_code=exit_code,
         )
     elif exit_code == OOM_KILLED:
         problem = Problem(
@@ -129,6 +127,8 @@ def diagnose_failed_job(
             user=False,
             exit_code=exit_code,
         )
+    attempt = pod.uid if pod else report.attempt if report else None
+    problem = replace(problem, job_uid=job.uid, attempt=attempt)
     if job.failed_reason == "BackoffLimitExceeded":
         return replace(
             problem,
@@ -136,6 +136,27 @@ def diagnose_failed_job(
             retriable=True,
         )
     return problem
+
+
+def recall_failure(
+    told: FailureStatus | None, job: JobView, pods: Sequence[PodView]
+) -> Problem | None:
+    """What status tells about the failure of this very Job, once the pod that it is from is gone:
+    what is left would tell less. None while the pod is there, and of another Job."""
+    if told is None or told.job_uid != job.uid or told.attempt is None:
+        return None
+    if any(p.uid == told.attempt for p in pods):
+        return None
+    return Problem(
+        told.reason,
+        told.message,
+        told.hint,
+        user=told.failure_class is FailureClass.USER,
+        exit_code=told.exit_code,
+        retriable=told.retriable,
+        job_uid=told.job_uid,
+        attempt=told.attempt,
+    )
 
 
 def build_failure(problem: Problem) -> FailureStatus:
@@ -147,4 +168,6 @@ def build_failure(problem: Problem) -> FailureStatus:
         hint=problem.hint[:1024],
         exit_code=problem.exit_code,
         retriable=problem.retriable,
+        job_uid=problem.job_uid,
+        attempt=problem.attempt,
     )

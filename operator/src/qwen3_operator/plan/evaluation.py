@@ -38,6 +38,7 @@ from qwen3_operator.plan.diagnosis import (
     build_failure,
     diagnose_failed_job,
     diagnose_waiting,
+    recall_failure,
 )
 from qwen3_operator.plan.evaluation_guest import GuestView, find_waiting, is_lasting
 from qwen3_operator.plan.evaluation_holdout import (
@@ -161,7 +162,7 @@ def _next_step(ev: Evaluation, observed: EvalObserved, settings: Settings) -> _S
         message = f"waiting for Job {job.name} of an earlier evaluation to go"
         return _Step(Reason.PENDING, message, requeue_after=POLL_SECONDS)
     if job is not None and job.finished:
-        return _plan_broken(job, observed)
+        return _plan_broken(ev, job, observed)
     if (told := told_before(ev, job)) is not None:
         return _Step(Reason(told.reason), told.message, told)
     if ev.spec.suspend:
@@ -172,13 +173,16 @@ def _next_step(ev: Evaluation, observed: EvalObserved, settings: Settings) -> _S
     return _plan_running(ev, job, observed)
 
 
-def _plan_broken(job: JobView, observed: EvalObserved) -> _Step:
+def _plan_broken(ev: Evaluation, job: JobView, observed: EvalObserved) -> _Step:
     """The Job came to its end without a result."""
     if not job.failed:
         message = f"Job {job.name} completed without a report"
         hint = "Delete the Job to evaluate again."
         problem = Problem(Reason.EVALUATOR_FAILED, message, hint, user=False)
         return _Step(Reason.EVALUATOR_FAILED, message, problem)
+    before = recall_failure(ev.status.failure, job, observed.pods)
+    if before is not None:
+        return _Step(Reason(before.reason), before.message, before)
     problem = diagnose_failed_job(job, observed.pods, None)
     told = observed.report.failure if observed.report is not None else None
     if told is not None and told.reason in REASONS:

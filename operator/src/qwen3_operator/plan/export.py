@@ -14,7 +14,7 @@ from qwen3_operator.desired.export_job import build_export_job
 from qwen3_operator.desired.names import StorageTarget, export_digest, wanted_exports
 from qwen3_operator.desired.orders import resolve_export_job
 from qwen3_operator.observed import FineTune, JobView, Observed, Problem
-from qwen3_operator.plan.diagnosis import diagnose_failed_job, diagnose_waiting
+from qwen3_operator.plan.diagnosis import diagnose_failed_job, diagnose_waiting, recall_failure
 from qwen3_operator.plan.memory import weight_bytes
 from qwen3_operator.plan.numbers import count
 from qwen3_operator.plan.plan import Deletion, Event, Manifest
@@ -82,7 +82,7 @@ def plan_export(
         if job is not None or live:
             return _exporting("waiting for the old export to go")
         return _start(ft, spec, observed, missing, storage, settings)
-    return _follow(job, observed, missing)
+    return _follow(ft, job, observed, missing)
 
 
 def _is_of(job: JobView, ft: FineTune, spec: FineTuneSpec) -> bool:
@@ -131,8 +131,11 @@ def _start(
     )
 
 
-def _follow(job: JobView, observed: Observed, missing: list[str]) -> ExportPlan:
+def _follow(ft: FineTune, job: JobView, observed: Observed, missing: list[str]) -> ExportPlan:
     if job.failed:
+        told = recall_failure(ft.status.failure, job, observed.export_pods)
+        if told is not None:
+            return ExportPlan(Reason(told.reason), told.message, problem=told)
         problem = diagnose_failed_job(job, observed.export_pods, None)
         if problem.reason == Reason.OUT_OF_MEMORY:
             problem = replace(problem, hint=MEMORY_HINT, user=False)

@@ -18,7 +18,12 @@ from qwen3_operator.observed import (
     parse_time,
     wire_time,
 )
-from qwen3_operator.plan.diagnosis import REASONS, diagnose_failed_job, diagnose_waiting
+from qwen3_operator.plan.diagnosis import (
+    REASONS,
+    diagnose_failed_job,
+    diagnose_waiting,
+    recall_failure,
+)
 from qwen3_operator.plan.fit import FittedRun, fit_run, resolve_price
 from qwen3_operator.plan.numbers import count, count_or_none, decimal
 from qwen3_operator.plan.plan import Deletion, TrainingPlan
@@ -62,7 +67,8 @@ def plan_preflight(
     if found is not None and found.failure is not None and not _is_older(found, job):
         return _refused(job, found)
     if job.failed:
-        problem = diagnose_failed_job(job, observed.preflight_pods, None)
+        told = recall_failure(ft.status.failure, job, observed.preflight_pods)
+        problem = told or diagnose_failed_job(job, observed.preflight_pods, None)
         return TrainingPlan(
             Reason(problem.reason), problem.message, problem=problem, validated=False
         )

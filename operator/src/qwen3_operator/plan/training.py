@@ -24,6 +24,7 @@ from qwen3_operator.plan.diagnosis import (
     diagnose_failed_job,
     diagnose_silence,
     diagnose_waiting,
+    recall_failure,
 )
 from qwen3_operator.plan.fit import fit_run
 from qwen3_operator.plan.plan import Deletion, Event, Manifest, TrainingPlan
@@ -95,7 +96,8 @@ def plan_training(
             requeue_after=POLL_STARTING,
         )
     if job.failed:
-        problem = diagnose_failed_job(job, observed.pods, observed.report)
+        told = recall_failure(ft.status.failure, job, observed.pods)
+        problem = told or diagnose_failed_job(job, observed.pods, observed.report)
         return TrainingPlan(Reason(problem.reason), problem.message, problem=problem, admitted=True)
     if job.complete:
         problem = Problem(

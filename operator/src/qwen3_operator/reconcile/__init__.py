@@ -4,6 +4,7 @@ import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
+from typing import cast
 
 from qwen3_operator.cluster.cache import Cache
 from qwen3_operator.cluster.client import Client
@@ -33,14 +34,19 @@ async def build(
 ) -> AsyncIterator[Reconcilers]:
     """The reconciles with everything they talk to, open for as long as the context is."""
     async with Agents(time.monotonic) as agents:
-        yield Reconcilers(
-            Context(
-                client=client,
-                cache=cache,
-                artifacts=Artifacts(ObjectStore(settings)),
-                agents=agents,
-                settings=settings,
-                now=now,
-                wake=wake,
+        # Those who ask it are keys.
+        artifacts = Artifacts(ObjectStore(settings), lambda asker: wake(cast(Key, asker)))
+        try:
+            yield Reconcilers(
+                Context(
+                    client=client,
+                    cache=cache,
+                    artifacts=artifacts,
+                    agents=agents,
+                    settings=settings,
+                    now=now,
+                    wake=wake,
+                )
             )
-        )
+        finally:
+            await artifacts.close()

@@ -29,6 +29,7 @@ from qwen3_operator.desired.names import (
     spec_hash,
     wanted_exports,
 )
+from qwen3_operator.errors import Waiting
 from qwen3_operator.observed import (
     Evaluation,
     FineTune,
@@ -40,10 +41,14 @@ from qwen3_operator.observed import (
     parse_evaluation,
     parse_job,
     parse_pod,
+    parse_time,
+    wire_time,
 )
 from qwen3_operator.plan.promotion import expected_evaluation
 from qwen3_operator.plan.served import owned_alias
 from qwen3_operator.reconcile.context import Context
+from qwen3_operator.runtime.keys import FINE_TUNE as FINE_TUNES
+from qwen3_operator.runtime.keys import Key
 from qwen3_operator.store.client import StorageProblem
 
 
@@ -108,9 +113,16 @@ async def _gather_artifacts(
     if isinstance(commit, Problem):
         return replace(observed, artifact_problem=commit)
     if commit is not None:
-        problem = await ctx.artifacts.verify(folder, commit)
+        problem, verified = None, True
+        try:
+            problem = await ctx.artifacts.verify(folder, commit, Key(FINE_TUNES, *_name(ft)))
+        except Waiting:
+            verified = is_told_good(ft, commit)
         observed = replace(
-            observed, commit=commit, verified=problem is None, artifact_problem=problem
+            observed,
+            commit=commit,
+            verified=verified and problem is None,
+            artifact_problem=problem,
         )
         return await _gather_exports(ctx, ft, commit, observed, folder)
     observed = await _gather_preflight(ctx, ft, revision, observed, folder)
@@ -122,7 +134,24 @@ async def _gather_artifacts(
         progress = await ctx.artifacts.read_progress(attempt)
         if observed.job.failed:
             report = await ctx.artifacts.read_report(attempt)
+    elif observed.job is not None and observed.job.failed:
+        report = await _gather_last_report(ctx, ft, observed.job, folder)
     return replace(observed, progress=progress, report=report)
+
+
+async def _gather_last_report(
+    ctx: Context, ft: FineTune, job: JobView, folder: S3Location
+) -> TrainReport | None:
+    """The report of the attempt that status knows, when no pod is left to name it: only if that
+    attempt began under this Job, since an earlier one of the revision failed by itself."""
+    training = ft.status.training
+    if training is None or training.job_name != job.name or training.attempt is None:
+        return None
+    report = await ctx.artifacts.read_report(folder.join(layout.ATTEMPTS, training.attempt))
+    began = wire_time(report.started) if report is not None else None
+    if began is None or job.created is None or parse_time(began) < job.created:
+        return None
+    return report
 
 
 async def _gather_preflight(
@@ -241,7 +270,7 @@ async def _gather_rollback(
     wanted = spec.promotion.rollback_to
     if wanted is None:
         return None
-    commit = await read_verified(ctx, ft, wanted, storage)
+    commit = await read_verified(ctx, ft, wanted, storage, Key(FINE_TUNES, *_name(ft)))
     if commit is not None:
         return commit
     known = [r.id for r in ft.status.revisions if r.adapter_digest]
@@ -253,16 +282,36 @@ async def _gather_rollback(
 
 
 async def read_verified(
-    ctx: Context, ft: FineTune, revision: str, storage: StorageTarget
+    ctx: Context, ft: FineTune, revision: str, storage: StorageTarget, asker: Key
 ) -> Commit | None:
-    """The commit of a revision whose files are all as it says; None without one."""
+    """The commit of a revision whose files are all as it says; None without one.
+
+    Raises:
+        Waiting: they are being read for the first time.
+    """
     folder = storage.location(
         layout.revision_prefix(storage.prefix, ft.meta.namespace, ft.meta.uid, revision)
     )
     commit = await ctx.artifacts.read_commit(folder)
     if commit is None or isinstance(commit, Problem):
         return None
-    return commit if await ctx.artifacts.verify(folder, commit) is None else None
+    try:
+        return commit if await ctx.artifacts.verify(folder, commit, asker) is None else None
+    except Waiting:
+        if is_told_good(ft, commit):
+            return commit
+        raise
+
+
+def is_told_good(ft: FineTune, commit: Commit) -> bool:
+    """Whether status says that these very files were verified: by the operator before this one,
+    which reads them again, and until then nothing that serves is touched."""
+    known = next((r for r in ft.status.revisions if r.id == commit.revision), None)
+    return known is not None and known.adapter_digest == commit.digest
+
+
+def _name(ft: FineTune) -> tuple[str, str]:
+    return ft.meta.namespace, ft.meta.name
 
 
 def gather_evaluations(

@@ -13,6 +13,7 @@ from qwen3_api.v1alpha1.training import BaseModelSpec
 from qwen3_operator.desired.job import parse_s3_uri
 from qwen3_operator.desired.names import StorageTarget, pool_name, pool_of, resolve_storage
 from qwen3_operator.desired.orders import resolve_model
+from qwen3_operator.errors import Waiting
 from qwen3_operator.observed import Evaluation, Problem
 from qwen3_operator.plan.guest import (
     Guest,
@@ -23,6 +24,8 @@ from qwen3_operator.plan.guest import (
     wants_guest,
 )
 from qwen3_operator.reconcile.context import Context
+from qwen3_operator.reconcile.gather import is_told_good
+from qwen3_operator.runtime.keys import EVAL, Key
 
 
 def find_sides(
@@ -45,7 +48,7 @@ def find_sides(
 
 
 async def gather_guests(
-    ctx: Context, evaluations: Sequence[Evaluation], index: PoolIndex | None
+    ctx: Context, evaluations: Sequence[Evaluation], index: PoolIndex | None, asker: Key
 ) -> list[Guest]:
     """Those that a pool shall hold now, the first that was asked for first.
 
@@ -54,6 +57,7 @@ async def gather_guests(
     restarted remembers.
 
     Raises:
+        Waiting: an adapter is being read for the first time; `asker` is woken.
         StorageProblem, Transient: see ObjectStore.get.
     """
     known = {a.id: a for a in index.adapters} if index is not None else {}
@@ -63,7 +67,7 @@ async def gather_guests(
         if target is None:
             continue
         if target.fine_tune is not None:
-            found.append(await _of_revision(ctx, ev, target.fine_tune))
+            found.append(await _of_revision(ctx, ev, target.fine_tune, asker))
         else:
             found.append(_recall_folder(ctx, ev, target, known))
     # What is wrong with the others is told in the status of their evaluations.
@@ -78,11 +82,14 @@ async def gather_guest(ctx: Context, ev: Evaluation, target: AdapterTarget) -> G
         StorageProblem, Transient: see ObjectStore.get.
     """
     if target.fine_tune is not None:
-        return await _of_revision(ctx, ev, target.fine_tune)
+        asker = Key(EVAL, ev.meta.namespace, ev.meta.name)
+        return await _of_revision(ctx, ev, target.fine_tune, asker)
     return await _of_folder(ctx, ev, target)
 
 
-async def _of_revision(ctx: Context, ev: Evaluation, wanted: AdapterRevision) -> Guest | Problem:
+async def _of_revision(
+    ctx: Context, ev: Evaluation, wanted: AdapterRevision, asker: Key
+) -> Guest | Problem:
     ft = ctx.finetune(ev.meta.namespace, wanted.name)
     if ft is None or ft.spec is None:
         return find_no_revision(wanted.name, wanted.revision, ft)
@@ -98,7 +105,13 @@ async def _of_revision(ctx: Context, ev: Evaluation, wanted: AdapterRevision) ->
     if isinstance(commit, Problem):
         return commit
     base = ft.spec.base_model
-    problem = await ctx.artifacts.verify(folder, commit) or check_adapter(
+    try:
+        problem = await ctx.artifacts.verify(folder, commit, asker)
+    except Waiting:
+        if not is_told_good(ft, commit):
+            raise
+        problem = None
+    problem = problem or check_adapter(
         commit.rank, commit.provenance.base_model, base, ctx.settings
     )
     if problem is not None:

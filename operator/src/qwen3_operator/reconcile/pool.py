@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from qwen3_api.job import layout
-from qwen3_api.job.report import adapter_id
+from qwen3_api.job.report import Commit, adapter_id
 from qwen3_api.v1alpha1.finetune import alias_of
 from qwen3_api.v1alpha1.training import BaseModelSpec
 from qwen3_operator.cluster.kinds import (
@@ -25,7 +25,7 @@ from qwen3_operator.desired.names import (
 )
 from qwen3_operator.desired.orders import resolve_job_model, resolve_model
 from qwen3_operator.desired.pool import PoolSpec
-from qwen3_operator.errors import Transient
+from qwen3_operator.errors import Transient, Waiting
 from qwen3_operator.failpoints import failpoint
 from qwen3_operator.logs import get_logger
 from qwen3_operator.observed import FineTune, PoolPod
@@ -74,7 +74,7 @@ class PoolReconciler:
                 [
                     m
                     for ft in candidates
-                    if (m := await self._gather_member(ft, storage)) is not None
+                    if (m := await self._gather_member(ft, storage, key)) is not None
                 ]
                 if storage
                 else []
@@ -84,7 +84,7 @@ class PoolReconciler:
                 if storage
                 else (None, None)
             )
-            guests = await gather_guests(ctx, evaluations, index)
+            guests = await gather_guests(ctx, evaluations, index, key)
         except StorageProblem as error:
             # Told in each member's status; the pool stays as it is.
             raise Transient(error.problem.reason, error.problem.message) from error
@@ -138,7 +138,9 @@ class PoolReconciler:
             )
         return None, None
 
-    async def _gather_member(self, ft: FineTune, storage: StorageTarget | None) -> Member | None:
+    async def _gather_member(
+        self, ft: FineTune, storage: StorageTarget | None, key: Key
+    ) -> Member | None:
         if ft.spec is None or storage is None or self._ctx.alias_owner(ft) is not None:
             return None
         if ft.spec.adapter.rank > self._ctx.settings.serving.max_lora_rank:
@@ -157,7 +159,11 @@ class PoolReconciler:
             wanted.add(rollback)
         if current is not None:
             wanted |= {r for r in (current.revision, current.previous_revision) if r}
-        commits = [await read_verified(self._ctx, ft, r, storage) for r in sorted(wanted)]
+        serving = {current.revision, current.previous_revision} if current else set()
+        commits = [
+            await self._read_commit(ft, r, storage, key, needed=r in serving)
+            for r in sorted(wanted)
+        ]
         good = {c.revision: c for c in commits if c is not None}
         incumbent = current.revision if current else None
         deciding, _ = gather_evaluations(self._ctx, ft, ft.spec, incumbent)
@@ -177,6 +183,18 @@ class PoolReconciler:
             rollback=good.get(rollback) if rollback else None,
             keep_previous_seconds=ft.spec.promotion.keep_previous_seconds,
         )
+
+    async def _read_commit(
+        self, ft: FineTune, revision: str, storage: StorageTarget, key: Key, *, needed: bool
+    ) -> Commit | None:
+        """A verified commit. One that is being read is none yet, so the pool's other members don't
+        wait for it; what serves mustn't be missing, so then the pool stays as it is."""
+        try:
+            return await read_verified(self._ctx, ft, revision, storage, key)
+        except Waiting:
+            if needed:
+                raise
+            return None
 
     async def _apply(self, key: Key, plan: PoolPlan) -> None:
         """Apply when the wish changed, or when somebody changed what was applied."""

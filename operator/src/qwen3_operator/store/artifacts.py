@@ -3,6 +3,7 @@
 import hashlib
 import re
 from collections import OrderedDict
+from collections.abc import Hashable
 from typing import TypeVar
 
 from pydantic import BaseModel, ValidationError
@@ -15,6 +16,7 @@ from qwen3_api.serving.pool import CurrentAlias, PoolIndex
 from qwen3_api.v1alpha1.conditions import Reason
 from qwen3_operator.logs import get_logger
 from qwen3_operator.observed import Alias, Problem, wire_time
+from qwen3_operator.store.checks import PATIENCE_SECONDS, Checks, Tell
 from qwen3_operator.store.client import Fetched, ObjectStore
 from qwen3_operator.store.foreign import ForeignAdapters
 
@@ -28,11 +30,18 @@ T = TypeVar("T")
 class Artifacts:
     """Reads and writes the contract's documents. Immutable ones are remembered once read."""
 
-    def __init__(self, store: ObjectStore) -> None:
+    def __init__(
+        self,
+        store: ObjectStore,
+        tell: Tell = lambda asker: None,
+        patience: float = PATIENCE_SECONDS,
+    ) -> None:
+        """tell: gets each asker of `verify` that went without a verdict, when it is there.
+        patience: seconds that the first asker waits for it."""
         self._store = store
+        self._checks = Checks(tell, patience)
         self.foreign = ForeignAdapters(store)
         self._commits: OrderedDict[str, Commit] = OrderedDict()
-        self._verdicts: OrderedDict[str, Problem | None] = OrderedDict()
         self._exports: OrderedDict[str, Export] = OrderedDict()
 
     async def read_commit(self, revision: S3Location) -> Commit | Problem | None:
@@ -58,19 +67,26 @@ class Artifacts:
         _remember(self._commits, location.uri, commit)
         return commit
 
-    async def verify(self, revision: S3Location, commit: Commit) -> Problem | None:
+    async def verify(
+        self, revision: S3Location, commit: Commit, asker: Hashable | None = None
+    ) -> Problem | None:
         """Read every file of a commit and compare size and sha256; None when all is as it says.
 
         The verdict is remembered: the files are never written again. A pod checks once more before
         it loads them.
 
         Raises:
+            Waiting: the files are still being read; the asker is told when the verdict is there.
             StorageProblem, Transient: see ObjectStore.get; then there is no verdict.
         """
-        key = f"{revision.uri}#{commit.digest}"
-        if key in self._verdicts:
-            return self._verdicts[key]
-        problem = None
+        key = f"{revision.endpoint} {revision.uri}#{commit.digest}"
+        return await self._checks.ask(key, lambda: self._compare(revision, commit), asker)
+
+    async def close(self) -> None:
+        """End the checks that are under way."""
+        await self._checks.close()
+
+    async def _compare(self, revision: S3Location, commit: Commit) -> Problem | None:
         for file in commit.files:
             location = revision.model_copy(update={"prefix": f"{commit.prefix}/{file.path}"})
             digest, size = hashlib.sha256(), 0
@@ -78,13 +94,11 @@ class Artifacts:
                 digest.update(chunk)
                 size += len(chunk)
             if size != file.size or digest.hexdigest() != file.sha256:
-                problem = _corrupt(
+                return _corrupt(
                     f"{location.uri} has {size} bytes and sha256 {digest.hexdigest()[:12]}, "
                     f"COMMIT.json says {file.size} and {file.sha256[:12]}"
                 )
-                break
-        _remember(self._verdicts, key, problem)
-        return problem
+        return None
 
     async def read_export(
         self, revision: S3Location, commit: Commit, artifact: str

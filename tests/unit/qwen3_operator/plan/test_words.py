@@ -11,13 +11,14 @@ from qwen3_api.job.report import TrainReport
 from qwen3_api.v1alpha1.conditions import ConditionType, Reason
 from qwen3_api.v1alpha1.failure import FailureClass
 from qwen3_api.v1alpha1.meta import ConditionStatus
-from qwen3_operator.observed import Observed, PodView, Problem
+from qwen3_operator.observed import JobView, Observed, PodView, Problem
 from qwen3_operator.plan.conditions import Conditions, find
 from qwen3_operator.plan.diagnosis import (
     build_failure,
     diagnose_failed_job,
     diagnose_waiting,
     parse_termination,
+    recall_failure,
 )
 from qwen3_operator.plan.numbers import count, decimal
 from qwen3_operator.plan.validate import validate
@@ -161,6 +162,7 @@ def ended(code: int | None, message: str = "", number: int = 0) -> PodView:
             (ended(46, FAILURE.model_dump_json()),), None, "DatasetInvalid", False, id="c"
         ),
         pytest.param((), report(FAILURE), "DatasetInvalid", True, id="pods are gone"),
+        pytest.param((), report(FAILURE, 46), "DatasetInvalid", False, id="so is its code"),
         pytest.param((ended(137),), None, "OutOfMemory", True, id="killed"),
         pytest.param((ended(1, "Traceback"),), None, "TrainerFailed", False, id="log"),
         pytest.param((), None, "TrainerFailed", False, id="nothing"),
@@ -186,6 +188,30 @@ def test_diagnose_failed_job(
 def test_the_last_pod_speaks() -> None:
     pods = (ended(1, "first"), ended(1, "second", 1))
     assert "second" in diagnose_failed_job(JOB, pods, None).message
+
+
+@pytest.mark.parametrize(
+    ("job", "pods", "recalled"),
+    [
+        (JOB, (), True),
+        (JOB, (ended(1, "older", 7),), True),
+        (JOB, (ended(42),), False),
+        (build_job(build_finetune(), failed=True, uid="uid-other"), (), False),
+    ],
+    ids=["no pods", "another pod is left", "its pod is there", "another Job"],
+)
+def test_what_was_told_outlives_its_pod(
+    job: JobView, pods: tuple[PodView, ...], *, recalled: bool
+) -> None:
+    problem = diagnose_failed_job(JOB, (ended(42),), report(FAILURE))
+    told = build_failure(problem)
+    assert recall_failure(told, job, pods) == (problem if recalled else None)
+
+
+def test_words_without_a_pod_are_nothing_to_recall() -> None:
+    told = build_failure(diagnose_failed_job(JOB, (), None))
+    assert recall_failure(told, JOB, ()) is None
+    assert recall_failure(None, JOB, ()) is None
 
 
 def test_exhausted_retries_are_counted() -> None:

@@ -1,15 +1,21 @@
 """Reconciles in the simulated world, one at a time: what wakes what, and who is left alone."""
 
 import asyncio
+import copy
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
+from qwen3_api.job import layout
+from qwen3_api.job.base import Failure
 from qwen3_api.job.exit_codes import ExitCode
+from qwen3_api.job.report import TrainReport
+from qwen3_api.job.train import TrainJob
+from qwen3_operator.plan.conditions import format_time
 from qwen3_operator.runtime.keys import FINE_TUNE, POOL, Key
-from support.operator_simulator import World
-from support.operator_world import NAMESPACE, SETTINGS, build_spec
+from support.operator_simulator import World, is_preflight
+from support.operator_world import NAMESPACE, SETTINGS, build_progress, build_spec
 from support.simulated_operator import Operator
 
 BOT = Key(FINE_TUNE, NAMESPACE, "bot")
@@ -181,3 +187,148 @@ def test_ready_costs_few_writes_and_then_none(world: World, operator: Operator) 
         operator.resync()
         operator.work()
     assert not operator.writes
+
+
+def fail_training(world: World, operator: Operator, failure: Failure) -> None:
+    """The preflight passes; the trainer says how far it is and then ends with a report."""
+    world.create("bot", build_spec(serving={"mode": "None"}))
+    operator.deliver()
+    operator.work()
+    for _ in range(4):
+        world.advance(60)
+        world.control_jobs()
+        for pod in world.job_pods():
+            world.start_pod(pod)
+            if is_preflight(pod):
+                world.end_pod(pod, ExitCode.SUCCEEDED)
+                continue
+            order, uid = TrainJob.model_validate_json(pod["order"]), pod["metadata"]["uid"]
+            attempt = layout.attempt_prefix(order.output.prefix, uid)
+            progress = build_progress(attempt=uid)
+            world.bucket.put(f"{attempt}/{layout.PROGRESS}", progress.to_json())
+            operator.resync()
+            operator.work()
+            report = TrainReport(
+                attempt=uid,
+                outcome="Failed",
+                failure=failure,
+                exit_code=ExitCode.DISK_FULL,
+                step=3,
+                total_steps=9,
+                started=format_time(world.api.now),
+                finished=format_time(world.api.now),
+            )
+            world.bucket.put(f"{attempt}/{layout.REPORT}", report.to_json())
+            world.end_pod(pod, ExitCode.DISK_FULL)
+        operator.deliver()
+        operator.work()
+
+
+def take_pods_away(world: World) -> None:
+    """Their node is scaled down."""
+    pods = world.job_pods()
+    assert pods
+    for pod in pods:
+        world.api.remove(pod)
+
+
+DISK_FULL = Failure(reason="DiskFull", message="no space left", hint="Raise it.")
+
+
+def test_a_failure_outlives_its_pods_and_the_operator(world: World, operator: Operator) -> None:
+    fail_training(world, operator, DISK_FULL)
+    before = world.finetune("bot")
+    assert before is not None
+    told = before["status"]
+    assert (told["failure"]["reason"], told["failure"]["class"]) == ("DiskFull", "System")
+    # Not even the report is needed then.
+    for key in [k for k in world.bucket.objects if k.endswith(layout.REPORT)]:
+        del world.bucket.objects[key]
+    take_pods_away(world)
+    events = world.events.copy()
+    restarted = Operator(world)
+    restarted.resync()
+    restarted.work()
+    after = world.finetune("bot")
+    assert after is not None
+    assert after["status"] == told
+    assert world.events == events
+
+
+@pytest.mark.parametrize("of_this_job", [True, False], ids=["this Job's", "an earlier Job's"])
+def test_a_failure_that_nobody_told_is_read_from_the_report(
+    world: World, operator: Operator, *, of_this_job: bool
+) -> None:
+    """Its pods went while the store was away, say."""
+    fail_training(world, operator, DISK_FULL)
+    body = world.finetune("bot")
+    assert body is not None
+    del body["status"]["failure"]
+    (job,) = [j for j in world.api.all("Job") if not j["metadata"]["name"].endswith("-pre")]
+    if not of_this_job:
+        world.advance(60)
+        job["metadata"]["creationTimestamp"] = format_time(world.api.now)
+    take_pods_away(world)
+    restarted = Operator(world)
+    restarted.resync()
+    restarted.work()
+    body = world.finetune("bot")
+    assert body is not None
+    failure = body["status"]["failure"]
+    wanted = ("DiskFull", "System") if of_this_job else ("TrainerFailed", "System")
+    assert (failure["reason"], failure["class"]) == wanted
+    assert failure["jobUID"] == job["metadata"]["uid"]
+
+
+def release(world: World) -> None:
+    """The files come, and the checks that wait for them end."""
+    held, world.bucket.held = world.bucket.held, None
+    assert held is not None
+
+    async def wait() -> None:
+        held.set()
+        await asyncio.gather(*(asyncio.all_tasks() - {asyncio.current_task()}))
+
+    world.loop.run_until_complete(wait())
+
+
+def test_an_adapter_that_takes_long_to_read_is_verified_in_the_background(world: World) -> None:
+    operator = Operator(world, patience=0)
+    world.bucket.held = asyncio.Event()
+    world.create("bot", build_spec())
+    turn(world, operator, 6)
+    operator.reconcile(BOT)
+    assert ready(world)["reason"] == "Verifying"
+    assert not world.indexes() or not any(i.adapters for i in world.indexes().values())
+    release(world)
+    assert BOT in operator.woken
+    turn(world, operator, 6)
+    operator.resync()
+    operator.work()
+    assert ready(world)["status"] == "True"
+    assert not operator.errors
+
+
+def test_what_was_verified_serves_on_while_a_new_operator_reads_it(
+    world: World, operator: Operator
+) -> None:
+    serve(world, operator, "bot")
+    body = world.finetune("bot")
+    assert body is not None
+    before = copy.deepcopy(body["status"])
+    world.bucket.held = asyncio.Event()
+    restarted = Operator(world, patience=0)
+    restarted.resync()
+    restarted.work()
+    assert body["status"] == before
+    assert not restarted.errors
+    assert all(i.adapters for i in world.indexes().values())
+    key = next(k for k in world.bucket.objects if k.endswith(".safetensors"))
+    world.bucket.put(key, b"damaged")
+    # The streams that are held have the old bytes: only another process sees the new ones.
+    again = Operator(world, patience=0)
+    again.reconcile(BOT)
+    release(world)
+    assert BOT in again.woken
+    again.work()
+    assert ready(world)["reason"] == "ArtifactCorrupt"

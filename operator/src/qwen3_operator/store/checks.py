@@ -1,0 +1,98 @@
+"""Reads that may take longer than a reconcile: they go on in the background, to be asked for again.
+
+docs/adr/0032-obstore.md
+"""
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Hashable
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from qwen3_api.v1alpha1.conditions import Reason
+from qwen3_operator.errors import OperatorError, Waiting
+from qwen3_operator.logs import get_logger
+from qwen3_operator.observed import Problem
+
+PATIENCE_SECONDS = 2.0
+"""That who asks first waits for the answer: most adapters are read by then."""
+AT_ONCE = 4
+"""Checks that read at the same time, each with a chunk in memory; the others wait."""
+AGAIN_SECONDS = 60.0
+"""Until a key that waits looks again, should nobody wake it."""
+REMEMBERED = 4096
+
+logger = get_logger(__name__)
+Work = Callable[[], Awaitable[Problem | None]]
+T = TypeVar("T")
+Tell = Callable[[Hashable], None]
+
+
+@dataclass
+class _Running:
+    task: "asyncio.Task[None]"
+    askers: set[Hashable] = field(default_factory=set)
+    """Who went away without the answer."""
+
+
+class Checks:
+    """Verdicts by the content that they are about, and the checks that are under way."""
+
+    def __init__(self, tell: Tell, patience: float = PATIENCE_SECONDS) -> None:
+        self._tell = tell
+        self._patience = patience
+        self._turns = asyncio.Semaphore(AT_ONCE)
+        self._running: dict[str, _Running] = {}
+        self._verdicts: OrderedDict[str, Problem | None] = OrderedDict()
+        self._errors: OrderedDict[str, BaseException] = OrderedDict()
+
+    async def ask(self, key: str, work: Work, asker: Hashable | None) -> Problem | None:
+        """The verdict. The first who asks starts the work; cancelling who asks doesn't end it.
+
+        Raises:
+            Waiting: it isn't there yet; `asker`, if any, is told when it is.
+            Exception: what the work raised. It is raised once; who asks then has it tried again.
+        """
+        running = self._running.get(key)
+        if running is None and key not in self._verdicts and key not in self._errors:
+            task = asyncio.create_task(self._run(key, work), name=f"check {key}")
+            running = self._running[key] = _Running(task)
+            await asyncio.wait({task}, timeout=self._patience)
+        if running is not None and not running.task.done():
+            if asker is not None:
+                running.askers.add(asker)
+            raise Waiting(AGAIN_SECONDS, Reason.VERIFYING, key)
+        error = self._errors.pop(key, None)
+        if error is not None:
+            raise error
+        if key not in self._verdicts:
+            # Somebody else has just taken its error.
+            raise Waiting(1.0, Reason.VERIFYING, key)
+        return self._verdicts[key]
+
+    async def close(self) -> None:
+        """End what is under way."""
+        tasks = [running.task for running in self._running.values()]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _run(self, key: str, work: Work) -> None:
+        try:
+            async with self._turns:
+                _remember(self._verdicts, key, await work())
+        except OperatorError as error:
+            _remember(self._errors, key, error)
+        except Exception as error:  # raised to who asks next, where it is one object's bug
+            logger.exception("check crashed", extra={"check": key})
+            _remember(self._errors, key, error)
+        finally:
+            running = self._running.pop(key)
+        for asker in running.askers:
+            self._tell(asker)
+
+
+def _remember(memory: OrderedDict[str, T], key: str, value: T) -> None:
+    memory[key] = value
+    while len(memory) > REMEMBERED:
+        memory.popitem(last=False)
