@@ -145,6 +145,9 @@ def test_the_numbers_are_those_of_an_independent_count(
     assert told.sample is not None
     assert told.sample.text.startswith("<|im_start|>user\nwhat is 0?<|im_end|>\n<|im_start|>assist")
     assert told.sample.learned == "<think>\n\n</think>\n\n0 六 <|im_end|>\n"
+    assert [s.learned for s in told.sample.segments] == [False, True]
+    assert "".join(s.text for s in told.sample.segments) == told.sample.text
+    assert told.sample.segments[1].text == told.sample.learned
     left = [f"runs/good/{name}" for name in (layout.PREFLIGHT, layout.TRAINING_DIGEST)]
     assert store.keys("runs/good") == left, "the probe is gone"
 
@@ -166,6 +169,10 @@ def test_pairs_are_as_long_as_prompt_and_longer_answer(
     assert told.sample is not None
     assert told.sample.learned.endswith("0<|im_end|>\n")
     assert "what is" not in told.sample.learned
+    chosen, rejected = told.sample.segments, told.sample.rejected_segments
+    assert chosen[0] == rejected[0], "the prompt"
+    assert (chosen[1].text, chosen[1].learned) == (told.sample.learned, True)
+    assert (rejected[1].text.endswith("?<|im_end|>\n"), rejected[1].learned) == (True, True)
 
 
 def _refusals(store: Store) -> dict[str, tuple[dict[str, Any], Reason, list[str]]]:

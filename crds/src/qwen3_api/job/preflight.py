@@ -72,12 +72,30 @@ class TokenHistogram(Document):
     """(upper bound in tokens, rows at most that long and longer than the bound before)."""
 
 
+SAMPLE_LIMIT = 4096
+"""Longest text of a RenderedSample, in characters."""
+MAX_SEGMENTS = 64
+
+
+class SampleSegment(Document):
+    """A stretch of the sample."""
+
+    text: Annotated[str, StringConstraints(max_length=SAMPLE_LIMIT)]
+    learned: bool
+    """Whether its tokens have a loss."""
+
+
 class RenderedSample(Document):
     """The first row as the model will see it."""
 
-    text: Annotated[str, StringConstraints(max_length=4096)]
-    learned: Annotated[str, StringConstraints(max_length=4096)]
-    """The part with loss (for DPO, of the chosen answer)."""
+    text: Annotated[str, StringConstraints(max_length=SAMPLE_LIMIT)]
+    learned: Annotated[str, StringConstraints(max_length=SAMPLE_LIMIT)]
+    """The parts with loss, one behind the other (for DPO, of the chosen answer)."""
+    segments: list[SampleSegment] = Field(default=[], max_length=MAX_SEGMENTS)
+    """The text from its beginning, parts with and without loss in turns; long parts are cut. Of DPO
+    with the chosen answer."""
+    rejected_segments: list[SampleSegment] = Field(default=[], max_length=MAX_SEGMENTS)
+    """Of DPO: the same with the rejected answer."""
 
 
 class Preflight(Document):
