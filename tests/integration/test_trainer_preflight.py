@@ -137,6 +137,8 @@ def test_the_numbers_are_those_of_an_independent_count(
     assert told.truncated_percent == 100 * sum(n > LIMIT for n in lengths) / len(CHATS) == 15
     assert told.dropped_percent == 100 * sum(at >= LIMIT for _, at in counts) / len(CHATS) == 5
     assert (told.duplicate_rows, told.reasoning_rows) == (3, 4)
+    assert (told.thinking, told.stripped_rows) == ("AsInData", 0)
+    assert [w.split(" training")[0] for w in told.warnings] == ["4 of 40"]
     assert (told.validation_rows, told.leaked_rows) == (3, 2)
     assert told.base_commit is None
     config = json.loads((base / "config.json").read_text())

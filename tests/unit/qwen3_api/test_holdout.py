@@ -17,7 +17,7 @@ from qwen3_api.job.holdout import (
     find_entries,
     tokenize,
 )
-from qwen3_trainer.preflight.blocks import check_rows, said_texts
+from qwen3_trainer.preflight.blocks import Wanted, check_rows, said_texts
 from qwen3_trainer.preflight.digest import DigestBuilder
 from support.preflight_runs import preflight_job
 
@@ -149,6 +149,8 @@ def test_what_people_and_the_model_say_counts() -> None:
         ]
     }
     assert list(said_texts(row)) == ["Hello", "Hi"]
-    facts = check_rows(iter([(1, row)]), "rows", preflight_job().dataset, "SFT", 0, True)
+    facts = check_rows(
+        iter([(1, row)]), "rows", preflight_job().dataset, "SFT", Wanted(digest=True)
+    )
     assert list(facts.entries) == [find_entries("Hello")[0], find_entries("Hi")[0]]
     assert not check_rows(iter([(1, row)]), "rows", preflight_job().dataset, "SFT", 0).entries

@@ -17,7 +17,7 @@ from qwen3_api.job.preflight import PreflightJob
 from qwen3_api.v1alpha1.conditions import Reason
 from qwen3_trainer import base_model
 from qwen3_trainer.failures import TrainerError
-from qwen3_trainer.preflight.checks import check_leakage, check_lengths
+from qwen3_trainer.preflight.checks import check_leakage, check_lengths, warn_of_mixed_reasoning
 from qwen3_trainer.preflight.cores import Cores
 from qwen3_trainer.preflight.findings import Findings
 from qwen3_trainer.preflight.fingerprints import Fingerprints, fingerprint
@@ -205,6 +205,33 @@ def test_thinking_enabled_names_the_first_row_without_reasoning(tmp_path: Path) 
     with Cores(1) as cores, pytest.raises(TrainerError, match=r"line 2: .*no reasoning") as failed:
         _scan(strict, tmp_path, cores)
     assert "dataset.chatTemplate.thinking" in failed.value.hint
+
+
+@pytest.mark.parametrize(("policy", "stripped"), [("AsInData", 0), ("Disabled", 3)])
+def test_reasoning_is_counted_as_it_stands_in_the_data(
+    tmp_path: Path, policy: str, stripped: int
+) -> None:
+    thought = {**SAY, "reasoning_content": "hm"}
+    chats = [[ASK, thought], [ASK, SAY], [ASK, thought, ASK, SAY]]
+    lines = [json.dumps({"messages": chat}) for chat in chats]
+    lines.append(json.dumps({"messages": [ASK, {**SAY, "content": "<think>so</think>hello"}]}))
+    job = _data(tmp_path, lines)
+    dataset = job.dataset.model_copy(update={"thinking": policy})
+    with Cores(1) as cores:
+        found = _scan(job.model_copy(update={"dataset": dataset}), tmp_path, cores)[0]
+    assert (found.rows, found.reasoning_rows, found.stripped_rows) == (4, 2, stripped)
+
+
+def test_mixed_rows_are_a_warning_where_the_policy_leaves_them() -> None:
+    (told,) = warn_of_mixed_reasoning(preflight_job(), 40, 12)
+    assert told.startswith("12 of 40 training rows have reasoning")
+    assert "dataset.chatTemplate.thinking" in told
+    assert warn_of_mixed_reasoning(preflight_job(), 40, 40) == []
+    assert warn_of_mixed_reasoning(preflight_job(), 40, 0) == []
+    disabled = preflight_job(**{"dataset.thinking": "Disabled"})
+    assert warn_of_mixed_reasoning(disabled, 40, 12) == []
+    findings = Findings(thinking="AsInData", warnings=[told])
+    assert findings.to_document("abc", None).warnings == [told]
 
 
 def test_a_killed_process_is_an_error_and_no_hanging() -> None:

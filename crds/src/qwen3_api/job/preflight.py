@@ -114,8 +114,16 @@ class Preflight(Document):
     duplicate_rows: int = 0
     validation_rows: int = 0
     leaked_rows: int = 0
+    thinking: Literal["AsInData", "Enabled", "Disabled"] | None = None
+    """The policy of the order; None while no row was read."""
     reasoning_rows: int = 0
-    """Rows whose last answer holds reasoning."""
+    """Rows whose last answer holds reasoning as it stands in the data, whatever the policy."""
+    stripped_rows: int = 0
+    """Rows that the policy Disabled took reasoning from, also from earlier answers."""
+    warnings: list[Annotated[str, StringConstraints(max_length=512)]] = Field(
+        default=[], max_length=8
+    )
+    """What stops no run, but is seldom meant."""
     dataset_sha256: Sha256 | None = None
     chat_template_sha256: Sha256 | None = None
     base_commit: Text | None = None

@@ -106,6 +106,14 @@ class PreflightStatus(StatusModel):
     """duplicateRows of the training data."""
     leaked_rows: int | None = None
     """leakedRows: validation rows that are training rows too."""
+    thinking: ShortText | None = None
+    """thinking is the policy that the rows were read by."""
+    reasoning_rows: int | None = None
+    """reasoningRows have reasoning in their last answer as it stands in the data."""
+    stripped_rows: int | None = None
+    """strippedRows: thinking Disabled took reasoning from them."""
+    warnings: Annotated[list[Message], Field(max_length=8)] = []
+    """warnings of what stops no run, but is seldom meant."""
     template_hash: ShortText | None = None
     """templateHash is sha256 of the chat template."""
     uri: Annotated[str, Field(max_length=1024)] | None = None

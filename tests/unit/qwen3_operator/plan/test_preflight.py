@@ -245,6 +245,12 @@ def test_status_tells_what_was_found_and_planned() -> None:
     assert sizing["paddingFree"] == ("no padding" in sizing["message"])
 
 
+def test_status_tells_the_thinking_policy_and_what_it_met() -> None:
+    wire = status(thinking="Disabled", reasoning_rows=7, stripped_rows=9, warnings=["mixed"])
+    assert (wire["thinking"], wire["reasoningRows"], wire["strippedRows"]) == ("Disabled", 7, 9)
+    assert wire["warnings"] == ["mixed"]
+
+
 def test_a_refused_run_has_no_estimate() -> None:
     wire = status(failure=BAD, rows=3)
     assert "estimate" not in wire

@@ -12,10 +12,10 @@ import msgspec
 
 from qwen3_api.job.holdout import find_entries
 from qwen3_api.job.train import JobDataset
-from qwen3_trainer.data.dataset import uniform_rows
+from qwen3_trainer.data.dataset import checked_rows
 from qwen3_trainer.data.formats import Method, Row, RowError
 from qwen3_trainer.data.read import LineError, Source, json_rows
-from qwen3_trainer.data.thinking import last_answer_reasons
+from qwen3_trainer.data.thinking import any_answer_reasons, last_answer_reasons
 from qwen3_trainer.preflight.fingerprints import canonical, hash_of
 from qwen3_trainer.preflight.heaviest import Heaviest, Heavy, weigh
 from qwen3_trainer.preflight.sample import Candidate, sample_key
@@ -74,6 +74,8 @@ class BlockFacts:
 
     rows: int = 0
     reasoning_rows: int = 0
+    """Before the thinking policy, like those that it took reasoning from."""
+    stripped_rows: int = 0
     hashes: "array[int]" = field(default_factory=lambda: array("Q"))
     numbers: "array[int]" = field(default_factory=lambda: array("Q"))
     entries: "array[int]" = field(default_factory=lambda: array("Q"))
@@ -102,11 +104,13 @@ def check_rows(
     """The same for rows that were read already."""
     facts = BlockFacts(heaviest=Heaviest(wanted.floor or 0))
     try:
-        for number, row in uniform_rows(Source(name, rows, None, None), dataset, method):
+        source = Source(name, rows, None, None)
+        for number, found, row in checked_rows(source, dataset, method):
             if facts.first is None:
                 facts.first = NumberedRow(number, row)
             facts.rows += 1
-            facts.reasoning_rows += last_answer_reasons(last_answers(row))
+            facts.reasoning_rows += last_answer_reasons(last_answers(found))
+            facts.stripped_rows += dataset.thinking == "Disabled" and any_answer_reasons(found)
             encoded = canonical(row)
             facts.hashes.append(hash_of(encoded))
             facts.numbers.append(number)

@@ -26,6 +26,17 @@ def check_leakage(job: PreflightJob, validation_rows: int, leaked: Sequence[int]
     )
 
 
+def warn_of_mixed_reasoning(job: PreflightJob, rows: int, reasoning_rows: int) -> list[str]:
+    """What stops no run, but is seldom meant: some rows with reasoning, some without."""
+    if job.dataset.thinking != "AsInData" or reasoning_rows in (0, rows):
+        return []
+    return [
+        f"{reasoning_rows} of {rows} training rows have reasoning in their last answer; the others "
+        "teach an empty think block. If that isn't meant, set dataset.chatTemplate.thinking to "
+        "Disabled, which learns answers only, or to Enabled, which refuses rows without reasoning."
+    ]
+
+
 def check_lengths(job: PreflightJob, lengths: Lengths) -> None:
     """Raises TrainerError: DatasetCheckFailed."""
     counted, limit = len(lengths.counts), job.dataset.max_sequence_length

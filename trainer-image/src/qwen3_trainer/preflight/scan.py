@@ -39,7 +39,9 @@ class Scan:
 
     rows: int = 0
     reasoning_rows: int = 0
-    """Rows whose last answer holds reasoning, after the thinking policy."""
+    """Rows whose last answer holds reasoning, before the thinking policy."""
+    stripped_rows: int = 0
+    """Rows that the thinking policy took reasoning from."""
     first: NumberedRow | None = None
     sha256: str | None = None
     """Over the bytes of the source as stored."""
@@ -112,6 +114,7 @@ class Scanner:
 def _add(found: Scan, facts: BlockFacts, sample: RowSample | None) -> None:
     found.rows += facts.rows
     found.reasoning_rows += facts.reasoning_rows
+    found.stripped_rows += facts.stripped_rows
     found.first = found.first or facts.first
     found.fingerprints.extend(facts.hashes, facts.numbers)
     found.heaviest.merge(facts.heaviest)
