@@ -149,8 +149,7 @@ def test_what_people_and_the_model_say_counts() -> None:
         ]
     }
     assert list(said_texts(row)) == ["Hello", "Hi"]
-    facts = check_rows(
-        iter([(1, row)]), "rows", preflight_job().dataset, "SFT", Wanted(digest=True)
-    )
+    dataset = preflight_job().dataset
+    facts = check_rows(iter([(1, row)]), "rows", dataset, "SFT", Wanted(digest=True))
     assert list(facts.entries) == [find_entries("Hello")[0], find_entries("Hi")[0]]
-    assert not check_rows(iter([(1, row)]), "rows", preflight_job().dataset, "SFT", 0).entries
+    assert not check_rows(iter([(1, row)]), "rows", dataset, "SFT", Wanted()).entries

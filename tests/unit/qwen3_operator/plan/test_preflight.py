@@ -245,6 +245,29 @@ def test_status_tells_what_was_found_and_planned() -> None:
     assert sizing["paddingFree"] == ("no padding" in sizing["message"])
 
 
+def test_status_tells_what_the_numbers_are_of() -> None:
+    found = build_preflight(FT).lengths
+    assert found is not None
+    wire = status(lengths=found.model_copy(update={"counted_rows": 500}), validation_rows=40)
+    assert (wire["countedRows"], wire["validationRows"]) == (500, 40)
+    assert wire["tokenBuckets"] == [{"tokens": 512, "rows": 500}, {"tokens": 1024, "rows": 300}]
+
+
+def test_status_tells_what_was_found_before_a_bad_row() -> None:
+    early: dict[str, Any] = {"dataset_sha256": None, "lengths": None, "tokens": 0, "failure": BAD}
+    wire = status(**early, rows=3, thinking="AsInData", reasoning_rows=2)
+    assert (wire["rows"], wire["reasoningRows"], wire["uri"]) == (3, 2, "s3://b/p")
+    unknown = {"tokens", "truncatedPercent", "duplicateRows", "leakedRows", "validationRows"}
+    assert not unknown & set(wire), "not reached"
+
+
+def test_status_of_a_preflight_without_a_base_has_no_rows() -> None:
+    nothing = {"shape": None, "dataset_sha256": None, "lengths": None, "rows": 0, "tokens": 0}
+    wire = status(**nothing, failure=BAD)
+    assert "rows" not in wire
+    assert wire["uri"] == "s3://b/p"
+
+
 def test_status_tells_the_thinking_policy_and_what_it_met() -> None:
     wire = status(thinking="Disabled", reasoning_rows=7, stripped_rows=9, warnings=["mixed"])
     assert (wire["thinking"], wire["reasoningRows"], wire["strippedRows"]) == ("Disabled", 7, 9)
