@@ -17,7 +17,12 @@ from qwen3_api.job.preflight import PreflightJob
 from qwen3_api.v1alpha1.conditions import Reason
 from qwen3_trainer import base_model
 from qwen3_trainer.failures import TrainerError
-from qwen3_trainer.preflight.checks import check_leakage, check_lengths, warn_of_mixed_reasoning
+from qwen3_trainer.preflight.checks import (
+    check_leakage,
+    check_lengths,
+    warn_of_mixed_reasoning,
+    warn_of_odd_roles,
+)
 from qwen3_trainer.preflight.cores import Cores
 from qwen3_trainer.preflight.findings import Findings
 from qwen3_trainer.preflight.fingerprints import Fingerprints, fingerprint
@@ -232,6 +237,18 @@ def test_mixed_rows_are_a_warning_where_the_policy_leaves_them() -> None:
     assert warn_of_mixed_reasoning(disabled, 40, 12) == []
     findings = Findings(thinking="AsInData", warnings=[told])
     assert findings.to_document("abc", None).warnings == [told]
+
+
+def test_unusual_orders_of_roles_are_counted_and_told(tmp_path: Path) -> None:
+    chats = [[ASK, SAY], [ASK, SAY, ASK], [ASK, {"role": "system", "content": "s"}, SAY, ASK]]
+    with Cores(1) as cores:
+        job = _data(tmp_path, [json.dumps({"messages": chat}) for chat in chats])
+        found = _scan(job, tmp_path, cores)[0]
+    assert (found.late_system_rows, found.unanswered_rows) == (1, 2)
+    late, unanswered = warn_of_odd_roles(3, 1, 2)
+    assert late.startswith("1 of 3 training rows have a system message behind")
+    assert unanswered.startswith("2 of 3 training rows don't end in an assistant's answer")
+    assert warn_of_odd_roles(3, 0, 0) == []
 
 
 def test_a_killed_process_is_an_error_and_no_hanging() -> None:

@@ -13,7 +13,7 @@ import msgspec
 from qwen3_api.job.holdout import find_entries
 from qwen3_api.job.train import JobDataset
 from qwen3_trainer.data.dataset import checked_rows
-from qwen3_trainer.data.formats import Method, Row, RowError
+from qwen3_trainer.data.formats import Method, Row, RowError, ends_unanswered, has_late_system
 from qwen3_trainer.data.read import LineError, Source, json_rows
 from qwen3_trainer.data.thinking import any_answer_reasons, last_answer_reasons
 from qwen3_trainer.preflight.fingerprints import canonical, hash_of
@@ -76,6 +76,8 @@ class BlockFacts:
     reasoning_rows: int = 0
     """Before the thinking policy, like those that it took reasoning from."""
     stripped_rows: int = 0
+    late_system_rows: int = 0
+    unanswered_rows: int = 0
     hashes: "array[int]" = field(default_factory=lambda: array("Q"))
     numbers: "array[int]" = field(default_factory=lambda: array("Q"))
     entries: "array[int]" = field(default_factory=lambda: array("Q"))
@@ -111,6 +113,8 @@ def check_rows(
             facts.rows += 1
             facts.reasoning_rows += last_answer_reasons(last_answers(found))
             facts.stripped_rows += dataset.thinking == "Disabled" and any_answer_reasons(found)
+            facts.late_system_rows += has_late_system(row)
+            facts.unanswered_rows += ends_unanswered(row)
             encoded = canonical(row)
             facts.hashes.append(hash_of(encoded))
             facts.numbers.append(number)

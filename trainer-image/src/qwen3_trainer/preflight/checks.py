@@ -37,6 +37,22 @@ def warn_of_mixed_reasoning(job: PreflightJob, rows: int, reasoning_rows: int) -
     ]
 
 
+def warn_of_odd_roles(rows: int, late_system_rows: int, unanswered_rows: int) -> list[str]:
+    """What stops no run, but is seldom meant: orders of roles that the chat template writes."""
+    warnings = []
+    if late_system_rows:
+        warnings.append(
+            f"{late_system_rows} of {rows} training rows have a system message behind another "
+            "message; most clients send one only at the beginning."
+        )
+    if unanswered_rows:
+        warnings.append(
+            f"{unanswered_rows} of {rows} training rows don't end in an assistant's answer: what "
+            "follows their last answer takes up tokens and teaches no answer."
+        )
+    return warnings
+
+
 def check_lengths(job: PreflightJob, lengths: Lengths) -> None:
     """Raises TrainerError: DatasetCheckFailed."""
     counted, limit = len(lengths.counts), job.dataset.max_sequence_length

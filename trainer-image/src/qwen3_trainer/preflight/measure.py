@@ -132,7 +132,7 @@ def _rendered(row: Row, ruler: Ruler) -> RenderedSample:
     else:
         ids, labels = render(row, tokenizer, template, job.assistant_only_loss, thinking)
         dialogues = [(ids, [label != IGNORED for label in labels])]
-    ids, mask = (part[:limit] for part in dialogues[0])
+    ids, mask = dialogues[0][0][:limit], dialogues[0][1][:limit]
     segments = [to_segments(i[:limit], m[:limit], tokenizer.decode) for i, m in dialogues]
     learned = [token for token, kept in zip(ids, mask, strict=True) if kept]
     return RenderedSample(

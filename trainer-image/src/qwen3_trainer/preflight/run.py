@@ -24,7 +24,12 @@ from qwen3_trainer.cpu_run import run_order
 from qwen3_trainer.data.dataset import refused_rows
 from qwen3_trainer.environment import Paths
 from qwen3_trainer.failures import TrainerError, disk_full, is_disk_full
-from qwen3_trainer.preflight.checks import check_leakage, check_lengths, warn_of_mixed_reasoning
+from qwen3_trainer.preflight.checks import (
+    check_leakage,
+    check_lengths,
+    warn_of_mixed_reasoning,
+    warn_of_odd_roles,
+)
 from qwen3_trainer.preflight.cores import Cores
 from qwen3_trainer.preflight.digest import DigestBuilder
 from qwen3_trainer.preflight.findings import Findings
@@ -173,6 +178,9 @@ def _look_at_rows(run: Run, scanner: Scanner, sample: RowSample) -> None:
     scanner.scan(found.train, dataset.train, "train", sample)
     log.info("%d training rows are valid", found.train.rows)
     found.warnings += warn_of_mixed_reasoning(run.job, found.train.rows, found.train.reasoning_rows)
+    found.warnings += warn_of_odd_roles(
+        found.train.rows, found.train.late_system_rows, found.train.unanswered_rows
+    )
     train = found.train.fingerprints.sealed()
     found.duplicate_rows = train.duplicates()
     if dataset.validation is not None:
