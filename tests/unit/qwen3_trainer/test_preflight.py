@@ -188,6 +188,24 @@ def test_the_first_broken_line_is_told_whatever_reads_it(
     assert failed.value.message.startswith(f"line {broken}: completion: missing")
 
 
+def test_bad_rows_after_the_first_are_counted_as_far_as_they_are_read(tmp_path: Path) -> None:
+    good, bad = (json.dumps({"prompt": "p", "completion": c}) for c in ("c", ""))
+
+    def told(lines: list[str]) -> str:
+        with Cores(1) as cores, pytest.raises(TrainerError) as failed:
+            _scan(_data(tmp_path, lines), tmp_path, cores)
+        return failed.value.message
+
+    several = told([good, bad, good, good, bad, "", bad, good, ""])
+    assert several.startswith(
+        "line 2: completion: empty; 2 of the 5 rows read after it are bad too ("
+    )
+    assert told([good, bad, good]).startswith("line 2: completion: empty (")
+    # Behind what is no JSON nothing is counted.
+    assert "; 1 of the 2 rows" in told([bad, good, bad, "{", bad])
+    assert told([good, "{", bad]).startswith("line 2: not JSON")
+
+
 def test_the_first_rows_format_is_that_of_every_block(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, two: Cores
 ) -> None:

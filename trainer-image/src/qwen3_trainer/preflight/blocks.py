@@ -105,8 +105,8 @@ def check_rows(
 ) -> BlockFacts:
     """The same for rows that were read already."""
     facts = BlockFacts(heaviest=Heaviest(wanted.floor or 0))
+    source = Source(name, rows, None, None)
     try:
-        source = Source(name, rows, None, None)
         for number, found, row in checked_rows(source, dataset, method):
             if facts.first is None:
                 facts.first = NumberedRow(number, row)
@@ -129,8 +129,29 @@ def check_rows(
     except LineError as error:
         cause = error.__cause__
         hint = cause.hint if isinstance(cause, RowError) else ""
-        facts.bad = BadRow(error.number, error.problem, error.unit, hint)
+        problem = error.problem
+        if isinstance(cause, RowError):  # behind it more can be read
+            bad, seen = _count_bad(source, dataset, method)
+            if bad:
+                problem += f"; {bad} of the {seen} rows read after it are bad too"
+        facts.bad = BadRow(error.number, problem, error.unit, hint)
     return facts
+
+
+def _count_bad(source: Source, dataset: JobDataset, method: Method) -> tuple[int, int]:
+    """Bad rows among those that are left, and how many these are, up to one that is no JSON. Where
+    the format is to be found each row may have its own, so it may be some more."""
+    bad = seen = 0
+    while True:
+        try:
+            for _ in checked_rows(source, dataset, method):
+                seen += 1
+        except LineError as error:
+            if not isinstance(error.__cause__, RowError):
+                return bad, seen
+            bad, seen = bad + 1, seen + 1
+        else:
+            return bad, seen
 
 
 def _offer(heaviest: Heaviest, number: int, row: Row, weight: int) -> None:
