@@ -137,6 +137,8 @@ def test_the_numbers_are_those_of_an_independent_count(
     assert told.truncated_percent == 100 * sum(n > LIMIT for n in lengths) / len(CHATS) == 15
     assert told.dropped_percent == 100 * sum(at >= LIMIT for _, at in counts) / len(CHATS) == 5
     assert (told.duplicate_rows, told.reasoning_rows) == (3, 4)
+    assert (told.thinking, told.stripped_rows) == ("AsInData", 0)
+    assert [w.split(" training")[0] for w in told.warnings] == ["4 of 40"]
     assert (told.validation_rows, told.leaked_rows) == (3, 2)
     assert told.base_commit is None
     config = json.loads((base / "config.json").read_text())
@@ -145,6 +147,9 @@ def test_the_numbers_are_those_of_an_independent_count(
     assert told.sample is not None
     assert told.sample.text.startswith("<|im_start|>user\nwhat is 0?<|im_end|>\n<|im_start|>assist")
     assert told.sample.learned == "<think>\n\n</think>\n\n0 六 <|im_end|>\n"
+    assert [s.learned for s in told.sample.segments] == [False, True]
+    assert "".join(s.text for s in told.sample.segments) == told.sample.text
+    assert told.sample.segments[1].text == told.sample.learned
     left = [f"runs/good/{name}" for name in (layout.PREFLIGHT, layout.TRAINING_DIGEST)]
     assert store.keys("runs/good") == left, "the probe is gone"
 
@@ -166,6 +171,10 @@ def test_pairs_are_as_long_as_prompt_and_longer_answer(
     assert told.sample is not None
     assert told.sample.learned.endswith("0<|im_end|>\n")
     assert "what is" not in told.sample.learned
+    chosen, rejected = told.sample.segments, told.sample.rejected_segments
+    assert chosen[0] == rejected[0], "the prompt"
+    assert (chosen[1].text, chosen[1].learned) == (told.sample.learned, True)
+    assert (rejected[1].text.endswith("?<|im_end|>\n"), rejected[1].learned) == (True, True)
 
 
 def _refusals(store: Store) -> dict[str, tuple[dict[str, Any], Reason, list[str]]]:

@@ -34,6 +34,7 @@ BOOLEANS = {
 
 # Lists that are replaced as a whole: their items have no key of their own.
 ATOMIC_LISTS = {
+    "status.preflight.warnings",  # sentences
     "status.training.adaptations",  # a log: the same line may come twice
     "spec.resources.tolerations",  # as in core/v1 PodSpec
     "spec.serving.rollout.canarySteps",  # a sequence: two steps may be alike

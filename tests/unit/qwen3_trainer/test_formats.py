@@ -9,6 +9,8 @@ from qwen3_trainer.data.formats import (
     RowError,
     convert,
     detect_format,
+    ends_unanswered,
+    has_late_system,
     opening,
     require_format,
 )
@@ -18,6 +20,8 @@ ANSWER = {"role": "assistant", "content": "hello"}
 CHAT = {"messages": [USER, ANSWER]}
 WORSE = {"role": "assistant", "content": "go away"}
 CALL = {"type": "function", "function": {"name": "f", "arguments": {"a": [1]}}}
+SYSTEM = {"role": "system", "content": "be kind"}
+TOOL = {"role": "tool", "content": "3"}
 PAIR = {"prompt": [USER], "chosen": [ANSWER], "rejected": [WORSE]}
 
 
@@ -342,6 +346,52 @@ def test_a_broken_tool_call_names_the_field(shape: Format, call: Any, problem: s
     with pytest.raises(RowError) as caught:
         convert(row, shape)
     assert str(caught.value) == f"{field}.tool_calls{problem}"
+
+
+@pytest.mark.parametrize(
+    ("shape", "row", "place"),
+    [
+        ("Messages", {"messages": [TOOL, USER, ANSWER]}, "messages[0]"),
+        ("Messages", {"messages": [USER, ANSWER, USER, TOOL, ANSWER]}, "messages[3]"),
+        ("ShareGPT", {"system": "s", "conversations": [USER, TOOL, ANSWER]}, "conversations[1]"),
+        ("PromptCompletion", {"prompt": [USER, TOOL], "completion": [ANSWER]}, "prompt[1]"),
+        (
+            "PromptCompletion",
+            {"prompt": [USER], "completion": [ANSWER, USER, TOOL, ANSWER]},
+            "completion[2]",
+        ),
+        ("Preference", {**PAIR, "prompt": [USER, TOOL]}, "prompt[1]"),
+        (
+            "Preference",
+            {"chosen": [USER, ANSWER], "rejected": [USER, WORSE, USER, TOOL]},
+            "rejected[3]",
+        ),
+    ],
+)
+def test_a_tools_result_follows_an_answer(shape: Format, row: dict[str, Any], place: str) -> None:
+    with pytest.raises(RowError) as caught:
+        convert(row, shape)
+    assert str(caught.value) == f"{place}: a tool's result without an assistant's message before it"
+
+
+@pytest.mark.parametrize(
+    ("messages", "late_system", "unanswered"),
+    [
+        ([SYSTEM, USER, ANSWER], False, False),
+        ([SYSTEM, SYSTEM, USER, ANSWER], False, False),
+        ([USER, USER, ANSWER, ANSWER], False, False),
+        ([USER, SYSTEM, ANSWER], True, False),
+        ([SYSTEM, USER, ANSWER, SYSTEM, USER, ANSWER], True, False),
+        ([USER, ANSWER, USER], False, True),
+        ([USER, ANSWER, TOOL, TOOL], False, True),
+    ],
+)
+def test_unusual_orders_of_roles_are_taken_and_noticed(
+    messages: list[dict[str, Any]], late_system: bool, unanswered: bool
+) -> None:
+    row = convert({"messages": messages}, "Messages")
+    assert row["messages"] == messages
+    assert (has_late_system(row), ends_unanswered(row)) == (late_system, unanswered)
 
 
 def test_errors_never_show_content() -> None:

@@ -17,7 +17,13 @@ from qwen3_api.job.preflight import PreflightJob
 from qwen3_api.v1alpha1.conditions import Reason
 from qwen3_trainer import base_model
 from qwen3_trainer.failures import TrainerError
-from qwen3_trainer.preflight.checks import check_leakage, check_lengths
+from qwen3_trainer.preflight.checks import (
+    check_duplicates,
+    check_leakage,
+    check_lengths,
+    warn_of_mixed_reasoning,
+    warn_of_odd_roles,
+)
 from qwen3_trainer.preflight.cores import Cores
 from qwen3_trainer.preflight.findings import Findings
 from qwen3_trainer.preflight.fingerprints import Fingerprints, fingerprint
@@ -183,6 +189,24 @@ def test_the_first_broken_line_is_told_whatever_reads_it(
     assert failed.value.message.startswith(f"line {broken}: completion: missing")
 
 
+def test_bad_rows_after_the_first_are_counted_as_far_as_they_are_read(tmp_path: Path) -> None:
+    good, bad = (json.dumps({"prompt": "p", "completion": c}) for c in ("c", ""))
+
+    def told(lines: list[str]) -> str:
+        with Cores(1) as cores, pytest.raises(TrainerError) as failed:
+            _scan(_data(tmp_path, lines), tmp_path, cores)
+        return failed.value.message
+
+    several = told([good, bad, good, good, bad, "", bad, good, ""])
+    assert several.startswith(
+        "line 2: completion: empty; 2 of the 5 rows read after it are bad too ("
+    )
+    assert told([good, bad, good]).startswith("line 2: completion: empty (")
+    # Behind what is no JSON nothing is counted.
+    assert "; 1 of the 2 rows" in told([bad, good, bad, "{", bad])
+    assert told([good, "{", bad]).startswith("line 2: not JSON")
+
+
 def test_the_first_rows_format_is_that_of_every_block(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, two: Cores
 ) -> None:
@@ -205,6 +229,45 @@ def test_thinking_enabled_names_the_first_row_without_reasoning(tmp_path: Path) 
     with Cores(1) as cores, pytest.raises(TrainerError, match=r"line 2: .*no reasoning") as failed:
         _scan(strict, tmp_path, cores)
     assert "dataset.chatTemplate.thinking" in failed.value.hint
+
+
+@pytest.mark.parametrize(("policy", "stripped"), [("AsInData", 0), ("Disabled", 3)])
+def test_reasoning_is_counted_as_it_stands_in_the_data(
+    tmp_path: Path, policy: str, stripped: int
+) -> None:
+    thought = {**SAY, "reasoning_content": "hm"}
+    chats = [[ASK, thought], [ASK, SAY], [ASK, thought, ASK, SAY]]
+    lines = [json.dumps({"messages": chat}) for chat in chats]
+    lines.append(json.dumps({"messages": [ASK, {**SAY, "content": "<think>so</think>hello"}]}))
+    job = _data(tmp_path, lines)
+    dataset = job.dataset.model_copy(update={"thinking": policy})
+    with Cores(1) as cores:
+        found = _scan(job.model_copy(update={"dataset": dataset}), tmp_path, cores)[0]
+    assert (found.rows, found.reasoning_rows, found.stripped_rows) == (4, 2, stripped)
+
+
+def test_mixed_rows_are_a_warning_where_the_policy_leaves_them() -> None:
+    (told,) = warn_of_mixed_reasoning(preflight_job(), 40, 12)
+    assert told.startswith("12 of 40 training rows have reasoning")
+    assert "dataset.chatTemplate.thinking" in told
+    assert warn_of_mixed_reasoning(preflight_job(), 40, 40) == []
+    assert warn_of_mixed_reasoning(preflight_job(), 40, 0) == []
+    disabled = preflight_job(**{"dataset.thinking": "Disabled"})
+    assert warn_of_mixed_reasoning(disabled, 40, 12) == []
+    findings = Findings(thinking="AsInData", warnings=[told])
+    assert findings.to_document("abc", None).warnings == [told]
+
+
+def test_unusual_orders_of_roles_are_counted_and_told(tmp_path: Path) -> None:
+    chats = [[ASK, SAY], [ASK, SAY, ASK], [ASK, {"role": "system", "content": "s"}, SAY, ASK]]
+    with Cores(1) as cores:
+        job = _data(tmp_path, [json.dumps({"messages": chat}) for chat in chats])
+        found = _scan(job, tmp_path, cores)[0]
+    assert (found.late_system_rows, found.unanswered_rows) == (1, 2)
+    late, unanswered = warn_of_odd_roles(3, 1, 2)
+    assert late.startswith("1 of 3 training rows have a system message behind")
+    assert unanswered.startswith("2 of 3 training rows don't end in an assistant's answer")
+    assert warn_of_odd_roles(3, 0, 0) == []
 
 
 def test_a_killed_process_is_an_error_and_no_hanging() -> None:
@@ -381,6 +444,21 @@ def test_dropped_rows_over_the_limit_fail_first_and_all_always(dropped: int, all
     assert f"{dropped * 10}.00 % of 10 rows" in failed.value.message
     assert "nothing to learn" in failed.value.message
     assert "dataset.checks.maxDroppedPercent" in failed.value.hint
+
+
+def test_duplicates_fail_where_a_limit_is_set() -> None:
+    check_duplicates(preflight_job(), 10, 9)
+    strict = preflight_job(**{"checks.max_duplicate_percent": 20})
+    check_duplicates(strict, 10, 2)
+    with pytest.raises(TrainerError) as failed:
+        check_duplicates(strict, 9, 2)
+    assert failed.value.reason == Reason.DATASET_CHECK_FAILED
+    assert failed.value.message.startswith("22.22 % of 9 training rows repeat another one (20 %")
+    assert "dataset.checks.maxDuplicatePercent" in failed.value.hint
+    none = preflight_job(**{"checks.max_duplicate_percent": 0})
+    check_duplicates(none, 9, 0)
+    with pytest.raises(TrainerError):
+        check_duplicates(none, 1_000_000, 1)
 
 
 def test_leakage_fails_unless_it_may() -> None:

@@ -5,8 +5,10 @@ from typing import Any
 import pytest
 from jinja2 import TemplateSyntaxError
 
+from qwen3_api.job.preflight import MAX_SEGMENTS, SAMPLE_LIMIT
 from qwen3_trainer.data.formats import RowError
-from qwen3_trainer.worker.rendering import TrainingTemplate, render, render_preference
+from qwen3_trainer.preflight.segments import to_segments
+from qwen3_trainer.worker.rendering import IGNORED, TrainingTemplate, render, render_preference
 from support.chat_tokens import TEMPLATE, TEXT, ByteTokenizer
 
 USER = {"role": "user", "content": "hi"}
@@ -55,3 +57,34 @@ def test_what_a_template_did_to_the_row_is_not_quoted() -> None:
     with pytest.raises(RowError) as failed:
         render({"messages": [{**USER, "content": "secret"}, SAY]}, ByteTokenizer(), quoting, True)
     assert str(failed.value) == "messages[0]: the chat template can't write it: ValueError"
+
+
+def _segments(row: dict[str, Any], *, assistant_only: bool = True) -> list[tuple[str, bool]]:
+    tokenizer = ByteTokenizer()
+    ids, labels = render(row, tokenizer, TEMPLATE, assistant_only)
+    found = to_segments(ids, [label != IGNORED for label in labels], tokenizer.decode)
+    return [(segment.text, segment.learned) for segment in found]
+
+
+def test_a_sample_of_several_turns_shows_where_each_loss_lies() -> None:
+    turns = {"messages": [USER, SAY, {**USER, "content": "六?"}, {**SAY, "content": "six"}]}
+    assert _segments(turns) == [
+        ("user:hi\nassistant:", False),
+        ("hello.", True),
+        ("\nuser:六?\nassistant:", False),
+        ("six.", True),
+        ("\n", False),
+    ]
+    text = "".join(part for part, _ in _segments(turns))
+    assert _segments(turns, assistant_only=False) == [(text, True)]
+    last = {"prompt": turns["messages"][:3], "completion": turns["messages"][3:]}
+    assert [part for part, learned in _segments(last) if learned] == ["six."]
+
+
+def test_a_long_question_does_not_hide_the_answer() -> None:
+    found = _segments({"messages": [{**USER, "content": "x" * 9_000}, SAY]})
+    assert [learned for _, learned in found] == [False, True, False]
+    assert found[1][0] == "hello."
+    assert 1_000 < sum(len(text) for text, _ in found) <= SAMPLE_LIMIT
+    many = _segments({"messages": [USER, SAY] * 90})
+    assert len(many) == MAX_SEGMENTS

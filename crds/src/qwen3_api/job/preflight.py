@@ -17,6 +17,7 @@ class PreflightChecks(Document):
 
     max_truncated_percent: int
     max_dropped_percent: int
+    max_duplicate_percent: int | None = None
     fail_on_leakage: bool
 
 
@@ -72,12 +73,30 @@ class TokenHistogram(Document):
     """(upper bound in tokens, rows at most that long and longer than the bound before)."""
 
 
+SAMPLE_LIMIT = 4096
+"""Longest text of a RenderedSample, in characters."""
+MAX_SEGMENTS = 64
+
+
+class SampleSegment(Document):
+    """A stretch of the sample."""
+
+    text: Annotated[str, StringConstraints(max_length=SAMPLE_LIMIT)]
+    learned: bool
+    """Whether its tokens have a loss."""
+
+
 class RenderedSample(Document):
     """The first row as the model will see it."""
 
-    text: Annotated[str, StringConstraints(max_length=4096)]
-    learned: Annotated[str, StringConstraints(max_length=4096)]
-    """The part with loss (for DPO, of the chosen answer)."""
+    text: Annotated[str, StringConstraints(max_length=SAMPLE_LIMIT)]
+    learned: Annotated[str, StringConstraints(max_length=SAMPLE_LIMIT)]
+    """The parts with loss, one behind the other (for DPO, of the chosen answer)."""
+    segments: list[SampleSegment] = Field(default=[], max_length=MAX_SEGMENTS)
+    """The text from its beginning, parts with and without loss in turns; long parts are cut. Of DPO
+    with the chosen answer."""
+    rejected_segments: list[SampleSegment] = Field(default=[], max_length=MAX_SEGMENTS)
+    """Of DPO: the same with the rejected answer."""
 
 
 class Preflight(Document):
@@ -96,8 +115,16 @@ class Preflight(Document):
     duplicate_rows: int = 0
     validation_rows: int = 0
     leaked_rows: int = 0
+    thinking: Literal["AsInData", "Enabled", "Disabled"] | None = None
+    """The policy of the order; None while no row was read."""
     reasoning_rows: int = 0
-    """Rows whose last answer holds reasoning."""
+    """Rows whose last answer holds reasoning as it stands in the data, whatever the policy."""
+    stripped_rows: int = 0
+    """Rows that the policy Disabled took reasoning from, also from earlier answers."""
+    warnings: list[Annotated[str, StringConstraints(max_length=512)]] = Field(
+        default=[], max_length=8
+    )
+    """What stops no run, but is seldom meant."""
     dataset_sha256: Sha256 | None = None
     chat_template_sha256: Sha256 | None = None
     base_commit: Text | None = None

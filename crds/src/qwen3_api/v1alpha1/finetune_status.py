@@ -89,13 +89,27 @@ class SizingStatus(StatusModel):
     """message says why."""
 
 
+class TokenBucket(StatusModel):
+    """Rows of about the same length."""
+
+    tokens: int
+    """tokens that its rows have at most, before cutting; more than those of the bucket before."""
+    rows: int
+    """rows among countedRows."""
+
+
 class PreflightStatus(StatusModel):
-    """What was found before any GPU was asked for."""
+    """What was found before any GPU was asked for; without what an early end left unknown."""
 
     revision: ShortText
     """revision that it speaks of."""
     rows: int | None = None
-    """rows of training data."""
+    """rows of training data; of data with a bad row, those before it."""
+    validation_rows: int | None = None
+    """validationRows, likewise."""
+    counted_rows: int | None = None
+    """countedRows were tokenised: all, or of large data a sample that percentiles and percentages
+    are of."""
     tokens: int | None = None
     """tokens of one epoch, after cutting."""
     p50_tokens: int | None = None
@@ -110,6 +124,16 @@ class PreflightStatus(StatusModel):
     """duplicateRows of the training data."""
     leaked_rows: int | None = None
     """leakedRows: validation rows that are training rows too."""
+    thinking: ShortText | None = None
+    """thinking is the policy that the rows were read by."""
+    reasoning_rows: int | None = None
+    """reasoningRows have reasoning in their last answer as it stands in the data."""
+    stripped_rows: int | None = None
+    """strippedRows: thinking Disabled took reasoning from them."""
+    warnings: Annotated[list[Message], Field(max_length=8)] = []
+    """warnings of what stops no run, but is seldom meant."""
+    token_buckets: Annotated[list[TokenBucket], Field(max_length=32), ListMap("tokens")] = []
+    """tokenBuckets are the histogram of the lengths of countedRows."""
     template_hash: ShortText | None = None
     """templateHash is sha256 of the chat template."""
     uri: Annotated[str, Field(max_length=1024)] | None = None

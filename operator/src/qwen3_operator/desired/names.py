@@ -119,7 +119,7 @@ def resources_digest(spec: FineTuneSpec) -> str:
     """What a training Job is made of beside its revision: when it changes, the Job is made again
     and goes on from its checkpoint."""
     hyper, policy = spec.hyperparameters, spec.failure_policy
-    wire = spec.resources.model_dump(mode="json", by_alias=True, exclude_none=True) | {
+    wire = spec.resources.model_dump(mode="json", by_alias=True) | {
         "microBatchSize": hyper.micro_batch_size,
         "gradientCheckpointing": hyper.gradient_checkpointing,
         "maxGPUSeconds": spec.limits.max_gpu_seconds,
@@ -135,7 +135,8 @@ def resources_digest(spec: FineTuneSpec) -> str:
 
 def checks_digest(spec: FineTuneSpec) -> str:
     """What a preflight Job is made of beside its revision."""
-    wire = spec.dataset.checks.model_dump(mode="json", by_alias=True)
+    # Without what is unset: a Job from before the field existed was made of the same.
+    wire = spec.dataset.checks.model_dump(mode="json", by_alias=True, exclude_none=True)
     return hashlib.sha256(json.dumps(wire, sort_keys=True).encode()).hexdigest()[:16]
 
 

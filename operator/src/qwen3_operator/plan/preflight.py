@@ -3,7 +3,7 @@
 from qwen3_api.job.preflight import Preflight
 from qwen3_api.v1alpha1.conditions import Reason
 from qwen3_api.v1alpha1.finetune import FineTuneSpec
-from qwen3_api.v1alpha1.finetune_status import EstimateStatus, PreflightStatus
+from qwen3_api.v1alpha1.finetune_status import EstimateStatus, PreflightStatus, TokenBucket
 from qwen3_operator.desired.names import (
     StorageTarget,
     checks_digest,
@@ -146,22 +146,37 @@ def build_preflight_status(
     *,
     begun: bool | None = None,
 ) -> PreflightStatus | None:
-    """status.preflight: what was found, the plan and the estimate. Kept while nothing new is."""
-    if found is None or found.dataset_sha256 is None:
+    """status.preflight: what was found, the plan and the estimate. Kept while nothing new is.
+
+    A preflight that ended early tells what it had until then: no number for what it didn't reach.
+    """
+    if found is None:
         return before if before is not None and before.revision == revision else None
     lengths = found.lengths
+    read, whole = found.thinking is not None or found.rows > 0, found.dataset_sha256 is not None
     run = fit_run(spec, found, settings, begun=begun) if found.failure is None else None
     fitted = run if isinstance(run, FittedRun) else None
     return PreflightStatus(
         revision=revision,
-        rows=count(found.rows),
-        tokens=count(found.tokens),
+        rows=count(found.rows) if read else None,
+        validation_rows=count(found.validation_rows) if whole else None,
+        counted_rows=count(lengths.counted_rows) if lengths else None,
+        tokens=count(found.tokens) if lengths else None,
         p50_tokens=count_or_none(lengths.p50) if lengths else None,
         p95_tokens=count_or_none(lengths.p95) if lengths else None,
         max_tokens=count_or_none(lengths.maximum) if lengths else None,
-        truncated_percent=decimal(found.truncated_percent, 2),
-        duplicate_rows=count(found.duplicate_rows),
-        leaked_rows=count(found.leaked_rows),
+        truncated_percent=decimal(found.truncated_percent, 2) if lengths else None,
+        duplicate_rows=count(found.duplicate_rows) if whole else None,
+        leaked_rows=count(found.leaked_rows) if whole else None,
+        thinking=found.thinking,
+        reasoning_rows=count(found.reasoning_rows) if read else None,
+        stripped_rows=count(found.stripped_rows) if read else None,
+        warnings=list(found.warnings),
+        token_buckets=[
+            TokenBucket(tokens=count(bound), rows=count(rows)) for bound, rows in lengths.buckets
+        ]
+        if lengths
+        else [],
         template_hash=found.chat_template_sha256,
         uri=uri,
         estimate=_estimate(spec, fitted, settings) if fitted else None,

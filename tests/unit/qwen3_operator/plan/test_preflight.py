@@ -41,6 +41,7 @@ H100, L4 = "NVIDIA-H100-80GB-HBM3", "NVIDIA-L4"
 LABEL = "nvidia.com/gpu.product"
 FT = build_finetune(build_spec(resources={"gpuProduct": H100}))
 FT_LENGTH = spec_of(FT).dataset.max_sequence_length
+DIGEST_BEFORE = "6437b9b8bc3b9251"
 PLAN_ONLY = build_finetune(build_spec(mode="Plan", resources={"gpuProduct": H100}))
 BAD = Failure(reason="DatasetInvalid", message="line 3: no answer", hint="Mend line 3.")
 
@@ -256,7 +257,7 @@ def test_passes_without_padding_are_cut_for_the_rows_that_were_planned_for() -> 
         assert found.lengths is not None
         told = found.lengths.model_copy(update=lengths)
         planned = plan(preflight=found.model_copy(update={"lengths": told}))
-        order = json.loads(order_text(planned.apply[0]))
+        order = order_of(planned.apply[0])
         hyper: dict[str, Any] = order["hyperparameters"]
         return hyper
 
@@ -358,6 +359,20 @@ def order_text(job: Any) -> str:
     return text
 
 
+def order_of(job: Any) -> dict[str, Any]:
+    order: dict[str, Any] = json.loads(order_text(job))
+    return order
+
+
+def test_a_limit_of_duplicates_is_ordered_and_starts_the_preflight_again() -> None:
+    strict = build_finetune(build_spec(dataset={"checks": {"maxDuplicatePercent": 3}}))
+    assert order_of(plan(strict).apply[0])["checks"]["max_duplicate_percent"] == 3
+    assert order_of(plan().apply[0])["checks"]["max_duplicate_percent"] is None
+    assert checks_digest(spec_of(strict)) != checks_digest(spec_of(FT))
+    # What a Job from before the field existed has.
+    assert checks_digest(spec_of(FT)) == DIGEST_BEFORE
+
+
 # --- status
 
 
@@ -388,6 +403,35 @@ def test_evaluations_on_validation_rows_take_time() -> None:
     often = build_finetune(build_spec(resources={"gpuProduct": H100}, checkpoint={"everySteps": 1}))
     plain = status(often)["estimate"]["seconds"]
     assert status(often, validation_rows=100)["estimate"]["seconds"] > 2 * plain
+
+
+def test_status_tells_what_the_numbers_are_of() -> None:
+    found = build_preflight(FT).lengths
+    assert found is not None
+    wire = status(lengths=found.model_copy(update={"counted_rows": 500}), validation_rows=40)
+    assert (wire["countedRows"], wire["validationRows"]) == (500, 40)
+    assert wire["tokenBuckets"] == [{"tokens": 512, "rows": 500}, {"tokens": 1024, "rows": 300}]
+
+
+def test_status_tells_what_was_found_before_a_bad_row() -> None:
+    early: dict[str, Any] = {"dataset_sha256": None, "lengths": None, "tokens": 0, "failure": BAD}
+    wire = status(**early, rows=3, thinking="AsInData", reasoning_rows=2)
+    assert (wire["rows"], wire["reasoningRows"], wire["uri"]) == (3, 2, "s3://b/p")
+    unknown = {"tokens", "truncatedPercent", "duplicateRows", "leakedRows", "validationRows"}
+    assert not unknown & set(wire), "not reached"
+
+
+def test_status_of_a_preflight_without_a_base_has_no_rows() -> None:
+    nothing = {"shape": None, "dataset_sha256": None, "lengths": None, "rows": 0, "tokens": 0}
+    wire = status(**nothing, failure=BAD)
+    assert "rows" not in wire
+    assert wire["uri"] == "s3://b/p"
+
+
+def test_status_tells_the_thinking_policy_and_what_it_met() -> None:
+    wire = status(thinking="Disabled", reasoning_rows=7, stripped_rows=9, warnings=["mixed"])
+    assert (wire["thinking"], wire["reasoningRows"], wire["strippedRows"]) == ("Disabled", 7, 9)
+    assert wire["warnings"] == ["mixed"]
 
 
 def test_a_refused_run_has_no_estimate() -> None:

@@ -155,12 +155,21 @@ def uniform_rows(
 ) -> Iterator[tuple[int, Row]]:
     """Line (of Parquet: row) numbers and checked rows as `formats` describes them, their reasoning
     as `dataset.thinking` wants it. Raises LineError."""
+    for number, _, row in checked_rows(source, dataset, method):
+        yield number, row
+
+
+def checked_rows(
+    source: Source, dataset: JobDataset, method: Method = "SFT"
+) -> Iterator[tuple[int, Row, Row]]:
+    """The same, with each row before its reasoning was looked at in between."""
     shape: Format | None = None if dataset.format == "Auto" else dataset.format
     unit = row_unit(source.name)
     for number, row in source.rows:
         try:
             shape = shape or detect_format(row, method)
             require_format(shape, method)
-            yield number, apply_thinking(convert(row, shape), dataset.thinking)
+            found = convert(row, shape)
+            yield number, found, apply_thinking(found, dataset.thinking)
         except RowError as error:
             raise LineError(number, str(error), unit) from error

@@ -6,6 +6,7 @@ assistant's may have `reasoning_content` and `tool_calls`), and perhaps `{"tools
 of a row's content appears in an error: errors end up in status.
 """
 
+import itertools
 import json
 from collections.abc import Callable
 from typing import Any, Literal
@@ -99,6 +100,25 @@ def opening(row: Row) -> list[Row]:
     return list(row["messages"][:first])
 
 
+def has_late_system(row: Row) -> bool:
+    """Whether in a converted row a system message follows another one. Qwen3's template writes it
+    where it stands, so it may be meant."""
+    first, *later = dialogue(row)
+    if first["role"] == "system":
+        later = list(itertools.dropwhile(lambda m: m["role"] == "system", later))
+    return any(m["role"] == "system" for m in later)
+
+
+def ends_unanswered(row: Row) -> bool:
+    """Whether a converted row ends in something else than an answer."""
+    return bool(dialogue(row)[-1]["role"] != "assistant")
+
+
+def dialogue(row: Row) -> list[Row]:
+    """The messages of a converted row, of a preference row with the chosen answer."""
+    return [m for key in ("messages", "prompt", "completion", "chosen") for m in row.get(key, ())]
+
+
 def _from_messages(row: Row) -> Row:
     return {"messages": _conversation(row, "messages")}
 
@@ -123,7 +143,7 @@ def _from_share_gpt(row: Row) -> Row:
         messages.append(
             {"role": role, "content": _text(turn, "value", field, empty=role == "tool")}
         )
-    return {"messages": _answered(messages, "conversations")}
+    return {"messages": _answered(messages, "conversations", len(messages) - len(turns))}
 
 
 def _from_alpaca(row: Row) -> Row:
@@ -164,6 +184,7 @@ def _from_prompt_completion(row: Row) -> Row:
     answers = [_message(m, f"completion[{i}]") for i, m in enumerate(_list(row, "completion"))]
     if not any(m["role"] == "assistant" for m in answers):
         raise RowError("completion", "no assistant answer")
+    _require_calls([*asked, *answers], _places("prompt", asked) + _places("completion", answers))
     return {"prompt": asked, "completion": answers}
 
 
@@ -187,6 +208,9 @@ def _from_preference(row: Row) -> Row:
     for name in ("chosen", "rejected"):
         if not converted[name] or converted[name][0]["role"] != "assistant":
             raise RowError(name, "an assistant answer is expected where chosen and rejected part")
+        before = _places("prompt" if row.get("prompt") is not None else name, prompt)
+        after = _places(name, answers[name])[begun:]
+        _require_calls([*prompt, *converted[name]], before + after)
     return converted
 
 
@@ -233,13 +257,29 @@ def _conversation(row: Row, field: str) -> list[Row]:
     return _answered(messages, field)
 
 
-def _answered(messages: list[Row], field: str) -> list[Row]:
+def _answered(messages: list[Row], field: str, added: int = 0) -> list[Row]:
+    """Checks a dialogue; its first `added` messages stand elsewhere than in the field."""
     roles = [m["role"] for m in messages]
     if "assistant" not in roles:
         raise RowError(field, "no assistant answer")
     if "user" not in roles[: roles.index("assistant")]:
         raise RowError(field, "no user message before the first answer")
+    _require_calls(messages[added:], _places(field, messages[added:]))
     return messages
+
+
+def _places(field: str, messages: list[Row]) -> list[str]:
+    return [f"{field}[{i}]" for i in range(len(messages))]
+
+
+def _require_calls(messages: list[Row], places: list[str]) -> None:
+    """A tool's result follows the answer that called the tool, perhaps behind other results. The
+    call may stand in the answer's text, so any answer will do."""
+    before = None
+    for message, place in zip(messages, places, strict=True):
+        if message["role"] == "tool" and before not in ("assistant", "tool"):
+            raise RowError(place, "a tool's result without an assistant's message before it")
+        before = message["role"]
 
 
 def _message(message: Any, field: str) -> Row:

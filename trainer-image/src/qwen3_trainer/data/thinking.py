@@ -41,7 +41,16 @@ def _is_messages(key: str) -> bool:
 
 def last_answer_reasons(messages: list[Row]) -> bool:
     """Whether the last answer among the messages holds reasoning."""
-    answer = next(m for m in reversed(messages) if m["role"] == "assistant")
+    return _reasons(next(m for m in reversed(messages) if m["role"] == "assistant"))
+
+
+def any_answer_reasons(row: Row) -> bool:
+    """Whether any answer in a converted row holds reasoning, earlier turns included."""
+    messages = (m for key, value in row.items() if _is_messages(key) for m in value)
+    return any(m["role"] == "assistant" and _reasons(m) for m in messages)
+
+
+def _reasons(answer: Row) -> bool:
     reasoning = answer.get("reasoning_content")
     if reasoning is None:
         before, end, _ = answer["content"].partition(_END)

@@ -12,10 +12,10 @@ import msgspec
 
 from qwen3_api.job.holdout import find_entries
 from qwen3_api.job.train import JobDataset
-from qwen3_trainer.data.dataset import uniform_rows
-from qwen3_trainer.data.formats import Method, Row, RowError
+from qwen3_trainer.data.dataset import checked_rows
+from qwen3_trainer.data.formats import Method, Row, RowError, ends_unanswered, has_late_system
 from qwen3_trainer.data.read import LineError, Source, json_rows
-from qwen3_trainer.data.thinking import last_answer_reasons
+from qwen3_trainer.data.thinking import any_answer_reasons, last_answer_reasons
 from qwen3_trainer.preflight.fingerprints import canonical, hash_of
 from qwen3_trainer.preflight.heaviest import Heaviest, Heavy, weigh
 from qwen3_trainer.preflight.sample import Candidate, sample_key
@@ -74,6 +74,10 @@ class BlockFacts:
 
     rows: int = 0
     reasoning_rows: int = 0
+    """Before the thinking policy, like those that it took reasoning from."""
+    stripped_rows: int = 0
+    late_system_rows: int = 0
+    unanswered_rows: int = 0
     hashes: "array[int]" = field(default_factory=lambda: array("Q"))
     numbers: "array[int]" = field(default_factory=lambda: array("Q"))
     entries: "array[int]" = field(default_factory=lambda: array("Q"))
@@ -101,12 +105,16 @@ def check_rows(
 ) -> BlockFacts:
     """The same for rows that were read already."""
     facts = BlockFacts(heaviest=Heaviest(wanted.floor or 0))
+    source = Source(name, rows, None, None)
     try:
-        for number, row in uniform_rows(Source(name, rows, None, None), dataset, method):
+        for number, found, row in checked_rows(source, dataset, method):
             if facts.first is None:
                 facts.first = NumberedRow(number, row)
             facts.rows += 1
-            facts.reasoning_rows += last_answer_reasons(last_answers(row))
+            facts.reasoning_rows += last_answer_reasons(last_answers(found))
+            facts.stripped_rows += dataset.thinking == "Disabled" and any_answer_reasons(found)
+            facts.late_system_rows += has_late_system(row)
+            facts.unanswered_rows += ends_unanswered(row)
             encoded = canonical(row)
             facts.hashes.append(hash_of(encoded))
             facts.numbers.append(number)
@@ -121,8 +129,29 @@ def check_rows(
     except LineError as error:
         cause = error.__cause__
         hint = cause.hint if isinstance(cause, RowError) else ""
-        facts.bad = BadRow(error.number, error.problem, error.unit, hint)
+        problem = error.problem
+        if isinstance(cause, RowError):  # behind it more can be read
+            bad, seen = _count_bad(source, dataset, method)
+            if bad:
+                problem += f"; {bad} of the {seen} rows read after it are bad too"
+        facts.bad = BadRow(error.number, problem, error.unit, hint)
     return facts
+
+
+def _count_bad(source: Source, dataset: JobDataset, method: Method) -> tuple[int, int]:
+    """Bad rows among those that are left, and how many these are, up to one that is no JSON. Where
+    the format is to be found each row may have its own, so it may be some more."""
+    bad = seen = 0
+    while True:
+        try:
+            for _ in checked_rows(source, dataset, method):
+                seen += 1
+        except LineError as error:
+            if not isinstance(error.__cause__, RowError):
+                return bad, seen
+            bad, seen = bad + 1, seen + 1
+        else:
+            return bad, seen
 
 
 def _offer(heaviest: Heaviest, number: int, row: Row, weight: int) -> None:

@@ -26,6 +26,46 @@ def check_leakage(job: PreflightJob, validation_rows: int, leaked: Sequence[int]
     )
 
 
+def warn_of_mixed_reasoning(job: PreflightJob, rows: int, reasoning_rows: int) -> list[str]:
+    """What stops no run, but is seldom meant: some rows with reasoning, some without."""
+    if job.dataset.thinking != "AsInData" or reasoning_rows in (0, rows):
+        return []
+    return [
+        f"{reasoning_rows} of {rows} training rows have reasoning in their last answer; the others "
+        "teach an empty think block. If that isn't meant, set dataset.chatTemplate.thinking to "
+        "Disabled, which learns answers only, or to Enabled, which refuses rows without reasoning."
+    ]
+
+
+def warn_of_odd_roles(rows: int, late_system_rows: int, unanswered_rows: int) -> list[str]:
+    """What stops no run, but is seldom meant: orders of roles that the chat template writes."""
+    warnings = []
+    if late_system_rows:
+        warnings.append(
+            f"{late_system_rows} of {rows} training rows have a system message behind another "
+            "message; most clients send one only at the beginning."
+        )
+    if unanswered_rows:
+        warnings.append(
+            f"{unanswered_rows} of {rows} training rows don't end in an assistant's answer: what "
+            "follows their last answer takes up tokens and teaches no answer."
+        )
+    return warnings
+
+
+def check_duplicates(job: PreflightJob, rows: int, duplicates: int) -> None:
+    """Raises TrainerError: DatasetCheckFailed."""
+    allowed = job.checks.max_duplicate_percent
+    if allowed is None or 100 * duplicates <= allowed * rows:
+        return
+    raise TrainerError(
+        Reason.DATASET_CHECK_FAILED,
+        f"{100 * duplicates / rows:.2f} % of {rows} training rows repeat another one ({allowed} % "
+        "are allowed)",
+        "Remove the repetitions from dataset.train, or raise dataset.checks.maxDuplicatePercent.",
+    )
+
+
 def check_lengths(job: PreflightJob, lengths: Lengths) -> None:
     """Raises TrainerError: DatasetCheckFailed."""
     counted, limit = len(lengths.counts), job.dataset.max_sequence_length

@@ -7,6 +7,7 @@ from typing import Any
 from qwen3_api.job.base import Failure
 from qwen3_api.job.preflight import ModelShape, Preflight, RenderedSample
 from qwen3_trainer.base_model import Description
+from qwen3_trainer.data.thinking import Thinking
 from qwen3_trainer.preflight.lengths import Lengths
 from qwen3_trainer.preflight.scan import Scan
 from qwen3_trainer.progress import now
@@ -25,6 +26,9 @@ class Findings:
     leaked_lines: list[int] = field(default_factory=list)
     lengths: Lengths | None = None
     sample: RenderedSample | None = None
+    thinking: Thinking | None = None
+    """The policy of the order."""
+    warnings: list[str] = field(default_factory=list)
     begun: float = field(default_factory=time.monotonic)
 
     def to_document(self, spec_hash: str, failure: Failure | None) -> Preflight:
@@ -36,7 +40,10 @@ class Findings:
             duplicate_rows=self.duplicate_rows,
             validation_rows=self.validation.rows,
             leaked_rows=len(self.leaked_lines),
+            thinking=self.thinking,
             reasoning_rows=self.train.reasoning_rows,
+            stripped_rows=self.train.stripped_rows,
+            warnings=self.warnings,
             dataset_sha256=self.train.sha256,
             chat_template_sha256=self.template.base_sha256 if self.template else None,
             base_commit=self.base.commit if self.base else None,

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import msgspec
 
-from qwen3_api.job.preflight import PreflightJob, RenderedSample
+from qwen3_api.job.preflight import SAMPLE_LIMIT, PreflightJob, RenderedSample
 from qwen3_trainer.data.formats import Row, RowError
 from qwen3_trainer.data.read import LineError
 from qwen3_trainer.failures import cut
@@ -17,6 +17,7 @@ from qwen3_trainer.preflight.cores import Cores
 from qwen3_trainer.preflight.heaviest import Heaviest
 from qwen3_trainer.preflight.lengths import Lengths
 from qwen3_trainer.preflight.sample import RowSample
+from qwen3_trainer.preflight.segments import to_segments
 from qwen3_trainer.preflight.tokenizer import ChatTokenizer
 from qwen3_trainer.worker.rendering import (
     IGNORED,
@@ -33,8 +34,6 @@ HEAVY_PART = 8
 """The same of the heaviest rows."""
 ALONE_BYTES = 4 << 20
 """Rows of so many bytes, about 2 s of work, are measured without help."""
-SAMPLE_LIMIT = 4096
-"""Longest text of a RenderedSample, in characters."""
 
 
 @dataclass(frozen=True)
@@ -115,7 +114,7 @@ def open_tokenizer(folder: Path) -> ChatTokenizer:
 
 
 def render_sample(first: NumberedRow, ruler: Ruler) -> RenderedSample:
-    """A row's text within max_sequence_length and its part with loss. Raises LineError."""
+    """A row's text within max_sequence_length and its parts with loss. Raises LineError."""
     try:
         return _rendered(first.row, ruler)
     except RowError as error:
@@ -126,12 +125,19 @@ def _rendered(row: Row, ruler: Ruler) -> RenderedSample:
     job, tokenizer, template = ruler.job, open_tokenizer(ruler.folder), ruler.template
     limit, thinking = job.dataset.max_sequence_length, job.dataset.thinking
     if job.method == "DPO":
-        prompt, chosen, _ = render_preference(row, tokenizer, template, thinking)
-        ids, learned = [*prompt, *chosen][:limit], chosen[: max(0, limit - len(prompt))]
+        prompt, *answers = render_preference(row, tokenizer, template, thinking)
+        dialogues = [
+            ([*prompt, *ids], [False] * len(prompt) + [True] * len(ids)) for ids in answers
+        ]
     else:
         ids, labels = render(row, tokenizer, template, job.assistant_only_loss, thinking)
-        ids, learned = ids[:limit], [label for label in labels[:limit] if label != IGNORED]
+        dialogues = [(ids, [label != IGNORED for label in labels])]
+    ids, mask = dialogues[0][0][:limit], dialogues[0][1][:limit]
+    segments = [to_segments(i[:limit], m[:limit], tokenizer.decode) for i, m in dialogues]
+    learned = [token for token, kept in zip(ids, mask, strict=True) if kept]
     return RenderedSample(
         text=cut(tokenizer.decode(ids), SAMPLE_LIMIT),
         learned=cut(tokenizer.decode(learned), SAMPLE_LIMIT),
+        segments=segments[0],
+        rejected_segments=segments[1] if len(segments) > 1 else [],
     )

@@ -24,7 +24,13 @@ from qwen3_trainer.cpu_run import run_order
 from qwen3_trainer.data.dataset import refused_rows
 from qwen3_trainer.environment import Paths
 from qwen3_trainer.failures import TrainerError, disk_full, is_disk_full
-from qwen3_trainer.preflight.checks import check_leakage, check_lengths
+from qwen3_trainer.preflight.checks import (
+    check_duplicates,
+    check_leakage,
+    check_lengths,
+    warn_of_mixed_reasoning,
+    warn_of_odd_roles,
+)
 from qwen3_trainer.preflight.cores import Cores
 from qwen3_trainer.preflight.digest import DigestBuilder
 from qwen3_trainer.preflight.findings import Findings
@@ -149,6 +155,7 @@ def _look(run: Run) -> None:
     with RowSample(folder / "sample") as sample, Cores() as cores:
         _look_at_rows(run, Scanner(job, run.buckets, cores, folder), sample)
         _count_tokens(run, sample, cores)
+    check_duplicates(job, found.train.rows, found.duplicate_rows)
     check_leakage(job, found.validation.rows, found.leaked_lines)
     if found.lengths is not None:
         check_lengths(job, found.lengths)
@@ -168,9 +175,14 @@ def _from_hub(source: HuggingFaceModel, files: tuple[str, ...]) -> tuple[Path, f
 
 def _look_at_rows(run: Run, scanner: Scanner, sample: RowSample) -> None:
     dataset, found = run.job.dataset, run.found
+    found.thinking = dataset.thinking
     found.train.digest = DigestBuilder()
     scanner.scan(found.train, dataset.train, "train", sample)
     log.info("%d training rows are valid", found.train.rows)
+    found.warnings += warn_of_mixed_reasoning(run.job, found.train.rows, found.train.reasoning_rows)
+    found.warnings += warn_of_odd_roles(
+        found.train.rows, found.train.late_system_rows, found.train.unanswered_rows
+    )
     train = found.train.fingerprints.sealed()
     found.duplicate_rows = train.duplicates()
     if dataset.validation is not None:

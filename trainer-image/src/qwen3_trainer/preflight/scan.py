@@ -39,7 +39,13 @@ class Scan:
 
     rows: int = 0
     reasoning_rows: int = 0
-    """Rows whose last answer holds reasoning, after the thinking policy."""
+    """Rows whose last answer holds reasoning, before the thinking policy."""
+    stripped_rows: int = 0
+    """Rows that the thinking policy took reasoning from."""
+    late_system_rows: int = 0
+    """Rows with a system message behind another one."""
+    unanswered_rows: int = 0
+    """Rows that end in something else than an answer."""
     first: NumberedRow | None = None
     sha256: str | None = None
     """Over the bytes of the source as stored."""
@@ -112,6 +118,9 @@ class Scanner:
 def _add(found: Scan, facts: BlockFacts, sample: RowSample | None) -> None:
     found.rows += facts.rows
     found.reasoning_rows += facts.reasoning_rows
+    found.stripped_rows += facts.stripped_rows
+    found.late_system_rows += facts.late_system_rows
+    found.unanswered_rows += facts.unanswered_rows
     found.first = found.first or facts.first
     found.fingerprints.extend(facts.hashes, facts.numbers)
     found.heaviest.merge(facts.heaviest)
