@@ -31,7 +31,7 @@ from qwen3_trainer.data.dataset import PreparedData, prepare
 from qwen3_trainer.earlier_attempts import read_earlier
 from qwen3_trainer.environment import Paths, download_environment, worker_environment
 from qwen3_trainer.failures import Interrupted, TrainerError, classify
-from qwen3_trainer.ladder import describe, lowest, sizing_of
+from qwen3_trainer.ladder import describe, lowest, sizing_of, with_sizing
 from qwen3_trainer.logs import LogTail, configure
 from qwen3_trainer.order import read_job
 from qwen3_trainer.progress import ProgressWriter, now
@@ -196,7 +196,7 @@ def _train_and_commit(attempt: Attempt, writer: ProgressWriter) -> Ending:
     trained = TrainingRun(attempt, writer, store.save, data, base, restored, start).train()
     writer.update(phase="Verifying")
     attempt.shutdown.check()
-    sample = _verify(attempt, trained, data, base)
+    sample = verify(attempt, trained, data, base)
     writer.update(phase="Uploading")
     attempt.shutdown.check()
     with attempt.shutdown.finishing():
@@ -213,9 +213,11 @@ def _download(attempt: Attempt, source: HuggingFaceModel) -> Path:
     return Path(last.folder)
 
 
-def _verify(attempt: Attempt, trained: Trained, data: PreparedData, base: BaseModel) -> str:
+def verify(attempt: Attempt, trained: Trained, data: PreparedData, base: BaseModel) -> str:
+    """Loads base and adapter in a worker as others do. Returns what they generated."""
     plan = VerifyPlan(
-        job=attempt.job,
+        # A card that was too small for the base in 16 bits still is.
+        job=with_sizing(attempt.job, attempt.sizing),
         base=str(base.path),
         adapter=trained.adapter,
         prompt=data.train.first_prompt,
