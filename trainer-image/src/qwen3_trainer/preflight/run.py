@@ -23,7 +23,7 @@ from qwen3_trainer import base_model
 from qwen3_trainer.cpu_run import run_order
 from qwen3_trainer.environment import Paths
 from qwen3_trainer.failures import TrainerError, disk_full, is_disk_full
-from qwen3_trainer.preflight.checks import check_leakage, check_lengths
+from qwen3_trainer.preflight.checks import check_leakage, check_lengths, check_window
 from qwen3_trainer.preflight.cores import Cores
 from qwen3_trainer.preflight.digest import DigestBuilder
 from qwen3_trainer.preflight.findings import Findings
@@ -143,6 +143,7 @@ def _look(run: Run) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     _check_storage(run)
     found.base = base_model.describe(job.base_model, run.buckets, folder / "base", _from_hub)
+    check_window(job, found.base.shape)
     if job.start is not None:
         check_start(job.start, run.buckets)
     with RowSample(folder / "sample") as sample, Cores() as cores:
