@@ -26,7 +26,7 @@ from qwen3_api.v1alpha1.conditions import Reason
 from qwen3_trainer import base_model, card, publish, start_adapter
 from qwen3_trainer.attempt import Attempt
 from qwen3_trainer.base_model import BaseModel
-from qwen3_trainer.checkpoints import CheckpointStore, Origin, Restored
+from qwen3_trainer.checkpoints import CheckpointStore, Restored, origin_of
 from qwen3_trainer.data.dataset import PreparedData, prepare
 from qwen3_trainer.earlier_attempts import read_earlier
 from qwen3_trainer.environment import Paths, download_environment, worker_environment
@@ -183,7 +183,7 @@ def _train_and_commit(attempt: Attempt, writer: ProgressWriter) -> Ending:
         revision=attempt.revision,
         attempt=attempt.pod_uid,
         spec_hash=job.spec_hash,
-        origin=Origin(dataset_sha256=data.train.sha256, base_commit=base.commit),
+        origin=origin_of(job, data.train.sha256, base.commit),
         keep_last=job.checkpoint.keep_last,
     )
     # Where transformers looks for the best one.
