@@ -215,7 +215,11 @@ class CheckpointStore:
             spec_hash=self._spec_hash, step=step, files=digests, written=now()
         )
         self._bucket.put(f"{prefix}/{layout.CHECKPOINT_MANIFEST}", manifest.to_json())
-        self._prune(step, best_step(source))
+        try:
+            self._prune(step, best_step(source))
+        except TrainerError as error:
+            # This one is whole; the older ones cost room, not the run.
+            log.warning("older checkpoints stay in the bucket: %s. %s", error.message, error.hint)
         return SavedCheckpoint(step=step, prefix=prefix, time=manifest.written)
 
     def _candidates(self) -> list[Candidate]:
