@@ -263,8 +263,10 @@ def _publish(
         sizing=attempt.sizing,
         thinking=job.dataset.thinking,
         started_from=job.adapter.start.digest if job.adapter.start else None,
+        configuration=card.resolved_configuration(job, attempt.sizing),
+        license=_license(base),
     )
-    text = card.render_card(job, metrics, provenance, _license(base))
+    text = card.render_card(job, metrics, provenance)
     files = publish.finish_adapter(folder, job.base_model.name, text)
     prefix = f"{attempt.prefix}/{layout.ADAPTER}"
     document = Commit(
