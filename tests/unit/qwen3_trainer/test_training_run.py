@@ -63,7 +63,7 @@ def trained(steps):
 
 resume = plan["resume_from"]
 begun = int(resume.rpartition("-")[2]) if resume else 0
-send("started", step=begun, total_steps=20)
+send("started", step=begun, total_steps=20, longest=100)
 """
 CLIMBING = """
 if hyper["micro_batch_size"] > 2:
@@ -193,7 +193,9 @@ def test_the_lowest_rung_gives_up_in_numbers(tmp_path: Path) -> None:
         "weights, which held 77.1 of the card's 80.0 GiB,"
     )
     assert "micro-batch 2 → 1" in error.message
-    assert error.hint == "Lower dataset.maxSequenceLength from 160 to 80."
+    assert error.hint == (
+        "Lower dataset.maxSequenceLength from 160 to 50 (the longest row has 100 tokens)."
+    )
 
 
 def test_what_came_down_to_4_bits_is_verified_in_4_bits(tmp_path: Path) -> None:
