@@ -111,6 +111,8 @@ def test_a_run_leaves_true_numbers(store: Store, uninterrupted: Attempt) -> None
     assert metrics.eval_loss is not None
     assert metrics.tokens > 40 * 2 * 50
     assert commit.provenance.seed == 7
+    assert commit.provenance.configuration is not None
+    assert commit.provenance.configuration["hyperparameters"]["seed"] == 7
     assert commit.provenance.versions["unsloth"]
     assert (progress.step, progress.total_steps) == (STEPS, STEPS)
     assert progress.phase == "Uploading"

@@ -310,10 +310,11 @@ def test_a_damaged_checkpoint_is_skipped_for_an_older_one(
     assert restored.step == 5
 
 
-def test_a_changed_data_set_starts_over(bucket: Bucket, revision: str, tmp_path: Path) -> None:
+def test_a_changed_origin_starts_over(bucket: Bucket, revision: str, tmp_path: Path) -> None:
     _checkpoints(bucket, revision, "a").save(_local(tmp_path / "out", 5), 5)
-    changed = Origin(dataset_sha256="1" * 64, base_commit="base")
-    assert _checkpoints(bucket, revision, "b", origin=changed).restore(tmp_path / "in") is None
+    for change in ({"dataset_sha256": "1" * 64}, {"base_commit": "c"}, {"start_digest": "2" * 64}):
+        changed = ORIGIN.model_copy(update=change)
+        assert _checkpoints(bucket, revision, "b", origin=changed).restore(tmp_path / "in") is None
 
 
 def test_an_incomplete_folder_is_not_uploaded(

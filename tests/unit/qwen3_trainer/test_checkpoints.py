@@ -14,11 +14,15 @@ from qwen3_api.v1alpha1.conditions import Reason
 from qwen3_trainer.checkpoints import (
     STATE_FILES,
     CheckpointUploader,
+    Origin,
     best_step,
+    changes,
     is_state_file,
     missing_files,
+    origin_of,
 )
 from qwen3_trainer.failures import TrainerError
+from support.train_jobs import LOCATION, train_job
 
 ONE_PROCESS = STATE_FILES - {"scaler.pt"}
 TWO_PROCESSES = (ONE_PROCESS - {"rng_state.pth"}) | {"rng_state_0.pth", "rng_state_1.pth"}
@@ -51,6 +55,36 @@ def test_what_a_checkpoint_lacks(names: set[str], missing: set[str]) -> None:
 )
 def test_which_files_belong_into_it(name: str, expected: bool) -> None:
     assert is_state_file(name) is expected
+
+
+def _origin(data: str = "0", base: str = "b", start: str | None = None) -> Origin:
+    digest = (
+        {"location": LOCATION.model_dump(), "files": [], "digest": start * 64} if start else None
+    )
+    return origin_of(train_job(**{"adapter.start": digest}), data * 64, base)
+
+
+@pytest.mark.parametrize(
+    ("then", "today", "expected"),
+    [
+        (_origin(), _origin(), None),
+        (_origin(start="a"), _origin(start="a"), None),
+        (_origin("1"), _origin(), "the data set"),
+        (_origin(base="c"), _origin(), "the base model"),
+        (_origin(start="a"), _origin(start="b"), "the adapter to go on from"),
+        (_origin("1"), _origin(start="b"), "the data set and the adapter to go on from"),
+    ],
+)
+def test_a_checkpoint_is_gone_on_from_only_with_what_it_began_from(
+    then: Origin, today: Origin, expected: str | None
+) -> None:
+    assert changes(then, today) == expected
+
+
+def test_a_checkpoint_of_an_earlier_release_counts_for_a_new_adapter_only() -> None:
+    old = Origin.model_validate({"dataset_sha256": "0" * 64, "base_commit": "b"})
+    assert changes(old, _origin()) is None
+    assert changes(old, _origin(start="a")) == "the adapter to go on from"
 
 
 @pytest.mark.parametrize(

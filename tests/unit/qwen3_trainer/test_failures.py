@@ -40,6 +40,26 @@ def test_out_of_memory_is_recognised(error: Exception, expected: bool) -> None:
 
 
 @pytest.mark.parametrize(
+    ("longest", "hint"),
+    [
+        (160, "Lower dataset.maxSequenceLength from 160 to 80."),
+        (168, "Lower dataset.maxSequenceLength from 160 to 80."),  # filled up to multiples of 8
+        (70, "Lower dataset.maxSequenceLength from 160 to 35 (the longest row has 70 tokens)."),
+        (40, "Ask for a GPU with more memory."),
+    ],
+)
+def test_a_limit_above_the_longest_row_is_no_advice(longest: int, hint: str) -> None:
+    job = train_job(
+        **{
+            "hyperparameters.micro_batch_size": 1,
+            "hyperparameters.gradient_checkpointing": True,
+            "adapter.quantized": True,
+        }
+    )
+    assert memory_hint(job, longest) == hint
+
+
+@pytest.mark.parametrize(
     ("changes", "hint"),
     [
         (

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 from hypothesis import given, strategies
 
-from qwen3_api.job.exit_codes import ACTIONS, PodFailureAction
-from qwen3_api.job.preflight import PreflightJob
+from qwen3_api.job.exit_codes import ACTIONS, ExitCode, PodFailureAction
+from qwen3_api.job.preflight import ModelShape, PreflightJob
 from qwen3_api.v1alpha1.conditions import Reason
 from qwen3_trainer import base_model
 from qwen3_trainer.failures import TrainerError
@@ -21,6 +21,7 @@ from qwen3_trainer.preflight.checks import (
     check_duplicates,
     check_leakage,
     check_lengths,
+    check_window,
     warn_of_mixed_reasoning,
     warn_of_odd_roles,
 )
@@ -33,6 +34,7 @@ from qwen3_trainer.preflight.lengths import MAX_BUCKETS, Lengths, bucket_bounds
 from qwen3_trainer.preflight.sample import Candidate, RowSample, sample_key
 from qwen3_trainer.preflight.scan import Scan, Scanner
 from qwen3_trainer.store import Buckets
+from qwen3_trainer.window import read_window
 from support.preflight_runs import preflight_job
 
 ASK = {"role": "user", "content": "hi"}
@@ -47,6 +49,7 @@ QWEN3_8B = {
     "head_dim": 128,
     "vocab_size": 151936,
     "tie_word_embeddings": False,
+    "max_position_embeddings": 40960,
 }
 
 
@@ -511,6 +514,33 @@ def test_the_shape_is_read_from_the_config(tmp_path: Path) -> None:
     assert found.shape.model_dump() == {k: v for k, v in QWEN3_8B.items() if k != "model_type"}
     short = {k: v for k, v in QWEN3_8B.items() if k not in ("head_dim", "tie_word_embeddings")}
     assert base_model.read_shape("m", short) == found.shape, "defaults of transformers' Qwen3Config"
+    short.pop("max_position_embeddings")
+    assert base_model.read_shape("m", short).max_position_embeddings == 32768
+
+
+def test_rows_may_not_be_longer_than_the_base_s_window(tmp_path: Path) -> None:
+    shape = _hub(tmp_path, QWEN3_8B, COMPLETE).shape
+    check_window(preflight_job(**{"dataset.max_sequence_length": 40960}), shape)
+    over = preflight_job(**{"dataset.max_sequence_length": 40961})
+    with pytest.raises(TrainerError) as caught:
+        check_window(over, shape)
+    assert caught.value.exit_code == ExitCode.USER_ERROR
+    assert "dataset.maxSequenceLength is 40961" in caught.value.message
+    assert "40960 positions" in caught.value.message
+    assert caught.value.hint == "Set dataset.maxSequenceLength to 40960 or less."
+    check_window(over, shape.model_copy(update={"max_position_embeddings": None}))
+
+
+def test_a_shape_of_an_earlier_release_is_read() -> None:
+    old = {k: v for k, v in QWEN3_8B.items() if k not in ("model_type", "max_position_embeddings")}
+    assert ModelShape.model_validate(old).max_position_embeddings is None
+
+
+@pytest.mark.parametrize("text_config", [False, True])
+def test_the_worker_reads_the_window_by_itself(tmp_path: Path, text_config: bool) -> None:
+    config = {"text_config": QWEN3_8B} if text_config else QWEN3_8B
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    assert read_window(tmp_path) == 40960
 
 
 @pytest.mark.parametrize(

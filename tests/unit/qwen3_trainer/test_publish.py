@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import yaml
+from pydantic import ValidationError
 
 from qwen3_api.job.report import Metrics, Provenance, Sizing
 from qwen3_api.v1alpha1.conditions import Reason
@@ -42,6 +43,8 @@ PROVENANCE = Provenance(
     seed=7,
     image="",
     versions={"peft": "0.21.0"},
+    configuration=resolved_configuration(train_job(), None),
+    license="apache-2.0",
 )
 
 
@@ -85,7 +88,7 @@ def _parts(card: str) -> tuple[dict[str, Any], str]:
 
 
 def test_the_card_has_front_matter_and_the_numbers() -> None:
-    front, body = _parts(render_card(train_job(), METRICS, PROVENANCE, "apache-2.0"))
+    front, body = _parts(render_card(train_job(), METRICS, PROVENANCE))
     index = front.pop("model-index")
     assert front == {
         "base_model": "local/tiny-qwen3",
@@ -125,6 +128,8 @@ def test_the_card_tells_what_was_in_force_and_where_it_began() -> None:
     provenance = PROVENANCE.model_copy(
         update={
             "sizing": sizing,
+            "configuration": resolved_configuration(job, sizing),
+            "license": None,
             "started_from": "d" * 64,
             "image": job.image,
             "validation_sha256": "e" * 64,
@@ -132,7 +137,7 @@ def test_the_card_tells_what_was_in_force_and_where_it_began() -> None:
         }
     )
     metrics = METRICS.model_copy(update={"best_step": 8, "eval_loss": None})
-    front, body = _parts(render_card(job, metrics, provenance, None))
+    front, body = _parts(render_card(job, metrics, provenance))
     assert (front["license"], front["license_name"]) == ("other", "that-of-the-base-model")
     assert "dpo" in front["tags"]
     assert "model-index" not in front
@@ -143,8 +148,24 @@ def test_the_card_tells_what_was_in_force_and_where_it_began() -> None:
         assert text in body
 
 
+def test_card_and_manifest_say_the_same() -> None:
+    document = json.loads(PROVENANCE.model_dump_json())
+    front, body = _parts(render_card(train_job(), METRICS, PROVENANCE))
+    assert front["license"] == document["license"] == "apache-2.0"
+    written = body.split("```yaml\n")[1].split("```")[0]
+    assert yaml.safe_load(written) == document["configuration"]
+    assert document["configuration"]["hyperparameters"]["learning_rate"] == 1e-2
+
+
+def test_a_manifest_of_an_earlier_release_is_read_and_a_large_one_refused() -> None:
+    old = PROVENANCE.model_dump(exclude={"configuration", "license"})
+    assert Provenance.model_validate(old).configuration is None
+    with pytest.raises(ValidationError, match="8192 characters"):
+        Provenance.model_validate({**old, "configuration": {"x": "y" * 8192}})
+
+
 def test_the_configuration_holds_values_and_no_places() -> None:
-    configuration = resolved_configuration(train_job(), PROVENANCE)
+    configuration = resolved_configuration(train_job(), None)
     assert configuration["hyperparameters"]["learning_rate"] == 1e-2
     assert configuration["checkpoint"]["load_best"] is True
     assert configuration["dataset"] == {
@@ -153,7 +174,7 @@ def test_the_configuration_holds_values_and_no_places() -> None:
         "thinking": "AsInData",
     }
     assert "start" not in configuration["adapter"]
-    card = render_card(train_job(), METRICS, PROVENANCE, None)
+    card = render_card(train_job(), METRICS, PROVENANCE)
     assert yaml.safe_load(card.split("```yaml\n")[1].split("```")[0]) == configuration
     assert LOCATION.endpoint is not None
     assert LOCATION.endpoint not in card
@@ -167,6 +188,7 @@ def test_the_configuration_holds_values_and_no_places() -> None:
         ("---\n: : :\n---\n", None),
         ("---\n- a\n---\n", None),
         ("# no front matter", None),
+        (f"---\nlicense: {'x' * 257}\n---\n", None),
         ("", None),
     ],
 )

@@ -21,6 +21,7 @@ from qwen3_trainer.data.dataset import PreparedData, Rows
 from qwen3_trainer.environment import Paths
 from qwen3_trainer.failures import Interrupted, TrainerError
 from qwen3_trainer.progress import ProgressWriter
+from qwen3_trainer.run import verify
 from qwen3_trainer.shutdown import Shutdown
 from qwen3_trainer.training_run import TrainingRun
 from qwen3_trainer.worker.messages import TrainPlan
@@ -32,13 +33,17 @@ import json, os, pathlib, signal, sys
 signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
 out = os.fdopen(int(sys.argv[3]), "w")
 plan = json.loads(pathlib.Path(sys.argv[2]).read_text())
+
+def send(kind, **fields):
+    print(json.dumps({"kind": kind, **fields}), file=out, flush=True)
+
+if sys.argv[1] == "verify":
+    send("verified", sample="4 bits" if plan["job"]["adapter"]["quantized"] else "16 bits")
+    sys.exit(0)
 hyper, output = plan["job"]["hyperparameters"], pathlib.Path(plan["output"])
 output.mkdir(exist_ok=True)
 with (output.parent / "plans").open("a") as plans:
     plans.write(json.dumps(plan) + chr(10))
-
-def send(kind, **fields):
-    print(json.dumps({"kind": kind, **fields}), file=out, flush=True)
 
 def save(step):
     folder = output / f"checkpoint-{step}"
@@ -58,7 +63,7 @@ def trained(steps):
 
 resume = plan["resume_from"]
 begun = int(resume.rpartition("-")[2]) if resume else 0
-send("started", step=begun, total_steps=20)
+send("started", step=begun, total_steps=20, longest=100)
 """
 CLIMBING = """
 if hyper["micro_batch_size"] > 2:
@@ -188,7 +193,19 @@ def test_the_lowest_rung_gives_up_in_numbers(tmp_path: Path) -> None:
         "weights, which held 77.1 of the card's 80.0 GiB,"
     )
     assert "micro-batch 2 → 1" in error.message
-    assert error.hint == "Lower dataset.maxSequenceLength from 160 to 80."
+    assert error.hint == (
+        "Lower dataset.maxSequenceLength from 160 to 50 (the longest row has 100 tokens)."
+    )
+
+
+def test_what_came_down_to_4_bits_is_verified_in_4_bits(tmp_path: Path) -> None:
+    down = "trained(20) if plan['job']['adapter']['quantized'] else out_of_memory(0)"
+    run = Run(tmp_path, down, guards={"allow_quantization": True})
+    trained = run.run.train()
+    assert run.attempt.sizing.quantized
+    assert not run.attempt.job.adapter.quantized
+
+    assert verify(run.attempt, trained, run.run.data, run.run.base) == "4 bits"
 
 
 def test_without_leave_nothing_is_tried(tmp_path: Path) -> None:

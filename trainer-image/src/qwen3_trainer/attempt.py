@@ -31,6 +31,8 @@ class Attempt:
     started: str = field(default_factory=now)
     step: int = 0
     total_steps: int | None = None
+    longest_row: int | None = None
+    """Tokens of the longest training row after cutting; None until a worker tells."""
     meter: GpuMeter = field(init=False)
     budget: Budget = field(init=False)
     sizing: Sizing = field(init=False)

@@ -17,6 +17,7 @@ from qwen3_api.job.train import HuggingFaceModel, JobBaseModel, S3Model
 from qwen3_api.v1alpha1.conditions import Reason
 from qwen3_trainer.failures import TrainerError
 from qwen3_trainer.store import CHUNK, Bucket, Buckets
+from qwen3_trainer.window import DEFAULT_WINDOW
 
 log = logging.getLogger(__name__)
 
@@ -152,7 +153,11 @@ def read_shape(name: str, config: dict[str, Any]) -> ModelShape:
     """The shape in a config.json, as transformers' Qwen3Config fills it up. Raises TrainerError:
     BaseModelNotFound."""
     config = config.get("text_config", config)  # of models that see, too
-    defaults = {"head_dim": 128, "tie_word_embeddings": False}
+    defaults = {
+        "head_dim": 128,
+        "tie_word_embeddings": False,
+        "max_position_embeddings": DEFAULT_WINDOW,
+    }
     values = {key: config.get(key, defaults.get(key)) for key in ModelShape.model_fields}
     missing = sorted(key for key, value in values.items() if value is None)
     if missing:

@@ -4,17 +4,18 @@ from typing import Any
 
 import yaml
 
-from qwen3_api.job.report import Metrics, Provenance
+from qwen3_api.job.report import Metrics, Provenance, Sizing
 from qwen3_api.job.train import TrainJob
 
+LICENSE_LIMIT = 256
+"""Characters that the manifest takes."""
 
-def render_card(
-    job: TrainJob, metrics: Metrics, provenance: Provenance, base_license: str | None
-) -> str:
-    """The card. It holds nothing that differs between two runs of one revision: no times, no
-    attempt, so that equal adapters have equal digests."""
-    header = yaml.safe_dump(_front_matter(job, metrics, base_license), sort_keys=True).strip()
-    configuration = yaml.safe_dump(resolved_configuration(job, provenance), sort_keys=False).strip()
+
+def render_card(job: TrainJob, metrics: Metrics, provenance: Provenance) -> str:
+    """The card; configuration and license are the manifest's. It holds nothing that differs between
+    two runs of one revision: no times, no attempt, so that equal adapters have equal digests."""
+    header = yaml.safe_dump(_front_matter(job, metrics, provenance.license), sort_keys=True).strip()
+    configuration = yaml.safe_dump(provenance.configuration, sort_keys=False).strip()
     start = "" if provenance.started_from is None else f" It goes on from {_started_from(job)}."
     return (
         f"---\n{header}\n---\n\n# {job.name}\n\n"
@@ -120,7 +121,7 @@ def _data(job: TrainJob, metrics: Metrics, provenance: Provenance) -> list[tuple
     return rows
 
 
-def resolved_configuration(job: TrainJob, provenance: Provenance) -> dict[str, Any]:
+def resolved_configuration(job: TrainJob, sizing: Sizing | None) -> dict[str, Any]:
     """What the trainer was told, defaults filled in, without the places where things lie; `sizing`
     is what was in force at the end."""
     told = job.model_dump(
@@ -128,7 +129,6 @@ def resolved_configuration(job: TrainJob, provenance: Provenance) -> dict[str, A
         include={"method", "dpo", "dataset", "adapter", "hyperparameters", "checkpoint", "gpus"},
         exclude={"dataset": {"train", "validation"}, "adapter": {"start"}},
     )
-    sizing = provenance.sizing
     return {**told, "sizing": sizing.model_dump(mode="json") if sizing else None}
 
 
@@ -147,7 +147,7 @@ def _usage(job: TrainJob) -> str:
 
 
 def read_license(readme: str) -> str | None:
-    """The license in the front matter of a base model's card."""
+    """The license in the front matter of a base model's card; None if it is too long for a name."""
     parts = readme.split("---\n", 2)
     if len(parts) < 3 or parts[0].strip():
         return None
@@ -156,4 +156,4 @@ def read_license(readme: str) -> str | None:
     except yaml.YAMLError:
         return None
     value = front.get("license") if isinstance(front, dict) else None
-    return value if isinstance(value, str) else None
+    return value if isinstance(value, str) and len(value) <= LICENSE_LIMIT else None

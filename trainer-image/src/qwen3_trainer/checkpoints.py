@@ -23,6 +23,7 @@ from pydantic import ValidationError
 from qwen3_api.job import layout
 from qwen3_api.job.base import Document
 from qwen3_api.job.report import CheckpointManifest, SavedCheckpoint
+from qwen3_api.job.train import TrainJob
 from qwen3_trainer.base_model import file_digest
 from qwen3_trainer.failures import TrainerError, disk_full, is_disk_full
 from qwen3_trainer.progress import now
@@ -59,6 +60,31 @@ class Origin(Document):
 
     dataset_sha256: str
     base_commit: str
+    start_digest: str | None = None
+    """Of the adapter that the run went on from: the weights began there, and DPO compares with it.
+    Earlier releases didn't write it, so such a run of theirs begins again: what its checkpoint
+    began from can't be told."""
+
+
+def origin_of(job: TrainJob, dataset_sha256: str, base_commit: str) -> Origin:
+    """What the checkpoints of an order refer to."""
+    start = job.adapter.start
+    return Origin(
+        dataset_sha256=dataset_sha256,
+        base_commit=base_commit,
+        start_digest=start.digest if start else None,
+    )
+
+
+def changes(then: Origin, today: Origin) -> str | None:
+    """What differs between two origins, in words; None if nothing does. Pure."""
+    names = {
+        "dataset_sha256": "the data set",
+        "base_commit": "the base model",
+        "start_digest": "the adapter to go on from",
+    }
+    found = [word for name, word in names.items() if getattr(then, name) != getattr(today, name)]
+    return " and ".join(found) if found else None
 
 
 @dataclass(frozen=True)
@@ -189,7 +215,11 @@ class CheckpointStore:
             spec_hash=self._spec_hash, step=step, files=digests, written=now()
         )
         self._bucket.put(f"{prefix}/{layout.CHECKPOINT_MANIFEST}", manifest.to_json())
-        self._prune(step, best_step(source))
+        try:
+            self._prune(step, best_step(source))
+        except TrainerError as error:
+            # This one is whole; the older ones cost room, not the run.
+            log.warning("older checkpoints stay in the bucket: %s. %s", error.message, error.hint)
         return SavedCheckpoint(step=step, prefix=prefix, time=manifest.written)
 
     def _candidates(self) -> list[Candidate]:
@@ -225,8 +255,9 @@ class CheckpointStore:
             origin = Origin.model_validate_json(path.read_bytes())
         except ValidationError as error:
             raise UnusableError(f"{ORIGIN} is broken") from error
-        if origin != self._origin:
-            raise UnusableError("the data set or the base model has changed since")
+        changed = changes(origin, self._origin)
+        if changed is not None:
+            raise UnusableError(f"changed since: {changed}")
 
     def _prune(self, newest: int, best: int | None) -> None:
         """Keeps the newest `keep_last` of this attempt and the best one. Of other attempts, all

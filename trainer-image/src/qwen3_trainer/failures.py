@@ -186,8 +186,9 @@ def container_killed() -> TrainerError:
     )
 
 
-def memory_hint(job: TrainJob) -> str:
-    """The smaller values that would need less GPU memory, in the user's field names."""
+def memory_hint(job: TrainJob, longest: int | None = None) -> str:
+    """The smaller values that would need less GPU memory, in the user's field names. `longest`:
+    tokens of the longest row, where the rows were read: a limit above it changes nothing."""
     sizing, guards = sizing_of(job), job.guards
     steps = []
     if not sizing.gradient_checkpointing:
@@ -197,8 +198,10 @@ def memory_hint(job: TrainJob) -> str:
         lower = smaller_micro_batch(micro, micro * sizing.gradient_accumulation_steps)
         steps.append(f"lower hyperparameters.microBatchSize from {micro} to {lower}")
     length = job.dataset.max_sequence_length
-    if length > 64:
-        steps.append(f"lower dataset.maxSequenceLength from {length} to {length // 2}")
+    rows = length if longest is None else min(longest, length)
+    if rows > 64:
+        told = f" (the longest row has {rows} tokens)" if rows < length else ""
+        steps.append(f"lower dataset.maxSequenceLength from {length} to {rows // 2}{told}")
     if not sizing.quantized:
         if guards.adapt_to_memory and not guards.allow_quantization:
             steps.append("set failurePolicy.allowQuantization to true")

@@ -26,12 +26,12 @@ from qwen3_api.v1alpha1.conditions import Reason
 from qwen3_trainer import base_model, card, publish, start_adapter
 from qwen3_trainer.attempt import Attempt
 from qwen3_trainer.base_model import BaseModel
-from qwen3_trainer.checkpoints import CheckpointStore, Origin, Restored
+from qwen3_trainer.checkpoints import CheckpointStore, Restored, origin_of
 from qwen3_trainer.data.dataset import PreparedData, prepare
 from qwen3_trainer.earlier_attempts import read_earlier
 from qwen3_trainer.environment import Paths, download_environment, worker_environment
 from qwen3_trainer.failures import Interrupted, TrainerError, classify
-from qwen3_trainer.ladder import describe, lowest, sizing_of
+from qwen3_trainer.ladder import describe, lowest, sizing_of, with_sizing
 from qwen3_trainer.logs import LogTail, configure
 from qwen3_trainer.order import read_job
 from qwen3_trainer.progress import ProgressWriter, now
@@ -183,7 +183,7 @@ def _train_and_commit(attempt: Attempt, writer: ProgressWriter) -> Ending:
         revision=attempt.revision,
         attempt=attempt.pod_uid,
         spec_hash=job.spec_hash,
-        origin=Origin(dataset_sha256=data.train.sha256, base_commit=base.commit),
+        origin=origin_of(job, data.train.sha256, base.commit),
         keep_last=job.checkpoint.keep_last,
     )
     # Where transformers looks for the best one.
@@ -196,7 +196,7 @@ def _train_and_commit(attempt: Attempt, writer: ProgressWriter) -> Ending:
     trained = TrainingRun(attempt, writer, store.save, data, base, restored, start).train()
     writer.update(phase="Verifying")
     attempt.shutdown.check()
-    sample = _verify(attempt, trained, data, base)
+    sample = verify(attempt, trained, data, base)
     writer.update(phase="Uploading")
     attempt.shutdown.check()
     with attempt.shutdown.finishing():
@@ -213,9 +213,11 @@ def _download(attempt: Attempt, source: HuggingFaceModel) -> Path:
     return Path(last.folder)
 
 
-def _verify(attempt: Attempt, trained: Trained, data: PreparedData, base: BaseModel) -> str:
+def verify(attempt: Attempt, trained: Trained, data: PreparedData, base: BaseModel) -> str:
+    """Loads base and adapter in a worker as others do. Returns what they generated."""
     plan = VerifyPlan(
-        job=attempt.job,
+        # A card that was too small for the base in 16 bits still is.
+        job=with_sizing(attempt.job, attempt.sizing),
         base=str(base.path),
         adapter=trained.adapter,
         prompt=data.train.first_prompt,
@@ -261,8 +263,10 @@ def _publish(
         sizing=attempt.sizing,
         thinking=job.dataset.thinking,
         started_from=job.adapter.start.digest if job.adapter.start else None,
+        configuration=card.resolved_configuration(job, attempt.sizing),
+        license=_license(base),
     )
-    text = card.render_card(job, metrics, provenance, _license(base))
+    text = card.render_card(job, metrics, provenance)
     files = publish.finish_adapter(folder, job.base_model.name, text)
     prefix = f"{attempt.prefix}/{layout.ADAPTER}"
     document = Commit(

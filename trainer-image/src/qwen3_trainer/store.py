@@ -53,6 +53,13 @@ _DENIED = {
     "PermanentRedirect",
     "SignatureDoesNotMatch",
 }
+_RIGHTS = {
+    "read": "s3:GetObject",
+    "write": "s3:PutObject",
+    "list": "s3:ListBucket",
+    "delete": "s3:DeleteObject",
+}
+"""What the key needs for each verb, as AWS calls it."""
 _MISSING = {"404", "NoSuchKey", "NotFound"}
 
 T = TypeVar("T")
@@ -135,15 +142,23 @@ class Bucket:
             self._client.download_file(self.name, key, str(path))
 
     def delete(self, keys: Iterable[str]) -> None:
-        """Deletes objects; those that aren't there are fine."""
+        """Deletes objects; those that aren't there are fine.
+
+        Raises TrainerError for the first that the store keeps: its answer to many is 200, with what
+        it refused inside.
+        """
         pending = list(keys)
         for start in range(0, len(pending), DELETE_BATCH):
             batch = pending[start : start + DELETE_BATCH]
             with self._translated("delete", batch[0]):
-                self._client.delete_objects(
+                answer = self._client.delete_objects(
                     Bucket=self.name,
                     Delete={"Objects": [{"Key": key} for key in batch], "Quiet": True},
                 )
+            for kept in answer.get("Errors", []):
+                if kept.get("Code") not in _MISSING:
+                    refused = ClientError({"Error": kept}, "DeleteObjects")
+                    raise self._from_answer(refused, "delete", kept.get("Key", batch[0]))
 
     def digest(self, key: str) -> tuple[int, str]:
         """Size in bytes and sha256 of what the store gives back. Raises ObjectMissingError."""
@@ -208,7 +223,8 @@ class Bucket:
             return TrainerError(
                 Reason.STORAGE_DENIED,
                 f"bucket {self.name}: the store refused to {verb} {key} ({code})",
-                "Check the key in the Secret, its rights on the bucket and the region.",
+                f"Check the key in the Secret, its rights on the bucket ({_RIGHTS[verb]} is needed "
+                "here) and the region.",
             )
         return self.unavailable(f"cannot {verb} {key}: {code} (HTTP {status})")
 

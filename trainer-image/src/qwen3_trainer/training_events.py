@@ -15,6 +15,7 @@ class Counts(Protocol):
 
     step: int
     total_steps: int | None
+    longest_row: int | None
 
 
 class TrainingEvents:
@@ -44,6 +45,7 @@ class TrainingEvents:
             self._counts.step = message.step
         if isinstance(message, Started):
             self._counts.total_steps = message.total_steps
+            self._counts.longest_row = message.longest
             self._writer.update(
                 phase="Training", step=message.step, total_steps=message.total_steps
             )

@@ -136,7 +136,7 @@ class TrainingRun:
         return TrainerError(
             error.reason,
             exhausted_message(error, attempt.sizing, attempt.adaptations),
-            memory_hint(ladder.with_sizing(attempt.job, attempt.sizing)),
+            memory_hint(ladder.with_sizing(attempt.job, attempt.sizing), attempt.longest_row),
             error.step,
         )
 

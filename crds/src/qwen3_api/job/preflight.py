@@ -52,6 +52,8 @@ class ModelShape(Document):
     head_dim: int
     vocab_size: int
     tie_word_embeddings: bool
+    max_position_embeddings: int | None = None
+    """The window: no row may be longer. None in documents of earlier releases."""
 
 
 class TokenHistogram(Document):

@@ -5,14 +5,16 @@ Every number in status comes from one of these.
 
 import hashlib
 import json
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, StringConstraints
+from pydantic import AfterValidator, Field, StringConstraints
 
 from qwen3_api.job.base import CONTRACT, Document, Failure, FileDigest, Sha256
 
 PodUid = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9-]{1,64}$")]
 Text = Annotated[str, StringConstraints(max_length=256)]
+CONFIGURATION_LIMIT = 8192
+"""Characters of JSON that a manifest's configuration may have."""
 
 
 class SavedCheckpoint(Document):
@@ -123,6 +125,12 @@ class Metrics(Document):
     truncated_rows: int
 
 
+def _require_small(value: dict[str, Any]) -> dict[str, Any]:
+    if len(json.dumps(value)) > CONFIGURATION_LIMIT:
+        raise ValueError(f"more than {CONFIGURATION_LIMIT} characters of JSON")
+    return value
+
+
 class Provenance(Document):
     """Where the adapter comes from."""
 
@@ -141,6 +149,12 @@ class Provenance(Document):
     thinking: Text = "AsInData"
     started_from: Text | None = None
     """Digest of the adapter that it went on from."""
+    configuration: Annotated[dict[str, Any], AfterValidator(_require_small)] | None = None
+    """Method, hyperparameters, adapter and data settings as ordered, defaults filled in, and under
+    `sizing` what was in force at the end; at most 8 KiB as JSON. None in
+    manifests of earlier releases."""
+    license: Text | None = None
+    """Of the base model, as its card says; None where it says none."""
 
 
 class Commit(Document):

@@ -112,7 +112,8 @@ class Reason(StrEnum):
 
     # The spec needs a change
     INVALID_SPEC = "InvalidSpec"
-    """The object can't be parsed; the message names the field."""
+    """The object can't be parsed, or asks for what its base model can't do; the message names the
+    field."""
     BASE_MODEL_NOT_FOUND = "BaseModelNotFound"
     """The base model isn't in the platform's catalogue, or its source doesn't hold it."""
     STORAGE_NOT_CONFIGURED = "StorageNotConfigured"

@@ -13,6 +13,7 @@ from qwen3_api.job import layout
 from qwen3_api.job.export import Export, ExportJob
 from qwen3_api.job.report import adapter_digest
 from qwen3_trainer.base_model import file_digest
+from qwen3_trainer.failures import TrainerError
 from qwen3_trainer.progress import now
 from qwen3_trainer.publish import upload_verified
 from qwen3_trainer.report import library_versions
@@ -94,4 +95,7 @@ class Publisher:
         """Removes gigabytes that nothing names: the others' if this pod won, else its own."""
         keep = self._manifest(artifact)
         keys = [key for key, _ in self.bucket.list(self._folder(artifact) + "/") if key != keep]
-        self.bucket.delete([k for k in keys if k.startswith(prefix + "/") != won])
+        try:
+            self.bucket.delete([k for k in keys if k.startswith(prefix + "/") != won])
+        except TrainerError as error:  # costs room, not the export, which is committed
+            log.warning("files of other attempts stay: %s. %s", error.message, error.hint)

@@ -2,10 +2,11 @@
 
 from collections.abc import Sequence
 
-from qwen3_api.job.preflight import PreflightJob
+from qwen3_api.job.preflight import ModelShape, PreflightJob
 from qwen3_api.v1alpha1.conditions import Reason
 from qwen3_trainer.failures import TrainerError
 from qwen3_trainer.preflight.lengths import Lengths
+from qwen3_trainer.window import require_window
 
 _SHOWN_LINES = 5
 
@@ -64,6 +65,13 @@ def check_duplicates(job: PreflightJob, rows: int, duplicates: int) -> None:
         "are allowed)",
         "Remove the repetitions from dataset.train, or raise dataset.checks.maxDuplicatePercent.",
     )
+
+
+def check_window(job: PreflightJob, shape: ModelShape) -> None:
+    """Raises TrainerError: InvalidSpec, if rows may be longer than the base model's window."""
+    if shape.max_position_embeddings is not None:
+        length = job.dataset.max_sequence_length
+        require_window(job.base_model.name, length, shape.max_position_embeddings)
 
 
 def check_lengths(job: PreflightJob, lengths: Lengths) -> None:

@@ -28,6 +28,7 @@ from qwen3_trainer.preflight.checks import (
     check_duplicates,
     check_leakage,
     check_lengths,
+    check_window,
     warn_of_mixed_reasoning,
     warn_of_odd_roles,
 )
@@ -72,13 +73,14 @@ def main(arguments: list[str], environ: Mapping[str, str] | None = None) -> int:
     def run(
         job: PreflightJob, pod_uid: str, paths: Paths, shutdown: Shutdown, _: Mapping[str, str]
     ) -> None:
-        _run_to_the_end(Run(job, pod_uid, paths, shutdown))
+        look_and_tell(Run(job, pod_uid, paths, shutdown))
 
     return run_order(arguments, environ, PreflightJob, "preflight", run)
 
 
-def _run_to_the_end(run: Run) -> None:
-    """Raises TrainerError after it was written down, if it is to be."""
+def look_and_tell(run: Run) -> None:
+    """Looks, unless it was told already. Raises TrainerError after it was written down, if it is to
+    be."""
     if _is_told_already(run):
         log.info("the preflight of this revision is in the bucket already")
         return
@@ -117,7 +119,14 @@ def _is_told_already(run: Run) -> bool:
     else:
         if told.failure is None and told.spec_hash == run.job.spec_hash:
             return True
-    run.bucket.delete([run.key])
+    try:
+        run.bucket.delete([run.key])
+    except TrainerError as refused:
+        if refused.reason == Reason.STORAGE_DENIED:
+            # What is there would be believed: it is overwritten by why it can't be removed.
+            document = run.found.to_document(run.job.spec_hash, refused.to_failure())
+            run.bucket.put(run.key, document.to_json())
+        raise
     return False
 
 
@@ -150,6 +159,7 @@ def _look(run: Run) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     _check_storage(run)
     found.base = base_model.describe(job.base_model, run.buckets, folder / "base", _from_hub)
+    check_window(job, found.base.shape)
     if job.start is not None:
         check_start(job.start, run.buckets)
     with RowSample(folder / "sample") as sample, Cores() as cores:

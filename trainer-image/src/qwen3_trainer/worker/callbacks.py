@@ -29,7 +29,8 @@ class Reporting(TrainerCallback):  # type: ignore[misc]  # transformers is Any h
     processes one gets the signal; all of them stop at the same step.
     """
 
-    def __init__(self, channel: Channel, stop: StopFlag, ranks: Ranks) -> None:
+    def __init__(self, channel: Channel, stop: StopFlag, ranks: Ranks, longest: int) -> None:
+        self._longest = longest
         self._channel = channel
         self._stop = stop
         self._ranks = ranks
@@ -39,7 +40,12 @@ class Reporting(TrainerCallback):  # type: ignore[misc]  # transformers is Any h
     ) -> None:
         """The parent passes SIGTERM on from here."""
         self._channel.send(
-            Started(step=state.global_step, total_steps=state.max_steps, pid=os.getpid())
+            Started(
+                step=state.global_step,
+                total_steps=state.max_steps,
+                pid=os.getpid(),
+                longest=self._longest,
+            )
         )
 
     def on_step_end(

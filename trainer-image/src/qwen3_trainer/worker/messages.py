@@ -109,6 +109,8 @@ class Started(Document):
     total_steps: int
     pid: int | None = None
     """The process that obeys SIGTERM, where that is not the one the parent started (torchrun)."""
+    longest: int | None = None
+    """Tokens of the longest training row after cutting."""
 
 
 class Alive(Document):

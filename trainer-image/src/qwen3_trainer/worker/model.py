@@ -14,6 +14,7 @@ import torch
 from qwen3_api.job.train import TrainJob
 from qwen3_api.v1alpha1.conditions import Reason
 from qwen3_trainer.failures import TrainerError
+from qwen3_trainer.window import read_window, require_window
 from qwen3_trainer.worker.messages import TrainPlan
 
 log = logging.getLogger(__name__)
@@ -44,12 +45,15 @@ def check_device(job: TrainJob, allow_cpu: bool) -> None:
 def load(plan: TrainPlan) -> LoadedModel:
     """Loads the base and adds the adapter, a new one or one to go on from.
 
-    Raises TrainerError: GPUUnavailable, StartAdapterNotFound.
+    Raises TrainerError: GPUUnavailable, StartAdapterNotFound, and InvalidSpec when the order's
+    rows may be longer than the base's window (no preflight looked).
     """
-    check_device(plan.job, plan.allow_cpu)
+    job = plan.job
+    check_device(job, plan.allow_cpu)
+    window = read_window(Path(plan.base))
+    require_window(job.base_model.name, job.dataset.max_sequence_length, window)
     from unsloth import FastLanguageModel  # noqa: PLC0415  (it raises without a GPU)
 
-    job = plan.job
     checkpointing = "unsloth" if job.hyperparameters.gradient_checkpointing else False
     model, tokenizer = FastLanguageModel.from_pretrained(
         plan.base,

@@ -56,7 +56,7 @@ def train(plan: TrainPlan, loaded: LoadedModel, channel: Channel, stop: StopFlag
     )
     assert train_rows is not None  # noqa: S101  (its path is not optional)
     trainer = _trainer(plan, loaded, train_rows, validation_rows)
-    trainer.add_callback(Reporting(channel, stop, Ranks()))
+    trainer.add_callback(Reporting(channel, stop, Ranks(), train_rows.longest))
     trainer.add_callback(SignOfLife(channel))
     if plan.job.hyperparameters.early_stopping is not None:
         trainer.add_callback(EarlyStopping(plan.job.hyperparameters.early_stopping))

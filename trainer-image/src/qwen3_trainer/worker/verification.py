@@ -22,6 +22,10 @@ log = logging.getLogger(__name__)
 
 NEW_TOKENS = 64
 SAMPLE_LIMIT = 2048
+CHECKED_TOKENS = 256
+"""Last tokens of the prompt whose logits are looked at: those of a whole prompt take gigabytes that
+the training, which never builds them, didn't need. What is not finite earlier comes through
+attention to the last ones."""
 
 
 def verify(plan: VerifyPlan, channel: Channel) -> None:
@@ -96,8 +100,10 @@ def _generate(model: Any, tokenizer: Any, plan: VerifyPlan) -> str:
         max_length=plan.job.dataset.max_sequence_length,
     ).to(model.device)
     with torch.inference_mode():
-        if not torch.isfinite(model(**inputs).logits).all():
+        logits = model(**inputs, logits_to_keep=CHECKED_TOKENS, use_cache=False).logits
+        if not torch.isfinite(logits).all():
             raise _unusable("the logits are not finite")
+        del logits
         output = model.generate(**inputs, max_new_tokens=NEW_TOKENS, do_sample=False)
     answer: str = tokenizer.decode(
         output[0, inputs["input_ids"].shape[1] :], skip_special_tokens=True
