@@ -11,6 +11,7 @@ from qwen3_api.job.base import FileDigest, S3Location
 from qwen3_api.job.preflight import Preflight
 from qwen3_api.job.report import Commit, Progress, TrainReport
 from qwen3_api.job.train import StartAdapter
+from qwen3_api.serving.pool import AliasRejection
 from qwen3_operator.desired.names import (
     ANNOTATION_EXPORT,
     ANNOTATION_PARKED,
@@ -298,6 +299,8 @@ def _alias(ft: FineTune, pointer: Mapping[str, Any] | None) -> Alias | None:
             "previous_revision": previous,
             "previous_id": id_of(ft, _commit(ft, previous)),
         }
+    if "rejection" in pointer:
+        changes["rejection"] = AliasRejection.model_validate(pointer["rejection"])
     return Alias(build_current(ft, _commit(ft, pointer["revision"]), **changes), '"etag-1"')
 
 

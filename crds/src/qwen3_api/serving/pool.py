@@ -88,6 +88,9 @@ class AliasRejection(Document):
     rejected: str
     """RFC 3339, UTC."""
     message: Annotated[str, StringConstraints(max_length=1024)]
+    limits: Annotated[str, StringConstraints(max_length=64)] | None = None
+    """Digest of the serving.rollout.autoRollback that it broke: it is tried again with another one.
+    None, as written by operators before it: never by itself."""
 
 
 class CurrentAlias(Document):

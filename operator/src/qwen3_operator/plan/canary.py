@@ -7,6 +7,8 @@ The state lies in the pointer of the public name and moves by compare-and-swap; 
 begins anew with each step (`AgentStatus.canaries`), so nothing else has to be remembered.
 """
 
+import hashlib
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -23,8 +25,14 @@ from qwen3_operator.plan.plan import Event
 
 HINT = (
     "The incumbent has all requests again. Look at the pool's logs; change the training inputs for "
-    "a new revision, loosen serving.rollout.autoRollback, or promote it by spec.promotion.force."
+    "a new revision, loosen serving.rollout.autoRollback to have it tried again, or promote it by "
+    "spec.promotion.force."
 )
+OLD_HINT = (
+    "The incumbent has all requests again. Look at the pool's logs; change the training inputs for "
+    "a new revision, or promote it by spec.promotion.force."
+)
+"""Of a rejection that doesn't say which limits were broken."""
 
 
 @dataclass(frozen=True)
@@ -53,11 +61,25 @@ class Watched:
     """Ready pods that route the step; the others haven't taken it over yet."""
 
 
-def rejection_of(current: CurrentAlias | None, revision: str) -> Problem | None:
-    """A revision that was taken back as a canary isn't tried again by itself."""
-    if current is None or current.rejection is None or current.rejection.revision != revision:
+def rejection_of(
+    current: CurrentAlias | None, revision: str, limits: AutoRollbackSpec
+) -> Problem | None:
+    """A revision that was taken back as a canary isn't tried again by itself, unless it is asked
+    for other limits by now."""
+    rejection = current.rejection if current is not None else None
+    if rejection is None or rejection.revision != revision:
         return None
-    return Problem(Reason.CANARY_FAILED, current.rejection.message, HINT)
+    if rejection.limits is None:
+        return Problem(Reason.CANARY_FAILED, rejection.message, OLD_HINT)
+    if rejection.limits != limits_digest(limits):
+        return None
+    return Problem(Reason.CANARY_FAILED, rejection.message, HINT)
+
+
+def limits_digest(limits: AutoRollbackSpec) -> str:
+    """Of the limits that a canary is judged by."""
+    wire = limits.model_dump(mode="json", by_alias=True)
+    return hashlib.sha256(json.dumps(wire, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def step_of(canary: AliasCanary, steps: Sequence[CanaryStep]) -> CanaryStep:
@@ -95,7 +117,10 @@ def plan_canary(
     if fault is not None:
         message = f"canary of revision {commit.revision} at {step.weight_percent} %: {fault}"
         rejection = AliasRejection(
-            revision=commit.revision, rejected=format_time(now), message=message
+            revision=commit.revision,
+            rejected=format_time(now),
+            message=message,
+            limits=limits_digest(limits),
         )
         pointer = current.model_copy(update={"canary": None, "rejection": rejection})
         problem = Problem(Reason.CANARY_FAILED, message, HINT)

@@ -47,7 +47,7 @@ def plan_candidate(
     before = owned_alias(observed.alias, ft.meta.uid)
     problem = admission.problem
     if admission.move is Move.PROMOTED:
-        problem = rejection_of(before, revision)
+        problem = rejection_of(before, revision, spec.serving.rollout.auto_rollback)
     if problem is not None:
         if spec.promotion.on_failure is OnFailure.HOLD:
             status = status.model_copy(update={"candidate_id": candidate})

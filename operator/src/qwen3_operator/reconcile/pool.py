@@ -168,8 +168,10 @@ class PoolReconciler:
         incumbent = current.revision if current else None
         deciding, _ = gather_evaluations(self._ctx, ft, ft.spec, incumbent)
         admission = plan_admission(ft, ft.spec, revision, incumbent, deciding)
-        refused = is_unloaded(admission, ft.spec, rejection_of(current, revision))
-        steps, canary = ft.spec.serving.rollout.canary_steps, current.canary if current else None
+        rollout = ft.spec.serving.rollout
+        rejection = rejection_of(current, revision, rollout.auto_rollback)
+        refused = is_unloaded(admission, ft.spec, rejection)
+        steps, canary = rollout.canary_steps, current.canary if current else None
         return Member(
             name=meta.name,
             uid=meta.uid,

@@ -171,8 +171,9 @@ def rejected() -> CurrentAlias:
 
 
 def test_it_is_not_tried_again_by_itself() -> None:
-    assert rejection_of(rejected(), NEW.revision) is not None
-    assert rejection_of(rejected(), "99999999") is None
+    limits = spec_of(FT).serving.rollout.auto_rollback
+    assert rejection_of(rejected(), NEW.revision, limits) is not None
+    assert rejection_of(rejected(), "99999999", limits) is None
     found = serve(FT, rejected())
     assert found.reason is Reason.CANARY_FAILED
     assert found.problem is not None
@@ -180,7 +181,40 @@ def test_it_is_not_tried_again_by_itself() -> None:
     assert found.served
     spec = spec_of(FT)
     admission = plan_admission(FT, spec, NEW.revision, OLD.revision, None)
-    assert is_unloaded(admission, spec, rejection_of(rejected(), NEW.revision))
+    assert is_unloaded(admission, spec, rejection_of(rejected(), NEW.revision, limits))
+
+
+def test_it_is_tried_again_with_other_limits() -> None:
+    """As the hint says; the next rejection is by the new limits."""
+    rollout = {"canarySteps": STEPS, "autoRollback": {"maxErrorRatePercent": 90}}
+    loose = build_finetune(build_spec(serving={"rollout": rollout}))
+    found = serve(loose, rejected())
+    assert (found.reason, found.problem) == (Reason.CANARY, None)
+    assert found.promote is not None
+    again = found.promote.alias
+    assert again.canary is not None
+    assert (again.canary.step, again.canary.revision) == (0, NEW.revision)
+    back = serve(FT, again)
+    assert back.reason is Reason.CANARY_FAILED, "with the old limits it is as bad as before"
+    assert back.promote is not None
+    assert back.promote.alias.canary is None
+    worse = plan_canary(
+        spec_of(loose), again, NEW, NEW_ID, (pod(canary=traffic(20, 20)),), NOW
+    ).pointer
+    assert worse is not None
+    limits = spec_of(loose).serving.rollout.auto_rollback
+    assert rejection_of(worse, NEW.revision, limits) is not None
+
+
+def test_a_rejection_of_an_older_operator_stands() -> None:
+    current = rejected()
+    assert current.rejection is not None
+    wire = current.model_dump(mode="json")
+    del wire["rejection"]["limits"]
+    old = CurrentAlias.model_validate(wire)
+    problem = rejection_of(old, NEW.revision, spec_of(FT).serving.rollout.auto_rollback)
+    assert problem is not None
+    assert "autoRollback" not in problem.hint
 
 
 def test_force_goes_past_a_rejection() -> None:
