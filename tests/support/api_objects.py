@@ -155,7 +155,12 @@ FINE_TUNE_FULL: Spec = {
         "format": "Messages",
         "maxSequenceLength": 4096,
         "chatTemplate": {"thinking": "Disabled"},
-        "checks": {"maxTruncatedPercent": 1, "maxDroppedPercent": 0, "failOnLeakage": False},
+        "checks": {
+            "maxTruncatedPercent": 1,
+            "maxDroppedPercent": 0,
+            "maxDuplicatePercent": 3,
+            "failOnLeakage": False,
+        },
     },
     "method": {"type": "SFT", "sft": {"assistantOnlyLoss": False}},
     "adapter": {

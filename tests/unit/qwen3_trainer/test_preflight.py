@@ -18,6 +18,7 @@ from qwen3_api.v1alpha1.conditions import Reason
 from qwen3_trainer import base_model
 from qwen3_trainer.failures import TrainerError
 from qwen3_trainer.preflight.checks import (
+    check_duplicates,
     check_leakage,
     check_lengths,
     warn_of_mixed_reasoning,
@@ -443,6 +444,21 @@ def test_dropped_rows_over_the_limit_fail_first_and_all_always(dropped: int, all
     assert f"{dropped * 10}.00 % of 10 rows" in failed.value.message
     assert "nothing to learn" in failed.value.message
     assert "dataset.checks.maxDroppedPercent" in failed.value.hint
+
+
+def test_duplicates_fail_where_a_limit_is_set() -> None:
+    check_duplicates(preflight_job(), 10, 9)
+    strict = preflight_job(**{"checks.max_duplicate_percent": 20})
+    check_duplicates(strict, 10, 2)
+    with pytest.raises(TrainerError) as failed:
+        check_duplicates(strict, 9, 2)
+    assert failed.value.reason == Reason.DATASET_CHECK_FAILED
+    assert failed.value.message.startswith("22.22 % of 9 training rows repeat another one (20 %")
+    assert "dataset.checks.maxDuplicatePercent" in failed.value.hint
+    none = preflight_job(**{"checks.max_duplicate_percent": 0})
+    check_duplicates(none, 9, 0)
+    with pytest.raises(TrainerError):
+        check_duplicates(none, 1_000_000, 1)
 
 
 def test_leakage_fails_unless_it_may() -> None:

@@ -17,6 +17,7 @@ class PreflightChecks(Document):
 
     max_truncated_percent: int
     max_dropped_percent: int
+    max_duplicate_percent: int | None = None
     fail_on_leakage: bool
 
 

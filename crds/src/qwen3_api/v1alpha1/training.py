@@ -76,6 +76,8 @@ class DatasetChecks(KubeModel):
     """maxTruncatedPercent of the rows may be longer than maxSequenceLength."""
     max_dropped_percent: Annotated[int, Field(ge=0, le=100)] = 5
     """maxDroppedPercent of the rows may have nothing to learn left after being cut."""
+    max_duplicate_percent: Annotated[int, Field(ge=0, le=100)] | None = None
+    """maxDuplicatePercent of the rows may repeat another one; default: any number may."""
     fail_on_leakage: bool = True
     """failOnLeakage refuses validation rows that are training rows too."""
 

@@ -129,7 +129,8 @@ def resources_digest(spec: FineTuneSpec) -> str:
 
 def checks_digest(spec: FineTuneSpec) -> str:
     """What a preflight Job is made of beside its revision."""
-    wire = spec.dataset.checks.model_dump(mode="json", by_alias=True)
+    # Without what is unset: a Job from before the field existed was made of the same.
+    wire = spec.dataset.checks.model_dump(mode="json", by_alias=True, exclude_none=True)
     return hashlib.sha256(json.dumps(wire, sort_keys=True).encode()).hexdigest()[:16]
 
 

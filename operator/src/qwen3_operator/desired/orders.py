@@ -94,6 +94,7 @@ def resolve_preflight_job(
         checks=PreflightChecks(
             max_truncated_percent=checks.max_truncated_percent,
             max_dropped_percent=checks.max_dropped_percent,
+            max_duplicate_percent=checks.max_duplicate_percent,
             fail_on_leakage=checks.fail_on_leakage,
         ),
         output=revision_folder(meta, digest, storage),

@@ -33,6 +33,7 @@ from support.operator_world import (
 H100 = "NVIDIA-H100-80GB-HBM3"
 FT = build_finetune(build_spec(resources={"gpuProduct": H100}))
 FT_LENGTH = spec_of(FT).dataset.max_sequence_length
+DIGEST_BEFORE = "6437b9b8bc3b9251"
 PLAN_ONLY = build_finetune(build_spec(mode="Plan", resources={"gpuProduct": H100}))
 BAD = Failure(reason="DatasetInvalid", message="line 3: no answer", hint="Mend line 3.")
 
@@ -219,6 +220,15 @@ def order_of(manifest: dict[str, Any]) -> dict[str, Any]:
     annotations = manifest["spec"]["template"]["metadata"]["annotations"]
     order: dict[str, Any] = json.loads(annotations[ANNOTATION_ORDER])
     return order
+
+
+def test_a_limit_of_duplicates_is_ordered_and_starts_the_preflight_again() -> None:
+    strict = build_finetune(build_spec(dataset={"checks": {"maxDuplicatePercent": 3}}))
+    assert order_of(plan(strict).apply[0])["checks"]["max_duplicate_percent"] == 3
+    assert order_of(plan().apply[0])["checks"]["max_duplicate_percent"] is None
+    assert checks_digest(spec_of(strict)) != checks_digest(spec_of(FT))
+    # What a Job from before the field existed has.
+    assert checks_digest(spec_of(FT)) == DIGEST_BEFORE
 
 
 # --- status

@@ -53,6 +53,19 @@ def warn_of_odd_roles(rows: int, late_system_rows: int, unanswered_rows: int) ->
     return warnings
 
 
+def check_duplicates(job: PreflightJob, rows: int, duplicates: int) -> None:
+    """Raises TrainerError: DatasetCheckFailed."""
+    allowed = job.checks.max_duplicate_percent
+    if allowed is None or 100 * duplicates <= allowed * rows:
+        return
+    raise TrainerError(
+        Reason.DATASET_CHECK_FAILED,
+        f"{100 * duplicates / rows:.2f} % of {rows} training rows repeat another one ({allowed} % "
+        "are allowed)",
+        "Remove the repetitions from dataset.train, or raise dataset.checks.maxDuplicatePercent.",
+    )
+
+
 def check_lengths(job: PreflightJob, lengths: Lengths) -> None:
     """Raises TrainerError: DatasetCheckFailed."""
     counted, limit = len(lengths.counts), job.dataset.max_sequence_length

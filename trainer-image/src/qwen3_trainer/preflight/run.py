@@ -25,6 +25,7 @@ from qwen3_trainer.data.dataset import refused_rows
 from qwen3_trainer.environment import Paths
 from qwen3_trainer.failures import TrainerError, disk_full, is_disk_full
 from qwen3_trainer.preflight.checks import (
+    check_duplicates,
     check_leakage,
     check_lengths,
     warn_of_mixed_reasoning,
@@ -154,6 +155,7 @@ def _look(run: Run) -> None:
     with RowSample(folder / "sample") as sample, Cores() as cores:
         _look_at_rows(run, Scanner(job, run.buckets, cores, folder), sample)
         _count_tokens(run, sample, cores)
+    check_duplicates(job, found.train.rows, found.duplicate_rows)
     check_leakage(job, found.validation.rows, found.leaked_lines)
     if found.lengths is not None:
         check_lengths(job, found.lengths)
