@@ -119,7 +119,7 @@ def resources_digest(spec: FineTuneSpec) -> str:
     """What a training Job is made of beside its revision: when it changes, the Job is made again
     and goes on from its checkpoint."""
     hyper, policy = spec.hyperparameters, spec.failure_policy
-    wire = spec.resources.model_dump(mode="json", by_alias=True) | {
+    wire = spec.resources.model_dump(mode="json", by_alias=True, exclude_none=True) | {
         "microBatchSize": hyper.micro_batch_size,
         "gradientCheckpointing": hyper.gradient_checkpointing,
         "maxGPUSeconds": spec.limits.max_gpu_seconds,
