@@ -151,7 +151,11 @@ class Record:
     fingerprint: str
 
     def is_alive(self) -> bool:
-        return self.started is not None and start_ticks(self.pid) == self.started
+        """Whether the very process runs. One of ours that ended is collected."""
+        alive = self.started is not None and start_ticks(self.pid) == self.started
+        if not alive:
+            reap(self.pid)
+        return alive
 
 
 def read_record(path: Path) -> Record | None:
@@ -183,13 +187,10 @@ def stop_recorded(path: Path, grace_seconds: float = 10.0) -> bool:
         deadline = time.monotonic() + grace_seconds
         send(entry.pid, signal.SIGTERM)
         while entry.is_alive() and time.monotonic() < deadline:
-            reap(entry.pid)
             time.sleep(0.02)
         if entry.is_alive():
             send(entry.pid, signal.SIGKILL)
-            wait_until(lambda: reap(entry.pid) or not entry.is_alive(), f"end of {entry.pid}", 10)
-    if entry is not None:
-        reap(entry.pid)
+            wait_until(lambda: not entry.is_alive(), f"end of {entry.pid}", 10)
     path.unlink(missing_ok=True)
     return alive
 
@@ -203,13 +204,11 @@ def send(pid: int, number: signal.Signals) -> None:
         return
 
 
-def reap(pid: int) -> bool:
+def reap(pid: int) -> None:
     """Collect a child that ended, so that it does not linger as a zombie; never blocks.
 
-    False if it runs, or isn't a child: init collects what an earlier process started.
+    What isn't a child was started by an earlier process: init collects it.
     """
     child = CHILDREN.get(pid)
-    if child is None or child.poll() is None:
-        return False
-    del CHILDREN[pid]
-    return True
+    if child is not None and child.poll() is not None:
+        del CHILDREN[pid]
