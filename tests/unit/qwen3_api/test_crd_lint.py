@@ -26,6 +26,7 @@ BOOLEANS = {
     "status.preflight.sizing.gradientCheckpointing",
     "status.preflight.sizing.paddingFree",  # a switch of TRL
     "status.preflight.sizing.quantized",
+    "status.revisions[].quantized",
     "status.training.sizing.gradientCheckpointing",
     "status.training.sizing.paddingFree",
     "status.training.sizing.quantized",

@@ -305,6 +305,7 @@ def test_a_broken_row_names_the_field(shape: Format, row: dict[str, Any], proble
             {"function": {"name": "f", "arguments": {}}},
         ),
         ({"name": "f", "arguments": " "}, {"name": "f", "arguments": {}}),
+        ({"name": "f", "arguments": "null"}, {"name": "f", "arguments": {}}),
         ({"function": None, "name": "f"}, {"name": "f", "arguments": {}}),
         ({"name": "f", "arguments": '{"a": 1}'}, {"name": "f", "arguments": '{"a": 1}'}),
     ],
@@ -371,7 +372,14 @@ def test_a_broken_tool_call_names_the_field(shape: Format, call: Any, problem: s
 def test_a_tools_result_follows_an_answer(shape: Format, row: dict[str, Any], place: str) -> None:
     with pytest.raises(RowError) as caught:
         convert(row, shape)
-    assert str(caught.value) == f"{place}: a tool's result without an assistant's message before it"
+    assert (
+        str(caught.value) == f"{place}: a tool's result that doesn't follow an assistant's message"
+    )
+
+
+def test_a_system_message_between_call_and_result_is_let_through() -> None:
+    messages = [USER, ANSWER, SYSTEM, TOOL, ANSWER]
+    assert convert({"messages": messages}, "Messages")["messages"] == messages
 
 
 @pytest.mark.parametrize(

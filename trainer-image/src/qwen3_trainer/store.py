@@ -226,7 +226,10 @@ class Bucket:
                 f"Check the key in the Secret, its rights on the bucket ({_RIGHTS[verb]} is needed "
                 "here) and the region.",
             )
-        return self.unavailable(f"cannot {verb} {key}: {code} (HTTP {status})")
+        # Of many objects in one answer each has a code or a message, and none a status.
+        words = " ".join(str(w) for w in (code, error.response["Error"].get("Message")) if w)
+        told = f" (HTTP {status})" if status else ""
+        return self.unavailable(f"cannot {verb} {key}: {words[:300]}{told}")
 
 
 class ObjectReader(io.RawIOBase):

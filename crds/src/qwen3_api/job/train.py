@@ -119,8 +119,8 @@ class JobHyperparameters(Document):
     one GPU a step then goes through the model in passes of at most micro_batch_size times the
     longest row's tokens, however many those are."""
     planned_length: int | None = None
-    """With padding_free: tokens of the longest row that was planned for. Passes are cut as if none
-    were longer."""
+    """With padding_free: tokens of the longest row that was planned for. Passes have room for
+    micro_batch_size of it, whatever the rows turn out to be."""
     seed: int
     assistant_only_loss: bool
     early_stopping: JobEarlyStopping | None = None

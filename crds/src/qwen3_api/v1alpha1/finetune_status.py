@@ -39,6 +39,8 @@ class RevisionStatus(StatusModel):
     """datasetDigest is sha256 over the bytes of the training data."""
     base_commit: ShortText | None = None
     """baseCommit identifies the weights of the base model."""
+    quantized: bool | None = None
+    """quantized: it learnt over a base in 4 bits; unset before its first step."""
     seed: int | None = None
     """seed of the run."""
     final_loss: ShortText | None = None

@@ -110,10 +110,12 @@ def _node_selector(spec: FineTuneSpec, settings: Settings) -> dict[str, str]:
     """The user's, and the GPU that the run was planned for.
 
     A platform with one product has no other for the pod to land on, and its nodes may lack the
-    label: nothing is pinned there unless the user names the card.
+    label: nothing is pinned there unless the user names the card. Nor where somebody else places
+    the pod: the user by other labels, or the flavor of a queue.
     """
-    product = named_gpu_product(spec)
-    if product is None and _has_several_cards(spec, settings):
+    product, placed = named_gpu_product(spec), spec.resources.node_selector
+    elsewhere = bool(placed) or spec.resources.queue_name is not None
+    if product is None and not elsewhere and _has_several_cards(spec, settings):
         product = resolve_gpu_product(spec, settings)
     return {**spec.resources.node_selector, **({LABEL_GPU_PRODUCT: product} if product else {})}
 

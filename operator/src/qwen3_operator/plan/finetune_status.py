@@ -6,7 +6,7 @@ from datetime import datetime
 from qwen3_api.job import layout
 from qwen3_api.v1alpha1.conditions import ConditionType, Reason
 from qwen3_api.v1alpha1.finetune import FineTuneSpec
-from qwen3_api.v1alpha1.finetune_status import FineTuneStatus, RevisionStatus
+from qwen3_api.v1alpha1.finetune_status import FineTuneStatus, RevisionStatus, TrainingStatus
 from qwen3_api.v1alpha1.meta import ConditionStatus
 from qwen3_api.v1alpha1.promotion import EvaluationStatus
 from qwen3_api.v1alpha1.tracking import WandbMode
@@ -35,6 +35,7 @@ from qwen3_operator.plan.training_status import (
     build_queue_status,
     build_training_status,
     build_usage_status,
+    learnt_in_4_bits,
     status_uri,
 )
 from qwen3_operator.settings import Settings
@@ -79,7 +80,15 @@ def build_status(ft: FineTune, spec: FineTuneSpec, story: Story, now: datetime) 
         story.observed.preflight,
         _preflight_uri(ft, story),
         story.settings,
-        begun=begun_in_4_bits(ft.status.training, job),
+        begun=begun_in_4_bits(ft.status, story.revision),
+    )
+    training = build_training_status(
+        ft.status.training,
+        job,
+        story.observed,
+        story.storage,
+        planned=preflight.sizing if preflight else None,
+        offline_runs=_offline_runs(ft, spec, story),
     )
     return FineTuneStatus(
         observed_generation=ft.meta.generation,
@@ -87,16 +96,9 @@ def build_status(ft: FineTune, spec: FineTuneSpec, story: Story, now: datetime) 
         stage=str(reason),
         current_revision=current,
         candidate_revision=None if current == story.revision else story.revision,
-        revisions=_build_revisions(ft, spec, story, evaluation, now),
+        revisions=_build_revisions(ft, spec, story, evaluation, training, now),
         preflight=preflight,
-        training=build_training_status(
-            ft.status.training,
-            job,
-            story.observed,
-            story.storage,
-            planned=preflight.sizing if preflight else None,
-            offline_runs=_offline_runs(ft, spec, story),
-        ),
+        training=training,
         usage=build_usage_status(
             ft.status.usage,
             story.observed,
@@ -273,6 +275,7 @@ def _build_revisions(
     spec: FineTuneSpec,
     story: Story,
     evaluation: EvaluationStatus | None,
+    training: TrainingStatus | None,
     now: datetime,
 ) -> list[RevisionStatus]:
     """The current revision first, then the older ones, up to the limit. What serves is kept."""
@@ -280,7 +283,13 @@ def _build_revisions(
     entry = known.get(story.revision) or RevisionStatus(
         id=story.revision, spec_hash=story.digest, created_time=format_time(now)
     )
+    learnt = learnt_in_4_bits(training)
+    if learnt is not None:
+        entry = entry.model_copy(update={"quantized": learnt})
     commit = story.observed.commit
+    if story.observed.artifact_problem is not None:
+        # Whoever reads the digest takes it for that of a good adapter.
+        entry = entry.model_copy(update={"adapter_digest": None})
     if commit is not None and story.observed.verified:
         entry = entry.model_copy(
             update={

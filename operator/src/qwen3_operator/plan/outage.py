@@ -18,15 +18,17 @@ from qwen3_operator.plan.served import holds
 AWAY = "the object store doesn't answer, so more isn't known"
 
 
-def plan_without_store(ft: FineTune, pool: PoolView | None, now: datetime) -> FineTuneStatus | None:
+def plan_without_store(
+    ft: FineTune, pool: PoolView | None, now: datetime, *, runs: bool
+) -> FineTuneStatus | None:
     """The status with Ready taken back, or with the run's silence; None when the written one is
     still true.
 
-    pool: what its pods say; None when the fine-tune doesn't serve.
+    pool: what its pods say; None when the fine-tune doesn't serve. runs: a training pod does.
     """
     ready, serving = find(ft.status.conditions, ConditionType.READY), ft.status.serving
     if ready is None or ready.status is not ConditionStatus.TRUE:
-        return _without_news(ft, now)
+        return _without_news(ft, now) if runs else None
     if serving is None or pool is None:
         return None
     good = [p for p in pool.pods if p.ready and _answers(p, serving)]

@@ -114,7 +114,7 @@ def build_index(
         if current is not None and incumbent is not None:
             aliases[member.alias] = current.id
             adapters[current.id] = incumbent
-            left = _drain_left(current, member.keep_previous_seconds, settings, now)
+            left = drain_left(current, member.keep_previous_seconds, settings, now)
             previous = current.previous_id
             if previous and previous in member.commits and left > 0:
                 waits.append(left)
@@ -185,7 +185,8 @@ def _may_hold(pod: PoolPod, current: CurrentAlias) -> bool:
     return adapter.state != "Loaded" or adapter.digest == current.digest
 
 
-def _drain_left(current: CurrentAlias, keep: float, settings: Settings, now: datetime) -> float:
+def drain_left(current: CurrentAlias, keep: float, settings: Settings, now: datetime) -> float:
+    """Seconds that the adapter before the present one still has to be there."""
     age = (now - parse_time(current.promoted)).total_seconds()
     return max(settings.serving.drain_seconds, keep) - age
 

@@ -145,7 +145,7 @@ def _plan_start(
     if not isinstance(found, Preflight):
         return found
     name = job_name(ft.meta.name, revision)
-    run = fit_run(spec, found, settings, begun=begun_in_4_bits(ft.status.training, name))
+    run = fit_run(spec, found, settings, begun=begun_in_4_bits(ft.status, revision))
     if isinstance(run, Problem):
         return TrainingPlan(Reason(run.reason), run.message, problem=run, validated=False)
     if spec.mode is Mode.PLAN:

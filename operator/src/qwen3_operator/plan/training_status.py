@@ -12,6 +12,7 @@ from qwen3_api.v1alpha1.finetune import FineTuneSpec
 from qwen3_api.v1alpha1.finetune_status import (
     BestCheckpointStatus,
     CheckpointStatus,
+    FineTuneStatus,
     QueueStatus,
     SizingStatus,
     TrainingStatus,
@@ -145,11 +146,17 @@ def build_sizing_status(sizing: Sizing, *, gpu: str | None = None, why: str = ""
     )
 
 
-def begun_in_4_bits(before: TrainingStatus | None, revision_job: str) -> bool | None:
+def begun_in_4_bits(status: FineTuneStatus, revision: str) -> bool | None:
     """How the base was kept while the revision learnt so far; None before its first step."""
-    if before is None or before.job_name != revision_job or not before.step:
+    return next((r.quantized for r in status.revisions if r.id == revision), None)
+
+
+def learnt_in_4_bits(training: TrainingStatus | None) -> bool | None:
+    """The same of the run that this tells of. An attempt that goes on begins at step 0, too."""
+    if training is None or training.sizing is None:
         return None
-    return before.sizing.quantized if before.sizing is not None else None
+    begun = bool(training.step) or training.last_checkpoint is not None
+    return training.sizing.quantized if begun else None
 
 
 def build_usage_status(

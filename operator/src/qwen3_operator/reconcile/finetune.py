@@ -29,7 +29,7 @@ from qwen3_operator.plan.finetune import (
 from qwen3_operator.plan.outage import plan_without_store
 from qwen3_operator.plan.plan import Deletion, Event, FineTunePlan
 from qwen3_operator.reconcile.context import Context, reference
-from qwen3_operator.reconcile.gather import gather_finetune
+from qwen3_operator.reconcile.gather import gather_finetune, gather_pods
 from qwen3_operator.runtime.keys import POOL, Key
 from qwen3_operator.runtime.reconciler import Result
 
@@ -74,7 +74,9 @@ async def _tell_outage(ctx: Context, ft: FineTune, body: dict[str, Any]) -> None
     if serving is not None:
         pool = pool_name(ft.spec, ctx.settings)
         view = await ctx.gather_pool(ft.meta.namespace, pool, serving.desired_replicas)
-    status = plan_without_store(ft, view, ctx.now())
+    revision = revision_id(spec_hash(ft.spec))
+    runs = any(p.running for p in gather_pods(ctx, ft, revision))
+    status = plan_without_store(ft, view, ctx.now(), runs=runs)
     if status is None:
         return
     await _write_status(ctx, ft, body, status)

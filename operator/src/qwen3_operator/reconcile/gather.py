@@ -59,7 +59,7 @@ async def gather_finetune(ctx: Context, ft: FineTune) -> Observed:
         for j in ctx.cache.by_owner(JOB, ft.meta.namespace, LABEL_FINE_TUNE, ft.meta.name)
     ]
     if ft.spec is None:
-        pods = _gather_pods(ctx, ft, None) if ft.meta.deleting else ()
+        pods = gather_pods(ctx, ft, None) if ft.meta.deleting else ()
         return Observed(other_jobs=tuple(jobs), pods=pods)
     revision = revision_id(spec_hash(ft.spec))
     name, preflight = job_name(ft.meta.name, revision), preflight_name(ft.meta.name, revision)
@@ -69,9 +69,9 @@ async def gather_finetune(ctx: Context, ft: FineTune) -> Observed:
         preflight_job=next((j for j in jobs if j.name == preflight), None),
         export_job=next((j for j in jobs if j.name == export), None),
         other_jobs=tuple(j for j in jobs if j.name not in (name, preflight, export)),
-        pods=_gather_pods(ctx, ft, None if ft.meta.deleting else revision),
-        preflight_pods=_gather_pods(ctx, ft, revision, COMPONENT_PREFLIGHT),
-        export_pods=_gather_pods(ctx, ft, revision, COMPONENT_EXPORT),
+        pods=gather_pods(ctx, ft, None if ft.meta.deleting else revision),
+        preflight_pods=gather_pods(ctx, ft, revision, COMPONENT_PREFLIGHT),
+        export_pods=gather_pods(ctx, ft, revision, COMPONENT_EXPORT),
         alias_owner=ctx.alias_owner(ft)
         if ft.spec.serving.mode is ServingMode.SHARED_BASE
         else None,
@@ -88,7 +88,7 @@ async def gather_finetune(ctx: Context, ft: FineTune) -> Observed:
         return replace(observed, storage_problem=error.problem)
 
 
-def _gather_pods(
+def gather_pods(
     ctx: Context, ft: FineTune, revision: str | None, component: str = COMPONENT_TRAINER
 ) -> tuple[PodView, ...]:
     """Pods of a revision's training, preflight or export; of all revisions and all three when it
@@ -158,8 +158,11 @@ async def _gather_preflight(
     ctx: Context, ft: FineTune, revision: str, observed: Observed, folder: S3Location
 ) -> Observed:
     """What is needed until the training Job exists, and what status hasn't told yet."""
-    told = ft.status.preflight is not None and ft.status.preflight.revision == revision
-    if observed.job is not None and told:
+    known = ft.status.preflight
+    told = known is not None and known.revision == revision
+    # A refusal may have been told, and the data mended since.
+    passed = told and known is not None and known.estimate is not None
+    if observed.job is not None and passed:
         return observed
     # Without its Job nothing is there, unless status knows it; and a pod that finds an earlier
     # pass ends with that.

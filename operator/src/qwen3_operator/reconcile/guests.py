@@ -1,6 +1,6 @@
 """Adapters that pools hold for evaluations: found in the bucket and checked."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from qwen3_api.job import layout
 from qwen3_api.job.base import S3Location
@@ -57,7 +57,6 @@ async def gather_guests(
     restarted remembers.
 
     Raises:
-        Waiting: an adapter is being read for the first time; `asker` is woken.
         StorageProblem, Transient: see ObjectStore.get.
     """
     known = {a.id: a for a in index.adapters} if index is not None else {}
@@ -67,7 +66,11 @@ async def gather_guests(
         if target is None:
             continue
         if target.fine_tune is not None:
-            found.append(await _of_revision(ctx, ev, target.fine_tune, asker))
+            try:
+                found.append(await _of_revision(ctx, ev, target.fine_tune, asker, known))
+            except Waiting:
+                # The pool's members don't wait for it; `asker` is woken.
+                found.append(None)
         else:
             found.append(_recall_folder(ctx, ev, target, known))
     # What is wrong with the others is told in the status of their evaluations.
@@ -88,7 +91,11 @@ async def gather_guest(ctx: Context, ev: Evaluation, target: AdapterTarget) -> G
 
 
 async def _of_revision(
-    ctx: Context, ev: Evaluation, wanted: AdapterRevision, asker: Key
+    ctx: Context,
+    ev: Evaluation,
+    wanted: AdapterRevision,
+    asker: Key,
+    loaded: Collection[str] = (),
 ) -> Guest | Problem:
     ft = ctx.finetune(ev.meta.namespace, wanted.name)
     if ft is None or ft.spec is None:
@@ -105,10 +112,11 @@ async def _of_revision(
     if isinstance(commit, Problem):
         return commit
     base = ft.spec.base_model
+    adapter = build_own_adapter(ft.meta.namespace, ft.meta.name, commit, storage)
     try:
         problem = await ctx.artifacts.verify(folder, commit, asker)
     except Waiting:
-        if not is_told_good(ft, commit):
+        if adapter.id not in loaded and not is_told_good(ft, commit):
             raise
         problem = None
     problem = problem or check_adapter(
@@ -118,7 +126,7 @@ async def _of_revision(
         return problem
     return Guest(
         namespace=ev.meta.namespace,
-        adapter=build_own_adapter(ft.meta.namespace, ft.meta.name, commit, storage),
+        adapter=adapter,
         base_model=base,
         storage=storage,
         pool=pool_name(ft.spec, ctx.settings),

@@ -31,7 +31,7 @@ from qwen3_operator.logs import get_logger
 from qwen3_operator.observed import FineTune, PoolPod
 from qwen3_operator.plan.canary import rejection_of, step_of
 from qwen3_operator.plan.plan import PoolPlan
-from qwen3_operator.plan.pool import Member, needs_pods, plan_pool
+from qwen3_operator.plan.pool import Member, drain_left, needs_pods, plan_pool
 from qwen3_operator.plan.promotion import is_unloaded, plan_admission
 from qwen3_operator.reconcile.context import Context
 from qwen3_operator.reconcile.gather import gather_evaluations, read_verified
@@ -159,7 +159,10 @@ class PoolReconciler:
             wanted.add(rollback)
         if current is not None:
             wanted |= {r for r in (current.revision, current.previous_revision) if r}
-        serving = {current.revision, current.previous_revision} if current else set()
+        serving: set[str | None] = {current.revision} if current else set()
+        keep = ft.spec.promotion.keep_previous_seconds
+        if current and drain_left(current, keep, self._ctx.settings, self._ctx.now()) > 0:
+            serving.add(current.previous_revision)
         commits = [
             await self._read_commit(ft, r, storage, key, needed=r in serving)
             for r in sorted(wanted)
@@ -183,7 +186,7 @@ class PoolReconciler:
             candidate=None if refused else good.get(revision),
             canary_weight=step_of(canary, steps).weight_percent if canary and steps else None,
             rollback=good.get(rollback) if rollback else None,
-            keep_previous_seconds=ft.spec.promotion.keep_previous_seconds,
+            keep_previous_seconds=keep,
         )
 
     async def _read_commit(

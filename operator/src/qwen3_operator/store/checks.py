@@ -4,6 +4,7 @@ docs/adr/0032-obstore.md
 """
 
 import asyncio
+import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Hashable
 from dataclasses import dataclass, field
@@ -21,6 +22,8 @@ AT_ONCE = 4
 AGAIN_SECONDS = 60.0
 """Until a key that waits looks again, should nobody wake it."""
 REMEMBERED = 4096
+FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 2.0, 300.0
+"""From an error to the next try; doubled with every error in a row."""
 
 logger = get_logger(__name__)
 Work = Callable[[], Awaitable[Problem | None]]
@@ -35,26 +38,43 @@ class _Running:
     """Who went away without the answer."""
 
 
+@dataclass(frozen=True)
+class _Failed:
+    error: BaseException
+    in_a_row: int
+    until: float
+    """When it may be tried again, by the clock."""
+
+
 class Checks:
     """Verdicts by the content that they are about, and the checks that are under way."""
 
-    def __init__(self, tell: Tell, patience: float = PATIENCE_SECONDS) -> None:
+    def __init__(
+        self,
+        tell: Tell,
+        patience: float = PATIENCE_SECONDS,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._tell = tell
         self._patience = patience
+        self._clock = clock
         self._turns = asyncio.Semaphore(AT_ONCE)
         self._running: dict[str, _Running] = {}
         self._verdicts: OrderedDict[str, Problem | None] = OrderedDict()
-        self._errors: OrderedDict[str, BaseException] = OrderedDict()
+        self._failed: OrderedDict[str, _Failed] = OrderedDict()
 
     async def ask(self, key: str, work: Work, asker: Hashable | None) -> Problem | None:
         """The verdict. The first who asks starts the work; cancelling who asks doesn't end it.
 
         Raises:
             Waiting: it isn't there yet; `asker`, if any, is told when it is.
-            Exception: what the work raised. It is raised once; who asks then has it tried again.
+            Exception: what the work raised, to everybody who asks within a pause that grows with
+                every error in a row. Who asks then has it tried again.
         """
-        running = self._running.get(key)
-        if running is None and key not in self._verdicts and key not in self._errors:
+        running, failed = self._running.get(key), self._failed.get(key)
+        if running is None and failed is not None and self._clock() < failed.until:
+            raise failed.error
+        if running is None and key not in self._verdicts:
             task = asyncio.create_task(self._run(key, work), name=f"check {key}")
             running = self._running[key] = _Running(task)
             await asyncio.wait({task}, timeout=self._patience)
@@ -62,12 +82,8 @@ class Checks:
             if asker is not None:
                 running.askers.add(asker)
             raise Waiting(AGAIN_SECONDS, Reason.VERIFYING, key)
-        error = self._errors.pop(key, None)
-        if error is not None:
-            raise error
-        if key not in self._verdicts:
-            # Somebody else has just taken its error.
-            raise Waiting(1.0, Reason.VERIFYING, key)
+        if key in self._failed:
+            raise self._failed[key].error
         return self._verdicts[key]
 
     async def close(self) -> None:
@@ -80,16 +96,25 @@ class Checks:
     async def _run(self, key: str, work: Work) -> None:
         try:
             async with self._turns:
-                _remember(self._verdicts, key, await work())
+                verdict = await work()
+            self._failed.pop(key, None)
+            _remember(self._verdicts, key, verdict)
         except OperatorError as error:
-            _remember(self._errors, key, error)
+            self._note(key, error)
         except Exception as error:  # raised to who asks next, where it is one object's bug
             logger.exception("check crashed", extra={"check": key})
-            _remember(self._errors, key, error)
+            self._note(key, error)
         finally:
             running = self._running.pop(key)
         for asker in running.askers:
             self._tell(asker)
+
+    def _note(self, key: str, error: BaseException) -> None:
+        before = self._failed.get(key)
+        count = before.in_a_row if before is not None else 0
+        # The exponent is capped only so that the power can't overflow.
+        pause = min(LONGEST_PAUSE_SECONDS, FIRST_PAUSE_SECONDS * 2.0 ** min(count, 30))
+        _remember(self._failed, key, _Failed(error, count + 1, self._clock() + pause))
 
 
 def _remember(memory: OrderedDict[str, T], key: str, value: T) -> None:

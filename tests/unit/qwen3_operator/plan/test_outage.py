@@ -52,10 +52,12 @@ def conditions(status: FineTuneStatus) -> dict[str, str]:
 
 def test_what_is_still_true_is_left_alone() -> None:
     pool = build_pool(ONE, TWO, replicas=2)
-    assert plan_without_store(ready(), pool, NOW) is None
+    assert plan_without_store(ready(), pool, NOW, runs=False) is None
     more = build_pool(ONE, TWO, build_pool_pod("server-2", ready=False), replicas=2)
-    assert plan_without_store(ready(), more, NOW) is None
-    assert plan_without_store(build_finetune(SPEC), build_pool(), NOW) is None, "never was Ready"
+    assert plan_without_store(ready(), more, NOW, runs=False) is None
+    assert plan_without_store(build_finetune(SPEC), build_pool(), NOW, runs=True) is None, (
+        "never was Ready"
+    )
 
 
 @pytest.mark.parametrize(
@@ -70,7 +72,9 @@ def test_what_is_still_true_is_left_alone() -> None:
 )
 def test_what_is_not_is_taken_back(pods: tuple[PoolPod, ...], served: str) -> None:
     before = ready()
-    found = plan_without_store(before, build_pool(*pods, replicas=2), NOW + timedelta(minutes=1))
+    found = plan_without_store(
+        before, build_pool(*pods, replicas=2), NOW + timedelta(minutes=1), runs=False
+    )
     assert found is not None
     told = conditions(found)
     assert (told["Ready"], told["Reconciling"], told["Served"]) == ("False", "True", served)
@@ -80,7 +84,7 @@ def test_what_is_not_is_taken_back(pods: tuple[PoolPod, ...], served: str) -> No
     assert found.serving is not None
     assert (found.serving.digest is not None) == (served == "True")
     again = plan_without_store(
-        build_finetune(SPEC, found, generation=2), build_pool(*pods, replicas=2), NOW
+        build_finetune(SPEC, found, generation=2), build_pool(*pods, replicas=2), NOW, runs=False
     )
     assert again is None, "once"
 
@@ -96,12 +100,13 @@ def training(heard: str = "2026-03-01T11:59:50Z") -> FineTune:
 
 
 def test_a_run_that_was_just_heard_of_is_left_alone() -> None:
-    assert plan_without_store(training(), None, NOW) is None
+    assert plan_without_store(training(), None, NOW, runs=True) is None
 
 
 def test_a_run_that_is_not_heard_of_any_more_says_so_once_and_until_the_store_is_back() -> None:
     ft, later = training(), NOW + timedelta(minutes=3)
-    status = plan_without_store(ft, None, later)
+    assert plan_without_store(ft, None, later, runs=False) is None, "nothing trains"
+    status = plan_without_store(ft, None, later, runs=True)
     assert status is not None
     assert (status.stage, conditions(status)["Ready"]) == (Reason.STORAGE_UNAVAILABLE, "False")
     assert conditions(status)["Reconciling"] == "True"
@@ -113,7 +118,7 @@ def test_a_run_that_is_not_heard_of_any_more_says_so_once_and_until_the_store_is
     assert (event.type, event.reason) == ("Warning", Reason.STORAGE_UNAVAILABLE)
 
     told = build_finetune(SPEC, status, generation=2)
-    assert plan_without_store(told, None, later + timedelta(minutes=3)) is None
+    assert plan_without_store(told, None, later + timedelta(minutes=3), runs=True) is None
     back = Observed(
         job=build_job(FT),
         pods=(build_pod(),),

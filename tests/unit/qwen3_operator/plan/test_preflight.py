@@ -8,15 +8,13 @@ import pytest
 from qwen3_api.job.base import Failure
 from qwen3_api.job.train import TrainJob
 from qwen3_api.v1alpha1.conditions import Reason
-from qwen3_api.v1alpha1.finetune_status import FineTuneStatus
-from qwen3_operator.desired.names import ANNOTATION_ORDER, checks_digest, job_name, preflight_name
+from qwen3_operator.desired.names import ANNOTATION_ORDER, checks_digest, preflight_name
 from qwen3_operator.observed import FineTune, Observed, Problem
 from qwen3_operator.plan.finetune import plan_finetune
 from qwen3_operator.plan.fit import FittedRun, fit_run, resolve_card, resolve_price
 from qwen3_operator.plan.plan import Deletion, TrainingPlan
 from qwen3_operator.plan.preflight import build_preflight_status
 from qwen3_operator.plan.training import plan_training
-from qwen3_operator.plan.training_status import build_training_status
 from qwen3_operator.settings import Settings
 from support.operator_world import (
     NOW,
@@ -201,6 +199,10 @@ def of_cards(*products: str, **training: Any) -> Settings:
         pytest.param((H100,), {}, H100, "1.00 USD", None, id="the only one"),
         pytest.param((H100, H100), {}, H100, "1.00 USD", None, id="the only one, twice"),
         pytest.param((L4, H100), {"gpus": 0}, None, None, None, id="no GPU"),
+        pytest.param((L4, H100), {"queueName": "q"}, L4, "1.00 USD", None, id="a queue places it"),
+        pytest.param(
+            (L4, H100), {"nodeSelector": {"pool": "a"}}, L4, "1.00 USD", None, id="the user does"
+        ),
     ],
 )
 def test_the_pod_runs_on_the_card_that_was_planned_for(
@@ -335,14 +337,21 @@ def test_4_bits_are_advised_where_they_help(
 def test_a_job_made_again_goes_on_with_the_bits_that_it_learnt_with(
     step: int, quantized: bool
 ) -> None:
-    """On a larger card, say, where 16 would fit now."""
+    """On a larger card, say, where 16 would fit now; also if the next attempt has only begun, and
+    if another revision was tried in between."""
     sizing = SIZING.model_copy(update={"quantized": True})
-    progress = build_progress(step=step, sizing=sizing)
-    job = job_name("bot", revision_of(FT))
-    training = build_training_status(None, job, Observed(progress=progress), storage_of(FT))
-    ft = build_finetune(
-        build_spec(resources={"gpuProduct": H100}), FineTuneStatus(training=training)
-    )
+    wish = build_spec(resources={"gpuProduct": H100})
+    other = build_spec(resources={"gpuProduct": H100}, hyperparameters={"learningRate": "1e-5"})
+    ft = build_finetune(wish)
+    for spec, at in ((wish, step), (wish, 0), (other, 0)):
+        ft = build_finetune(spec, ft.status)
+        running = Observed(
+            job=build_job(ft), pods=(build_pod(),), progress=build_progress(step=at, sizing=sizing)
+        )
+        status = plan_finetune(ft, running, SETTINGS, NOW).status
+        assert status is not None
+        ft = build_finetune(spec, status)
+    ft = build_finetune(wish, ft.status)
     observed = Observed(preflight=build_preflight(ft))
     told = plan_finetune(ft, observed, SETTINGS, NOW)
     (made,) = told.apply

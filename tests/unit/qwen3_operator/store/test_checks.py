@@ -88,26 +88,43 @@ async def test_it_outlives_a_reconcile_that_is_cancelled(told: Told) -> None:
     assert work.begun == 1
 
 
+class Clock:
+    """Stands still until it is set."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
 @pytest.mark.parametrize("error", [Transient("StorageUnavailable"), RuntimeError("a bug")])
-async def test_an_error_is_raised_once_and_then_tried_again(
-    checks: Checks, told: Told, error: Exception
+async def test_an_error_is_told_to_all_and_tried_again_after_longer_and_longer_pauses(
+    told: Told, error: Exception
 ) -> None:
-    work = Work()
+    clock, work = Clock(), Work()
+    checks = Checks(told.put_nowait, patience=0, clock=clock)
     work.outcome = error
-    with pytest.raises(Waiting):
-        await checks.ask("a", work, "bot")
-    work.gate.set()
-    await told.get()
-    with pytest.raises(type(error)):
-        await checks.ask("a", work, "bot")
+    for pause in (2, 4, 8):
+        work.gate.clear()
+        for asker in ("bot", "pool"):
+            with pytest.raises(Waiting):
+                await checks.ask("a", work, asker)
+        work.gate.set()
+        assert {await told.get(), await told.get()} == {"bot", "pool"}
+        clock.now += pause - 0.1
+        for asker in ("bot", "pool"):
+            with pytest.raises(type(error)):
+                await checks.ask("a", work, asker)
+        clock.now += 0.2
     work.outcome = None
     work.gate.clear()
     with pytest.raises(Waiting):
         await checks.ask("a", work, "bot")
     work.gate.set()
-    await told.get()
+    assert await told.get() == "bot"
     assert await checks.ask("a", work, "bot") is None
-    assert work.begun == 2
+    assert work.begun == 4
 
 
 async def test_only_some_read_at_once(checks: Checks, told: Told) -> None:

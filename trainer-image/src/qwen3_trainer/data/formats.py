@@ -273,13 +273,14 @@ def _places(field: str, messages: list[Row]) -> list[str]:
 
 
 def _require_calls(messages: list[Row], places: list[str]) -> None:
-    """A tool's result follows the answer that called the tool, perhaps behind other results. The
-    call may stand in the answer's text, so any answer will do."""
+    """A tool's result follows the answer that called the tool, perhaps behind other results or a
+    system message. The call may stand in the answer's text, so any answer will do."""
     before = None
     for message, place in zip(messages, places, strict=True):
         if message["role"] == "tool" and before not in ("assistant", "tool"):
-            raise RowError(place, "a tool's result without an assistant's message before it")
-        before = message["role"]
+            raise RowError(place, "a tool's result that doesn't follow an assistant's message")
+        if message["role"] != "system":
+            before = message["role"]
 
 
 def _message(message: Any, field: str) -> Row:
@@ -332,6 +333,8 @@ def _called(function: Row, field: str) -> Row:
         except (ValueError, RecursionError) as error:
             problem = "an object, or an object as JSON text, is expected"
             raise RowError(f"{field}.arguments", problem) from error
+    if parsed is None:
+        parsed = arguments = {}
     if not isinstance(parsed, dict):
         raise RowError(f"{field}.arguments", f"an object is expected, not {_kind(parsed)}")
     return {"name": name, "arguments": arguments}

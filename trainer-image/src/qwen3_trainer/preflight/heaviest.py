@@ -2,7 +2,7 @@
 and one is enough to fill a GPU.
 
 A row's weight is a guess at its tokens from its bytes alone, so that every row can be weighed: a
-Qwen3 tokenizer makes about a token of each digit, of four small letters, of two and a half bytes of
+Qwen3 tokenizer makes about a token of each digit, of four small letters, of one to three letters of
 other scripts. The heaviest are kept and counted; how far the guess is off there bounds the rest.
 """
 
@@ -24,7 +24,14 @@ def _costs() -> "np.ndarray[tuple[int], np.dtype[np.uint8]]":
     costs[ord("0") : ord("9") + 1] = 16
     costs[ord("a") : ord("z") + 1] = 4
     costs[ord(" ")] = 2
-    costs[0x80:] = 6
+    # Other scripts by the first byte of a character; those that follow it are free.
+    costs[0x80:0xC0] = 0
+    costs[0xC0:0xE0] = 14  # of two bytes: Greek, Hebrew, letters with marks
+    costs[0xD0:0xD2] = 6  # Cyrillic
+    costs[0xD8:0xDC] = 6  # Arabic
+    costs[0xE0] = 12  # Thai, and the scripts of India
+    costs[0xE1:0xF0] = 12  # Chinese, Japanese, Korean, Vietnamese, punctuation
+    costs[0xF0:] = 32  # emoji
     return costs
 
 

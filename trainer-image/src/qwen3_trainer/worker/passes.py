@@ -6,11 +6,11 @@ from collections.abc import Sequence
 
 
 def token_budget(micro_batch_size: int, longest: int, planned: int | None, alignment: int) -> int:
-    """Most tokens of a pass: as many as a padded micro-batch of the longest row has. No more than
-    were planned for, each row filled up to a multiple of `alignment`: a row that is longer than the
-    plan knew of is a pass of its own."""
+    """Most tokens of a pass: as many as a padded micro-batch of the longest row has. If another
+    length was planned for, of that one, filled up to a multiple of `alignment`: so much memory is
+    there, and a row that is longer than the plan knew of is a pass of its own."""
     if planned is not None:
-        longest = min(longest, math.ceil(planned / alignment) * alignment)
+        longest = math.ceil(planned / alignment) * alignment
     return micro_batch_size * longest
 
 
