@@ -11,14 +11,21 @@ from qwen3_api.v1alpha1.evaluation import (
     TrackedEvaluation,
     Verdict,
 )
+from qwen3_api.v1alpha1.export import ExportStatus
 from qwen3_api.v1alpha1.failure import FailureClass, FailureStatus
 from qwen3_api.v1alpha1.finetune_status import (
+    BestCheckpointStatus,
     CheckpointStatus,
+    EstimateStatus,
     FineTuneStatus,
+    PreflightStatus,
     QueueStatus,
     RevisionStatus,
     ServingStatus,
+    SizingStatus,
+    TokenBucket,
     TrainingStatus,
+    UsageStatus,
 )
 from qwen3_api.v1alpha1.holdout import HoldoutStatus
 from qwen3_api.v1alpha1.meta import Condition, ConditionStatus
@@ -49,6 +56,18 @@ FAILURE = FailureStatus(
     exit_code=44,
     log_uri="s3://team-a/default/uid/report.json",
     retriable=False,
+    job_uid="4f5c9a2f-5e2b-0d0f-9a2f-0b3b8a5b9c1d",
+    attempt="0d0f5f44-5e2b-4f5c-9a2f-0b3b8a5b9c1d",
+)
+LONGEST_URI = f"s3://team-a/{'r' * 1011}"
+SIZING = SizingStatus(
+    micro_batch_size=4,
+    gradient_accumulation_steps=4,
+    gradient_checkpointing=False,
+    quantized=True,
+    padding_free=True,
+    gpu="NVIDIA-H100-80GB-HBM3",
+    message=LONGEST_MESSAGE,
 )
 
 FINE_TUNE_STATUS = FineTuneStatus(
@@ -66,12 +85,53 @@ FINE_TUNE_STATUS = FineTuneStatus(
             adapter_digest=DIGEST,
             dataset_digest=DIGEST,
             base_commit="b" * 40,
+            quantized=True,
             seed=3407,
             final_loss="0.4211",
             verdict="Inconclusive",
+            exports=[
+                ExportStatus(
+                    name=f"gguf-{number}",
+                    uri="s3://team-a/exports",
+                    digest=DIGEST,
+                    size_bytes=2**53,
+                )
+                for number in range(11)
+            ],
         )
         for number in range(20)
     ],
+    preflight=PreflightStatus(
+        revision="0a1b2c3d",
+        rows=2**53,
+        validation_rows=40,
+        counted_rows=20_000,
+        tokens=2**53,
+        p50_tokens=600,
+        p95_tokens=1800,
+        max_tokens=8192,
+        truncated_percent="1.25",
+        duplicate_rows=3,
+        leaked_rows=1,
+        thinking="AsInData",
+        reasoning_rows=7,
+        stripped_rows=2,
+        warnings=[LONGEST_MESSAGE] * 8,
+        token_buckets=[TokenBucket(tokens=128 * (n + 1), rows=n) for n in range(32)],
+        template_hash=DIGEST,
+        uri=LONGEST_URI,
+        estimate=EstimateStatus(
+            steps=1200,
+            tokens=2**53,
+            memory_mib=48_000,
+            seconds=4800,
+            gpu_seconds=9600,
+            gpu_hours="2.67",
+            duration="1h20m",
+            cost="6.67 EUR",
+        ),
+        sizing=SIZING,
+    ),
     training=TrainingStatus(
         job_name="support-bot-0a1b2c3d",
         attempt="0d0f5f44-5e2b-4f5c-9a2f-0b3b8a5b9c1d",
@@ -90,7 +150,14 @@ FINE_TUNE_STATUS = FineTuneStatus(
         last_heartbeat_time=NOW,
         last_checkpoint=CheckpointStatus(step=400, uri="s3://team-a/step-400", time=NOW),
         resumed_from_step=200,
+        best_checkpoint=BestCheckpointStatus(step=400, eval_loss="1.2"),
+        gpu_memory_mib=48_640,
+        sizing=SIZING,
+        adaptations=[LONGEST_MESSAGE] * 16,
+        tracking_url="https://wandb.example.com/team-a/bots/runs/uid-0a1b2c3d",
+        offline_runs_uri=LONGEST_URI,
     ),
+    usage=UsageStatus(gpu_seconds=2**53, cost="6.67 EUR"),
     queue=QueueStatus(local_queue="team-a", message="waiting for quota"),
     serving=ServingStatus(
         endpoint="http://qwen3-pool.default.svc:8000/v1",
