@@ -117,6 +117,14 @@ def test_trained_without_serving_is_ready() -> None:
     assert found.requeue_after is None, "nothing will change by itself"
 
 
+def test_what_was_found_damaged_has_no_digest_any_more() -> None:
+    """A new operator takes what has one for good until it has read the files itself."""
+    known = build_finetune(build_spec(), status_of(plan(observed=READY)))
+    damage = Problem(Reason.ARTIFACT_CORRUPT, "a file is another")
+    found = plan(known, commit=COMMIT, artifact_problem=damage, alias=READY.alias, pool=READY.pool)
+    assert status_of(found).revisions[0].adapter_digest is None
+
+
 def test_suspended_is_neither_reconciling_nor_stalled() -> None:
     ft = build_finetune(build_spec(suspend=True))
     status = status_of(plan(ft))
