@@ -62,8 +62,8 @@ def diagnose_waiting(pods: Sequence[PodView]) -> Problem | None:
         return Problem(
             Reason.UNSCHEDULABLE,
             f"pod {pod.name}: {pod.unschedulable}",
-            "Ask for fewer GPUs, less memory or another gpuProduct in spec.resources, or wait for a "
-            "node.",
+            "Ask for fewer GPUs, less memory or another gpuProduct in spec.resources, or wait for "
+            "a node.",
             retriable=True,
         )
     return None
