@@ -63,6 +63,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="preflight-") as folder:
         work = Path(folder)
         base = work / "base"
+        base.mkdir()
         build_tiny_base(base)
         if options.tokenizer:
             shutil.copy(options.tokenizer, base / "tokenizer.json")
