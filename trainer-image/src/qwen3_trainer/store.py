@@ -207,7 +207,8 @@ class Bucket:
         )
 
     def _from_answer(self, error: ClientError, verb: str, key: str) -> Exception:
-        code = str(error.response.get("Error", {}).get("Code", ""))
+        answer = error.response.get("Error", {})
+        code = str(answer.get("Code", ""))
         status = int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
         if code == "PreconditionFailed" or status == 412:
             return ObjectExistsError(key)
@@ -227,7 +228,7 @@ class Bucket:
                 "here) and the region.",
             )
         # Of many objects in one answer each has a code or a message, and none a status.
-        words = " ".join(str(w) for w in (code, error.response["Error"].get("Message")) if w)
+        words = " ".join(str(w) for w in (code, answer.get("Message")) if w)
         told = f" (HTTP {status})" if status else ""
         return self.unavailable(f"cannot {verb} {key}: {words[:300]}{told}")
 

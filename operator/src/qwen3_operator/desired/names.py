@@ -130,13 +130,18 @@ def resources_digest(spec: FineTuneSpec) -> str:
     if spec.adapter.type is None:
         # The same revision as LoRA, whose Job may be another. What names a type keeps its digest.
         wire["adapterType"] = None
-    return hashlib.sha256(json.dumps(wire, sort_keys=True).encode()).hexdigest()[:16]
+    return short_digest(wire)
 
 
 def checks_digest(spec: FineTuneSpec) -> str:
     """What a preflight Job is made of beside its revision."""
     # Without what is unset: a Job from before the field existed was made of the same.
     wire = spec.dataset.checks.model_dump(mode="json", by_alias=True, exclude_none=True)
+    return short_digest(wire)
+
+
+def short_digest(wire: dict[str, Any]) -> str:
+    """Tells settings apart: 16 hex digits of the sha256 of their JSON, whatever the keys' order."""
     return hashlib.sha256(json.dumps(wire, sort_keys=True).encode()).hexdigest()[:16]
 
 

@@ -7,8 +7,6 @@ The state lies in the pointer of the public name and moves by compare-and-swap; 
 begins anew with each step (`AgentStatus.canaries`), so nothing else has to be remembered.
 """
 
-import hashlib
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -19,19 +17,18 @@ from qwen3_api.serving.pool import AliasCanary, AliasRejection, CurrentAlias, Tr
 from qwen3_api.v1alpha1.conditions import Reason
 from qwen3_api.v1alpha1.finetune import FineTuneSpec
 from qwen3_api.v1alpha1.serving_spec import AutoRollbackSpec, CanaryStep
+from qwen3_operator.desired.names import short_digest
 from qwen3_operator.observed import PoolPod, Problem, parse_time
 from qwen3_operator.plan.conditions import format_time
 from qwen3_operator.plan.plan import Event
 
-HINT = (
+_ADVICE = (
     "The incumbent has all requests again. Look at the pool's logs; change the training inputs for "
-    "a new revision, loosen serving.rollout.autoRollback to have it tried again, or promote it by "
-    "spec.promotion.force."
+    "a new revision, "
 )
-OLD_HINT = (
-    "The incumbent has all requests again. Look at the pool's logs; change the training inputs for "
-    "a new revision, or promote it by spec.promotion.force."
-)
+_FORCE = "or promote it by spec.promotion.force."
+HINT = f"{_ADVICE}loosen serving.rollout.autoRollback to have it tried again, {_FORCE}"
+OLD_HINT = f"{_ADVICE}{_FORCE}"
 """Of a rejection that doesn't say which limits were broken."""
 
 
@@ -78,8 +75,7 @@ def rejection_of(
 
 def limits_digest(limits: AutoRollbackSpec) -> str:
     """Of the limits that a canary is judged by."""
-    wire = limits.model_dump(mode="json", by_alias=True)
-    return hashlib.sha256(json.dumps(wire, sort_keys=True).encode()).hexdigest()[:16]
+    return short_digest(limits.model_dump(mode="json", by_alias=True))
 
 
 def step_of(canary: AliasCanary, steps: Sequence[CanaryStep]) -> CanaryStep:

@@ -76,9 +76,14 @@ def diagnose_silence(pod: PodView, progress: Progress | None, now: datetime) -> 
     which the trainer ends itself.
     """
     since = wire_time(progress.updated) if progress and progress.attempt == pod.uid else None
-    if since is None or (now - parse_time(since)).total_seconds() < SILENT_SECONDS:
+    if since is None or not is_silent(since, now):
         return None
     return silence(f"pod {pod.name} runs, but has written nothing to the bucket since {since}")
+
+
+def is_silent(since: str, now: datetime) -> bool:
+    """Whether a running trainer that was last heard of then is missed by now."""
+    return (now - parse_time(since)).total_seconds() >= SILENT_SECONDS
 
 
 def silence(message: str) -> Problem:

@@ -10,9 +10,9 @@ from datetime import datetime
 from qwen3_api.v1alpha1.conditions import ConditionType, Reason
 from qwen3_api.v1alpha1.finetune_status import FineTuneStatus, ServingStatus
 from qwen3_api.v1alpha1.meta import ConditionStatus
-from qwen3_operator.observed import FineTune, PoolPod, PoolView, parse_time
+from qwen3_operator.observed import FineTune, PoolPod, PoolView
 from qwen3_operator.plan.conditions import Conditions, find
-from qwen3_operator.plan.diagnosis import SILENT_SECONDS, build_failure, silence
+from qwen3_operator.plan.diagnosis import build_failure, is_silent, silence
 from qwen3_operator.plan.served import holds
 
 AWAY = "the object store doesn't answer, so more isn't known"
@@ -65,9 +65,7 @@ def _without_news(ft: FineTune, now: datetime) -> FineTuneStatus | None:
     """Of a run that was training when the store was last heard of."""
     training = ft.status.training
     since = training.last_heartbeat_time if training is not None else None
-    if ft.status.stage != Reason.TRAINING or since is None:
-        return None
-    if (now - parse_time(since)).total_seconds() < SILENT_SECONDS:
+    if ft.status.stage != Reason.TRAINING or since is None or not is_silent(since, now):
         return None
     problem = silence(f"The object store doesn't answer; the run was last heard of at {since}")
     message = f"{problem.message}. {problem.hint}"

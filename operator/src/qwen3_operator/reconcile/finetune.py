@@ -58,7 +58,7 @@ async def reconcile_finetune(ctx: Context, key: Key) -> Result:
         try:
             observed = await gather_finetune(ctx, ft)
         except Transient:
-            await _tell_outage(ctx, ft, body)
+            await _tell_outage(ctx, ft, body, revision)
             raise
         plan = plan_finetune(ft, observed, ctx.settings, ctx.now())
         if observed.commit is not None:
@@ -66,7 +66,7 @@ async def reconcile_finetune(ctx: Context, key: Key) -> Result:
         return await _carry_out(ctx, ft, body, plan)
 
 
-async def _tell_outage(ctx: Context, ft: FineTune, body: dict[str, Any]) -> None:
+async def _tell_outage(ctx: Context, ft: FineTune, body: dict[str, Any], revision: str) -> None:
     """The store is away: nothing can be decided, but no status may outlive the truth."""
     if ft.spec is None or ft.meta.deleting:
         return
@@ -74,7 +74,6 @@ async def _tell_outage(ctx: Context, ft: FineTune, body: dict[str, Any]) -> None
     if serving is not None:
         pool = pool_name(ft.spec, ctx.settings)
         view = await ctx.gather_pool(ft.meta.namespace, pool, serving.desired_replicas)
-    revision = revision_id(spec_hash(ft.spec))
     runs = any(p.running for p in gather_pods(ctx, ft, revision))
     status = plan_without_store(ft, view, ctx.now(), runs=runs)
     if status is None:

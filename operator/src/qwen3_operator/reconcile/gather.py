@@ -113,17 +113,12 @@ async def _gather_artifacts(
     if isinstance(commit, Problem):
         return replace(observed, artifact_problem=commit)
     if commit is not None:
-        problem, verified = None, True
+        observed = replace(observed, commit=commit)
         try:
-            problem = await ctx.artifacts.verify(folder, commit, Key(FINE_TUNES, *_name(ft)))
+            problem = await verify(ctx, ft, folder, commit, _key(ft))
+            observed = replace(observed, verified=problem is None, artifact_problem=problem)
         except Waiting:
-            verified = is_told_good(ft, commit)
-        observed = replace(
-            observed,
-            commit=commit,
-            verified=verified and problem is None,
-            artifact_problem=problem,
-        )
+            pass  # neither verified nor damaged yet
         return await _gather_exports(ctx, ft, commit, observed, folder)
     observed = await _gather_preflight(ctx, ft, revision, observed, folder)
     progress: Progress | None = None
@@ -161,8 +156,7 @@ async def _gather_preflight(
     known = ft.status.preflight
     told = known is not None and known.revision == revision
     # A refusal may have been told, and the data mended since.
-    passed = told and known is not None and known.estimate is not None
-    if observed.job is not None and passed:
+    if observed.job is not None and told and known is not None and known.estimate is not None:
         return observed
     # Without its Job nothing is there, unless status knows it; and a pod that finds an earlier
     # pass ends with that.
@@ -273,7 +267,7 @@ async def _gather_rollback(
     wanted = spec.promotion.rollback_to
     if wanted is None:
         return None
-    commit = await read_verified(ctx, ft, wanted, storage, Key(FINE_TUNES, *_name(ft)))
+    commit = await read_verified(ctx, ft, wanted, storage, _key(ft))
     if commit is not None:
         return commit
     known = [r.id for r in ft.status.revisions if r.adapter_digest]
@@ -298,23 +292,30 @@ async def read_verified(
     commit = await ctx.artifacts.read_commit(folder)
     if commit is None or isinstance(commit, Problem):
         return None
+    return commit if await verify(ctx, ft, folder, commit, asker) is None else None
+
+
+async def verify(
+    ctx: Context, ft: FineTune, folder: S3Location, commit: Commit, asker: Key
+) -> Problem | None:
+    """What is wrong with the files of a commit. Nothing, while they are read and status says that
+    these very files were verified, by the operator before this one: until they are read again
+    nothing that serves is touched.
+
+    Raises:
+        Waiting: they are being read, and status tells nothing of them.
+    """
     try:
-        return commit if await ctx.artifacts.verify(folder, commit, asker) is None else None
+        return await ctx.artifacts.verify(folder, commit, asker)
     except Waiting:
-        if is_told_good(ft, commit):
-            return commit
-        raise
+        known = next((r for r in ft.status.revisions if r.id == commit.revision), None)
+        if known is None or known.adapter_digest != commit.digest:
+            raise
+        return None
 
 
-def is_told_good(ft: FineTune, commit: Commit) -> bool:
-    """Whether status says that these very files were verified: by the operator before this one,
-    which reads them again, and until then nothing that serves is touched."""
-    known = next((r for r in ft.status.revisions if r.id == commit.revision), None)
-    return known is not None and known.adapter_digest == commit.digest
-
-
-def _name(ft: FineTune) -> tuple[str, str]:
-    return ft.meta.namespace, ft.meta.name
+def _key(ft: FineTune) -> Key:
+    return Key(FINE_TUNES, ft.meta.namespace, ft.meta.name)
 
 
 def gather_evaluations(

@@ -24,7 +24,7 @@ from qwen3_operator.plan.guest import (
     wants_guest,
 )
 from qwen3_operator.reconcile.context import Context
-from qwen3_operator.reconcile.gather import is_told_good
+from qwen3_operator.reconcile.gather import verify
 from qwen3_operator.runtime.keys import EVAL, Key
 
 
@@ -114,9 +114,9 @@ async def _of_revision(
     base = ft.spec.base_model
     adapter = build_own_adapter(ft.meta.namespace, ft.meta.name, commit, storage)
     try:
-        problem = await ctx.artifacts.verify(folder, commit, asker)
+        problem = await verify(ctx, ft, folder, commit, asker)
     except Waiting:
-        if adapter.id not in loaded and not is_told_good(ft, commit):
+        if adapter.id not in loaded:
             raise
         problem = None
     problem = problem or check_adapter(

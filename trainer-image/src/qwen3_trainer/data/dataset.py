@@ -109,6 +109,15 @@ def refused_rows(dataset: JobDataset, role: Role, method: Method = "SFT") -> Ite
         raise _invalid(line, role, name, method) from error
 
 
+@contextmanager
+def numbered(number: int) -> Iterator[None]:
+    """A RowError of the block, about the row of this number, as LineError."""
+    try:
+        yield
+    except RowError as error:
+        raise LineError(number, str(error)) from error
+
+
 def _invalid(error: LineError, role: str, name: str, method: Method) -> TrainerError:
     cause = error.__cause__
     hint = cause.hint if isinstance(cause, RowError) else ""

@@ -9,8 +9,8 @@ from pathlib import Path
 import msgspec
 
 from qwen3_api.job.preflight import SAMPLE_LIMIT, PreflightJob, RenderedSample
+from qwen3_trainer.data.dataset import numbered
 from qwen3_trainer.data.formats import Row, RowError
-from qwen3_trainer.data.read import LineError
 from qwen3_trainer.failures import cut
 from qwen3_trainer.preflight.blocks import BadRow, NumberedRow, weight_of
 from qwen3_trainer.preflight.cores import Cores
@@ -115,10 +115,8 @@ def open_tokenizer(folder: Path) -> ChatTokenizer:
 
 def render_sample(first: NumberedRow, ruler: Ruler) -> RenderedSample:
     """A row's text within max_sequence_length and its parts with loss. Raises LineError."""
-    try:
+    with numbered(first.number):
         return _rendered(first.row, ruler)
-    except RowError as error:
-        raise LineError(first.number, str(error)) from error
 
 
 def _rendered(row: Row, ruler: Ruler) -> RenderedSample:

@@ -8,7 +8,6 @@ prepare data differently, and neither counts what it cuts.
 import json
 import logging
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,8 +16,8 @@ from datasets import Dataset, Features, List, Value
 from datasets.arrow_writer import ArrowWriter
 
 from qwen3_api.v1alpha1.conditions import Reason
-from qwen3_trainer.data.formats import Row, RowError
-from qwen3_trainer.data.read import LineError
+from qwen3_trainer.data.dataset import numbered
+from qwen3_trainer.data.formats import Row
 from qwen3_trainer.data.thinking import Thinking
 from qwen3_trainer.failures import TrainerError
 from qwen3_trainer.worker.rendering import (
@@ -83,7 +82,7 @@ def tokenize(
     arrow = str(cache / f"{path.stem}.arrow")
     with ArrowWriter(path=arrow, features=_FEATURES) as writer:
         for number, row in _rows(path):
-            with _numbered(number):
+            with numbered(number):
                 ids, labels = render(row, tokenizer, template, assistant_only, thinking)
             truncated += len(ids) > max_length
             if all(label == IGNORED for label in labels[:max_length]):
@@ -115,7 +114,7 @@ def tokenize_preferences(
     features = Features({name: List(Value("int32")) for name in PREFERENCE_COLUMNS})
     with ArrowWriter(path=arrow, features=features) as writer:
         for number, row in _rows(path):
-            with _numbered(number):
+            with numbered(number):
                 prompt, *answers = render_preference(row, tokenizer, template, thinking)
             room = max_length - len(prompt)
             truncated += any(len(ids) > room for ids in answers)
@@ -135,15 +134,6 @@ def _rows(path: Path) -> Iterator[tuple[int, Row]]:
         for number, line in enumerate(file, 1):
             if line.strip():
                 yield number, json.loads(line)
-
-
-@contextmanager
-def _numbered(number: int) -> Iterator[None]:
-    """A RowError of the block as LineError."""
-    try:
-        yield
-    except RowError as error:
-        raise LineError(number, str(error)) from error
 
 
 def _tokenized(

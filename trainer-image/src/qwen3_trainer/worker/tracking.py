@@ -44,7 +44,7 @@ def tracked(job: TrainJob, channel: Channel, stop: StopFlag) -> Iterator[Trainer
         channel.send(Tracked(url=run.url))
     exit_code = 1
     try:
-        yield Forgiving(Pacing(WandbCallback()))
+        yield Forgiving(PacedWandbCallback())
         exit_code = 0
     finally:
         _finish(run, exit_code, INTERRUPTED_FINISH_SECONDS if stop.requested else FINISH_SECONDS)
@@ -79,16 +79,12 @@ class Forgiving(TrainerCallback):  # type: ignore[misc]  # transformers is Any h
             log.warning("W&B is lost, training goes on without it", exc_info=True)
 
 
-class Pacing(TrainerCallback):  # type: ignore[misc]  # transformers is Any here
-    """Adds to what is logged of a step what progress.json tells beside the loss."""
+class PacedWandbCallback(WandbCallback):  # type: ignore[misc]  # transformers is Any here
+    """Logs of a step what progress.json tells beside the loss."""
 
-    def __init__(self, callback: TrainerCallback) -> None:
-        self._callback = callback
+    def __init__(self) -> None:
+        super().__init__()
         self._pace = Pace()
-
-    def on_train_begin(self, *args: Any, **kwargs: Any) -> None:
-        """As it is."""
-        self._callback.on_train_begin(*args, **kwargs)
 
     def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
         """With tokens_per_second of the last minute, eta_seconds, gpu_memory_mib at its peak."""
@@ -103,11 +99,7 @@ class Pacing(TrainerCallback):  # type: ignore[misc]  # transformers is Any here
             }
             # Not into `logs` itself: the trainer keeps that in its checkpoints.
             logs = logs | {name: value for name, value in told.items() if value is not None}
-        self._callback.on_log(args, state, control, logs=logs, **kwargs)
-
-    def on_train_end(self, *args: Any, **kwargs: Any) -> None:
-        """As it is."""
-        self._callback.on_train_end(*args, **kwargs)
+        super().on_log(args, state, control, logs=logs, **kwargs)
 
 
 def _start(job: TrainJob) -> Any:
