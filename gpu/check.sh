@@ -6,12 +6,12 @@
 #   gpu/check.sh --base 8B lora qlora         # two of them on the shape of Qwen3-8B (35 GB in --work)
 #   gpu/check.sh --cpu                        # the same logic on a tiny model, for machines without a GPU
 #
-# Scenarios: lora qlora resume oom ladder dpo ddp (two GPUs) nogpu. Ends with a table; the exit status is 1 if anything was off.
+# Scenarios: lora qlora resume oom ladder dpo bounds ddp (two GPUs) nogpu. Ends with a table; the exit status is 1 if anything was off.
 # $PYTHON (default python3) needs trainer-image/requirements.txt and gpu/requirements.txt; the project's
 # own packages are taken from this checkout. gpu/bundle.sh packs what a machine without network lacks.
 set -euo pipefail
 root=$(cd "$(dirname "$0")/.." && pwd)
-sources=$root/gpu:$root/tests
+sources=$root:$root/gpu:$root/tests
 for part in crds operator local trainer-image; do sources=$sources:$root/$part/src; done
 export PYTHONPATH=$sources${PYTHONPATH:+:$PYTHONPATH} PYTHONUNBUFFERED=1
 unset PYTHONOPTIMIZE  # the checks are asserts

@@ -114,6 +114,7 @@ def _measure(arguments: argparse.Namespace, folder: Path, started: float) -> Non
     card = None if on_cpu else card_of(machine)
     best = [planned(c, card) for c in wanted]
     log.info("%s; planned: %s", machine.card, ", ".join(c.name for c in best))
+    trained = {configuration.base for configuration in (*best, *listed, *compared)}
     until = started + arguments.seconds - CLOSING_SECONDS
     orders = folder / "orders.json"
     orders.write_text(
@@ -133,7 +134,7 @@ def _measure(arguments: argparse.Namespace, folder: Path, started: float) -> Non
     processes = Processes(folder, orders, environment(best[0], folder, on_cpu=on_cpu))
     try:
         processes.run(
-            sizes=("tiny",) if on_cpu else BASES,
+            sizes=("tiny",) if on_cpu else tuple(size for size in BASES if size in trained),
             until=until,
             compare=bool(compared),
         )

@@ -1,5 +1,6 @@
 """One machine's S3 server, base model and way to run an attempt."""
 
+import json
 import os
 import re
 import resource
@@ -10,6 +11,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from gpu_check import rows
 from gpu_check.orders import BASE_PREFIX, LONG_KEY, PAIRS_KEY, TRAIN_KEY, example_spec
@@ -17,6 +19,7 @@ from gpu_check.watch import GpuMemory, ProgressWatch
 from qwen3_api.job.base import S3Location
 from qwen3_api.job.train import TrainJob
 from qwen3_local.s3 import ensure_bucket
+from qwen3_trainer.environment import ENV_ALLOW_CPU, prepare_process, training_environment
 from support.trainer_runs import Attempt, Store, start_attempt
 
 ATTEMPT_SECONDS = 900.0
@@ -112,10 +115,38 @@ class Machine:
             body = rows.compressed(rows.messages_rows(count, size.example_words, seed))
             self.store.client.put_object(Bucket=bucket, Key=key, Body=body)
 
+    def row_bounds(self, job: TrainJob) -> list[dict[str, Any]]:
+        """What `row_bounds` prints, in the environment of the trainer's worker.
+
+        Raises AssertionError with the end of its log.
+        """
+        folder = self.folder / job.name
+        folder.mkdir()
+        _make_base(self.size.base, folder / "base")
+        (folder / "job.json").write_bytes(job.to_json())
+        environ = dict(os.environ)
+        if self.on_cpu:
+            environ[ENV_ALLOW_CPU] = "1"
+        prepare_process(folder / "home", environ)
+        done = subprocess.run(
+            [
+                *(sys.executable, "-m", "gpu_check.row_bounds"),
+                *(str(folder / "job.json"), str(folder / "base")),
+            ],
+            env=training_environment(environ, job),
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        (folder / "log").write_text(done.stderr)
+        shutil.rmtree(folder / "base")
+        if done.returncode != 0:
+            raise AssertionError(f"row_bounds ended with {done.returncode}")
+        return [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
+
     def _upload_base(self) -> None:
         started, folder = time.monotonic(), self.folder / "base"
-        command = [sys.executable, "-m", "gpu_check.base_model", self.size.base, str(folder)]
-        made = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
+        made = _make_base(self.size.base, folder)
         written = time.monotonic()
         self.store.upload_folder(folder, BASE_PREFIX)
         size = sum(path.stat().st_size for path in folder.iterdir()) / 1e9
@@ -134,7 +165,7 @@ class Machine:
         if without_gpu:
             environ["CUDA_VISIBLE_DEVICES"] = ""
         elif self.on_cpu:
-            environ["QWEN3_ALLOW_CPU"] = "1"
+            environ[ENV_ALLOW_CPU] = "1"
         attempt = start_attempt(
             job,
             uid,
@@ -160,3 +191,9 @@ class Machine:
             # The base model is in there: 16 GB for 8B.
             shutil.rmtree(attempt.folder / "work", ignore_errors=True)
         return Observed(attempt, exit_code, ended, watch, memory)
+
+
+def _make_base(size: str, folder: Path) -> str:
+    """Writes it; what the process says about it."""
+    command = [sys.executable, "-m", "gpu_check.base_model", size, str(folder)]
+    return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout

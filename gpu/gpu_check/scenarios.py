@@ -23,6 +23,10 @@ LOSS_TOLERANCE = 0.01
 """Between a resumed and an uninterrupted run: kernels of a GPU may add in any order."""
 LADDER_ROWS = 24
 """Of 4,096 tokens of the 0.6B shape: about 115 GiB without checkpointing, half of it fits 80."""
+LEAST_LEAK = 1e-5
+"""Of the loss: by what other rows change it at least if they are seen."""
+ALONE_TOLERANCE = 1e-3
+"""Between a row alone and behind others: 16 bits, other shapes, other kernels."""
 TWO = 2
 CPU_MEMORY = 6 << 30
 """Address space of the attempt that is to run out of memory on a machine without a GPU."""
@@ -137,6 +141,25 @@ def dpo(machine: Machine) -> list[Line]:
     return [line]
 
 
+def bounds(machine: Machine) -> list[Line]:
+    """Rows one behind the other, without padding: none sees another."""
+    started = time.monotonic()
+    measured = machine.row_bounds(_lora_job(machine, "bounds"))
+    notes = []
+    for losses in measured:
+        before, after, alone = (losses[name] for name in ("before", "after", "alone"))
+        leak = abs(losses["merged"] - losses["merged_after"])
+        seen = abs(before - after)
+        assert leak > LEAST_LEAK * before, f"a leak would not be noticed: {losses}"
+        assert seen < leak / 100, f"a row sees others: {losses}"
+        assert math.isclose(before, alone, rel_tol=ALONE_TOLERANCE), f"not as alone: {losses}"
+        notes.append(
+            f"attention {losses['kernel']}: other rows change the loss by {seen:.1e}, "
+            f"by {leak:.1e} if they are seen"
+        )
+    return [Line("row bounds", 0, time.monotonic() - started, "; ".join(notes))]
+
+
 def ddp(machine: Machine) -> list[Line]:
     """Two GPUs of one pod, half the micro-batch each, against `lora` on one of them."""
     if machine.gpus < TWO:
@@ -169,6 +192,7 @@ SCENARIOS: dict[str, Callable[[Machine], list[Line]]] = {
     "oom": oom,
     "ladder": ladder,
     "dpo": dpo,
+    "bounds": bounds,
     "ddp": ddp,
     "nogpu": nogpu,
 }
