@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO
@@ -29,7 +30,7 @@ from benchmarks.train.configurations import (
     train_job,
 )
 from benchmarks.train.results import Machine, append, read
-from benchmarks.train.tables import render
+from benchmarks.train.tables import render, together
 from qwen3_operator.plan.sizing import CARDS, Card
 from qwen3_trainer.environment import prepare_process, training_environment
 
@@ -46,7 +47,10 @@ def main() -> int:
     """Returns the exit status: 1 if the comparison, or the list of defaults, is not complete."""
     arguments = _arguments()
     if arguments.command == "table":
-        print(render(read(arguments.file)))
+        several = [read(file) for file in arguments.files]
+        print("\n\n".join(map(render, several)))
+        if len(several) > 1:
+            print(f"\n{together(several)}")
         return 0
     logging.basicConfig(level=logging.INFO, format="%(relativeCreated)7.0f ms %(message)s")
     started = time.monotonic()
@@ -83,8 +87,8 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--commit", default="", help="of this checkout, for the record")
     parser.set_defaults(command="run")
     commands = parser.add_subparsers()
-    table = commands.add_parser("table", help="the tables of a result file")
-    table.add_argument("file", type=Path)
+    table = commands.add_parser("table", help="the tables of result files")
+    table.add_argument("files", type=Path, nargs="+", metavar="FILE")
     table.set_defaults(command="table")
     return parser.parse_args()
 
@@ -181,8 +185,8 @@ def installed(name: str) -> str:
 def card_of(machine: Machine) -> Card:
     """The planner's card by its node label, with this machine's own memory."""
     label = machine.card.replace(" ", "-")
-    known = CARDS.get(label)
-    return Card(label, machine.memory_mib, known.tflops if known else 0.0)
+    known = CARDS.get(label, Card(label, 0, 0.0))
+    return replace(known, memory_mib=machine.memory_mib)
 
 
 class Processes:

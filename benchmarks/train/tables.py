@@ -7,11 +7,13 @@ file tells the new errors.
 from dataclasses import replace
 from statistics import mean, median
 
+import numpy as np
+
 from benchmarks.train.configurations import WARM_UP, Configuration, model_shape
 from benchmarks.train.results import Machine, Results, Run
 from qwen3_operator.plan import memory, throughput
-from qwen3_operator.plan.memory import GIB, MIB, MemoryEstimate, estimate_memory
-from qwen3_operator.plan.sizing import CARDS
+from qwen3_operator.plan.memory import GIB, MIB, SINGLE, MemoryEstimate, estimate_memory
+from qwen3_operator.plan.sizing import CARDS, Card
 
 GOAL = 0.10
 """Of the memory model's error."""
@@ -181,8 +183,7 @@ def fit_of_memory(runs: list[Run]) -> str:
 
 def speed_table(results: Results) -> str:
     """Tokens per second of all runs, and of the product beside the speed model's."""
-    label = results.machine.card.replace(" ", "-") if results.machine else ""
-    card = CARDS.get(label)
+    card = known_card(results)
     head = ["", "setting", "tokens/s", "model", "error", "s a micro-batch", "MFU", "first steps s"]
     rows = []
     for run in results.runs:
@@ -190,14 +191,7 @@ def speed_table(results: Results) -> str:
         seconds = run.steady_step_seconds / c.accumulation
         model, error, used = "", "", ""
         if card is not None and run.system == "product":
-            expected = throughput.micro_batch_seconds(
-                model_shape(c.base),
-                c.method,
-                card,
-                rows=c.micro_batch_size,
-                length=c.tokens,
-                checkpointing=c.checkpointing,
-            )
+            expected = _seconds(c, card)
             model = f"{run.tokens_per_step / c.accumulation / expected:,.0f}"
             error = f"{seconds / expected - 1:+.1%}"
         if card is not None:
@@ -210,9 +204,33 @@ def speed_table(results: Results) -> str:
             ]
         )
     text = _table(head, rows)
-    if card is not None:
-        text += f"\n\n{_fit_of_speed(results, card.tflops)}"
+    own = [run for run in results.runs if run.system == "product"]
+    if card is not None and own:
+        text += f"\n\n{fit_of_speed(own, card)}"
     return text
+
+
+def known_card(results: Results) -> Card | None:
+    """The planner's card by its node label."""
+    return CARDS.get(results.machine.card.replace(" ", "-")) if results.machine else None
+
+
+def together(several: list[Results]) -> str:
+    """Both models' errors and constants over the full rows of several files of one card."""
+    runs = [
+        run
+        for results in several
+        for run in results.runs
+        if run.system == "product" and run.configuration.shortest is None
+    ]
+    errors = [abs(_predicted(r.configuration).reserved / r.reserved - 1) for r in runs]
+    parts = [
+        f"All {len(runs)} runs together: the memory model's largest error is {max(errors):.1%}, "
+        f"the mean {mean(errors):.1%}.",
+        fit_of_memory(runs),
+    ]
+    card = known_card(several[-1])
+    return "\n".join([*parts, *([fit_of_speed(runs, card)] if card is not None else [])])
 
 
 def _utilisation(run: Run, seconds: float, tflops: float) -> float:
@@ -223,27 +241,68 @@ def _utilisation(run: Run, seconds: float, tflops: float) -> float:
     return run.tokens_per_step / c.accumulation * flops / seconds / (tflops * 1e12)
 
 
-def _fit_of_speed(results: Results, tflops: float) -> str:
-    """MFU from the runs that the model takes for busy, LAYER_SECONDS from those of the host."""
+def fit_of_speed(runs: list[Run], card: Card) -> str:
+    """The speed model's errors; its constants by least squares of relative errors: of the card from
+    runs that the model takes to be limited by it, of the host from the others."""
     busy, host = [], []
-    for run in results.runs:
-        if run.system != "product":
-            continue
+    for run in runs:
         c = run.configuration
-        layers = model_shape(c.base).num_hidden_layers
-        seconds = run.steady_step_seconds / c.accumulation
-        used = _utilisation(run, seconds, tflops)
-        if used >= 0.85 * throughput.MFU:
-            busy.append(used)
-        else:
-            passes = throughput.RECOMPUTED if c.checkpointing else 1.0
-            host.append(seconds / layers / passes)
+        seconds, told = run.steady_step_seconds / c.accumulation, _seconds(c, card)
+        alone = throughput.host_seconds(model_shape(c.base), checkpointing=c.checkpointing)
+        (busy if told > alone else host).append((c, seconds, seconds / told - 1))
     texts = []
     if busy:
-        texts.append(f"MFU {median(busy):.3f} from {len(busy)} (in use {throughput.MFU})")
-    if host:
         texts.append(
-            f"LAYER_SECONDS {median(host):.4f} from {len(host)}, {min(host):.4f} to "
-            f"{max(host):.4f} (in use {throughput.LAYER_SECONDS})"
+            f"The card is the limit of {len(busy)}: largest error "
+            f"{max(abs(error) for *_, error in busy):.0%}{_fitted_card(busy, card)}."
         )
-    return f"Medians of these: {'; '.join(texts)}." if texts else ""
+    if host:
+        layers = [
+            throughput.LAYER_SECONDS * seconds
+            / throughput.host_seconds(model_shape(c.base), checkpointing=c.checkpointing)
+            for c, seconds, _ in host
+        ]  # fmt: skip
+        texts.append(
+            f"The host is the limit of {len(host)}: largest error "
+            f"{max(abs(error) for *_, error in host):.0%}, LAYER_SECONDS {median(layers):.4f}, "
+            f"{min(layers):.4f} to {max(layers):.4f} (in use {throughput.LAYER_SECONDS})."
+        )
+    return "\n".join(texts)
+
+
+def _seconds(c: Configuration, card: Card) -> float:
+    """Of a micro-batch, by the model."""
+    return throughput.micro_batch_seconds(
+        model_shape(c.base),
+        c.method,
+        card,
+        rows=c.micro_batch_size,
+        length=c.tokens,
+        checkpointing=c.checkpointing,
+    )
+
+
+def _fitted_card(runs: list[tuple[Configuration, float, float]], card: Card) -> str:
+    """seconds = FLOPs / (PRODUCTS * speed) + (TRAVERSALS * saved + LOGIT_TRAVERSALS * logits) /
+    bandwidth: linear in three unknowns."""
+    lines = []
+    for c, seconds, _ in runs:
+        shape = model_shape(c.base)
+        tokens = c.micro_batch_size * c.tokens * memory.sequences_per_row(c.method)
+        flops = throughput.flops_per_token(
+            shape, c.method, length=c.tokens, checkpointing=c.checkpointing
+        )
+        logits = SINGLE * shape.vocab_size
+        moved = throughput.bytes_per_token(shape, c.method, checkpointing=c.checkpointing)
+        saved = (moved - throughput.LOGIT_TRAVERSALS * logits) / throughput.TRAVERSALS
+        bandwidth = card.bandwidth_gbs * 1e9
+        terms = (flops / (card.tflops * 1e12), saved / bandwidth, logits / bandwidth)
+        lines.append([tokens * term / seconds for term in terms])
+    (slowness, layers, loss), _, rank, _ = np.linalg.lstsq(np.array(lines), np.ones(len(lines)))
+    if rank < len(lines[0]):
+        return ""
+    return (
+        f". Fitted to these: PRODUCTS {1 / slowness:.2f} (in use {throughput.PRODUCTS}), "
+        f"TRAVERSALS {layers:.0f} (in use {throughput.TRAVERSALS}), "
+        f"LOGIT_TRAVERSALS {loss:.0f} (in use {throughput.LOGIT_TRAVERSALS})"
+    )

@@ -61,6 +61,7 @@ def resolve_card(spec: FineTuneSpec, settings: Settings) -> Card | None:
         name=own.product,
         memory_mib=int(own.memory_gib * 1024) if own.memory_gib else known.memory_mib,
         tflops=own.tflops or known.tflops,
+        bandwidth_gbs=known.bandwidth_gbs,
     )
 
 

@@ -1,14 +1,19 @@
 """How long a micro-batch and a step take on a card. Pure.
 
-    seconds of a micro-batch =
-        max(FLOPs / (MFU * the card's dense bfloat16 FLOP/s), layers * LAYER_SECONDS * R)
+    seconds of a micro-batch = max(busy, layers * LAYER_SECONDS * R)
+    busy = FLOPs / (PRODUCTS * the card's dense bfloat16 FLOP/s) + bytes / its memory's bandwidth
     FLOPs per token = 4 P + 3 A, with checkpointing 6 P + 4 A; DPO's reference 2 P + A more
         P  weights of projections and lm_head: 2 P forward, 2 P for the gradients of activations;
            the frozen weights have no gradients. Checkpointing runs the forward pass twice.
         A  attention forward: 2 * layers * heads * head_dim * tokens of the row (causal: half of
            all pairs, two products); twice that backward.
+    bytes per token = layers * TRAVERSALS * C * what a layer saves (`memory.saved_per_token`)
+                      + LOGIT_TRAVERSALS * vocabulary * 4
+        what everything else moves: norms, RoPE, SwiGLU, the narrow products with LoRA's matrices,
+        and the loss on logits in fp32. The smaller the model, the larger its part.
+        C  1, and a third (a forward pass) more for checkpointing and for DPO's reference.
 
-The second term of the maximum is the host: a micro-batch too small for the card waits for Python.
+The other side of the maximum is the host: a micro-batch too small for the card waits for Python.
 R is 1, with checkpointing RECOMPUTED: the forward pass is started twice.
 
     seconds of a step = passes * seconds of a micro-batch
@@ -16,23 +21,36 @@ R is 1, with checkpointing RECOMPUTED: the forward pass is started twice.
         padding-free  on one GPU as few even passes as hold at most micro-batch * longest tokens
                       each, on several the micro-batches (docs/adr/0044-without-padding.md)
 
-The constants are fitted to the tables of docs/reference/performance.md.
+The constants are fitted to the 34 runs on full rows of docs/reference/measurements: where the card
+is the limit the largest error is 7 %, where the host is 18 %. Hosts differ by a quarter.
 """
 
 from dataclasses import dataclass
 
 from qwen3_api.job.preflight import ModelShape, TokenHistogram
 from qwen3_operator.plan.cards import Card
-from qwen3_operator.plan.memory import Method, projection_parameters, sequences_per_row
+from qwen3_operator.plan.memory import (
+    SINGLE,
+    Method,
+    projection_parameters,
+    saved_per_token,
+    sequences_per_row,
+)
 
-MFU = 0.47
-"""Part of the card's dense bfloat16 FLOP/s that training reaches when the card is busy."""
-LAYER_SECONDS = 0.0090
+PRODUCTS = 0.72
+"""Part of the card's dense bfloat16 FLOP/s that its matrix products reach."""
+TRAVERSALS = 17
+"""How often a layer's saved activations are read or written, forward and backward."""
+LOGIT_TRAVERSALS = 7
+"""The same of the logits."""
+LAYER_SECONDS = 0.0088
 """Shortest time of a layer in a micro-batch, forward and backward: Python starting kernels."""
 RECOMPUTED = 1.5
 """How much longer that takes with checkpointing."""
 UNKNOWN_TFLOPS = 100.0
 """For comparing settings on a card of unknown speed; no time is told from it."""
+GBS_PER_TFLOPS = 3.4
+"""Of an H100, for a card whose bandwidth is not known."""
 
 
 def micro_batch_seconds(
@@ -47,7 +65,10 @@ def micro_batch_seconds(
     """Forward and backward pass of `rows` rows of `length` tokens, padding included."""
     tokens = rows * sequences_per_row(method) * length
     flops = tokens * flops_per_token(shape, method, length=length, checkpointing=checkpointing)
-    busy = flops / (MFU * (card.tflops or UNKNOWN_TFLOPS) * 1e12)
+    moved = tokens * bytes_per_token(shape, method, checkpointing=checkpointing)
+    tflops = card.tflops or UNKNOWN_TFLOPS
+    bandwidth = card.bandwidth_gbs or GBS_PER_TFLOPS * tflops
+    busy = flops / (PRODUCTS * tflops * 1e12) + moved / (bandwidth * 1e9)
     return max(busy, host_seconds(shape, checkpointing=checkpointing))
 
 
@@ -64,6 +85,13 @@ def flops_per_token(
     forward = 2.0 * weights + attention
     passes = forward * (2 if checkpointing else 1) + 2.0 * weights + 2.0 * attention
     return passes + (forward if method == "DPO" else 0.0)
+
+
+def bytes_per_token(shape: ModelShape, method: Method, *, checkpointing: bool) -> float:
+    """Read and written for a token, forward and backward, beside the products."""
+    more = (1 if checkpointing else 0) + (1 if method == "DPO" else 0)
+    layers = shape.num_hidden_layers * TRAVERSALS * (1 + more / 3) * saved_per_token(shape)
+    return layers + LOGIT_TRAVERSALS * shape.vocab_size * SINGLE
 
 
 def evaluation_seconds(

@@ -70,6 +70,22 @@ MEASURED = [
     ("8B", 8, 1024, True, False, 18.12),
     ("8B", 2, 2048, False, False, 33.20),
     ("8B", 6, 2048, False, False, 67.71),
+    # Nor for those that the planner chose by itself (gpu/bench.sh --defaults):
+    ("8B", 8, 1024, False, False, 50.82),
+    ("8B", 4, 2048, False, True, 41.22),
+    ("8B", 8, 1024, False, True, 41.55),
+    ("0.6B", 16, 2048, False, False, 39.88),
+    ("0.6B", 16, 1024, False, False, 20.83),
+    ("0.6B", 16, 2048, False, True, 38.76),
+    ("0.6B", 16, 1024, False, True, 20.21),
+    ("1.7B", 8, 2048, False, False, 32.15),
+    ("1.7B", 16, 1024, False, False, 32.41),
+    ("1.7B", 8, 2048, False, True, 29.76),
+    ("1.7B", 16, 1024, False, True, 29.95),
+    ("4B", 4, 2048, False, False, 36.17),
+    ("4B", 16, 1024, False, False, 65.25),
+    ("4B", 4, 2048, False, True, 31.48),
+    ("4B", 16, 1024, False, True, 60.42),
 ]
 
 

@@ -1,5 +1,6 @@
 """Sizes for cards: tables, and what holds for every plan."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -84,7 +85,7 @@ def planned(wanted: SizingRequest, card: Card | None) -> SizingPlan:
         (request(quantized=True), L4, 1, 16, False, True),
         # 16 bits as long as they fit, if neither was asked for.
         (request(quantized=None), L4, 1, 16, True, False),
-        (request("32B", quantized=None), H100, 1, 16, True, False),
+        (request("32B", quantized=None), H100, 2, 8, True, False),
         (request("32B", quantized=None), A100_40, 1, 16, True, True),
         # A step that fits without checkpointing but leaves the card idle is slower than one with.
         (request(max_sequence_length=512), CARDS["NVIDIA-L40S"], 4, 4, False, False),
@@ -243,7 +244,7 @@ def test_every_plan_keeps_the_effective_batch_and_fits_the_card(
 @given(requests, st.sampled_from(sorted(CARDS)))
 def test_what_fits_a_card_fits_a_larger_one(wanted: SizingRequest, name: str) -> None:
     card = CARDS[name]
-    larger = Card(card.name, card.memory_mib * 2, card.tflops)
+    larger = replace(card, memory_mib=card.memory_mib * 2)
 
     if isinstance(plan_sizing(wanted, card), SizingPlan):
         assert isinstance(plan_sizing(wanted, larger), SizingPlan)
@@ -269,6 +270,41 @@ def test_speed_as_measured_on_an_h100(
     )
 
     assert rows * length / seconds == pytest.approx(tokens_per_second, rel=0.10)
+
+
+@pytest.mark.parametrize(
+    ("size", "rows", "length", "tokens_per_second"),
+    [
+        # gpu/bench.sh --defaults, 2026-11-27, 16 and 4 bits.
+        ("0.6B", 16, 2048, (90_295, 80_059)),
+        ("1.7B", 8, 2048, (47_033, 47_739)),
+        ("1.7B", 16, 1024, (49_618, 47_080)),
+        ("4B", 4, 2048, (22_315, 22_124)),
+        ("4B", 16, 1024, (24_115, 23_669)),
+        ("8B", 8, 1024, (15_159, 14_593)),
+    ],
+)
+def test_speed_of_smaller_models_as_measured_on_an_h100(
+    size: str, rows: int, length: int, tokens_per_second: tuple[int, int]
+) -> None:
+    """What is not a matrix product takes a larger part of them."""
+    seconds = micro_batch_seconds(
+        SHAPES[size], "SFT", H100, rows=rows, length=length, checkpointing=False
+    )
+
+    for measured in tokens_per_second:
+        assert rows * length / seconds == pytest.approx(measured, rel=0.08)
+
+
+def test_a_card_of_unknown_bandwidth_is_taken_to_be_balanced_as_an_h100() -> None:
+    unknown = replace(H100, bandwidth_gbs=0.0)
+
+    known, guessed = (
+        micro_batch_seconds(SHAPES["8B"], "SFT", card, rows=4, length=2048, checkpointing=False)
+        for card in (H100, unknown)
+    )
+
+    assert guessed == pytest.approx(known, rel=0.01)
 
 
 @pytest.mark.parametrize(
