@@ -2,7 +2,7 @@
 # Checks that this machine's GPU trains: the product's own trainer, run as its pod would run it, against
 # a real S3 server, on a base model of a real Qwen3 shape with random weights. No Kubernetes, no network.
 #
-#   gpu/check.sh                              # every scenario on the 0.6B shape, about 12 minutes on an H100
+#   gpu/check.sh                              # every scenario on the 0.6B shape, about 15 minutes on an H100
 #   gpu/check.sh --base 8B lora qlora         # two of them on the shape of Qwen3-8B (35 GB in --work)
 #   gpu/check.sh --cpu                        # the same logic on a tiny model, for machines without a GPU
 #

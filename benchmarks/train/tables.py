@@ -216,21 +216,16 @@ def known_card(results: Results) -> Card | None:
 
 
 def together(several: list[Results]) -> str:
-    """Both models' errors and constants over the full rows of several files of one card."""
+    """The product's full rows of several files of one card in one table of each kind, with both
+    models' constants fitted to all of them."""
     runs = [
         run
         for results in several
         for run in results.runs
         if run.system == "product" and run.configuration.shortest is None
     ]
-    errors = [abs(_predicted(r.configuration).reserved / r.reserved - 1) for r in runs]
-    parts = [
-        f"All {len(runs)} runs together: the memory model's largest error is {max(errors):.1%}, "
-        f"the mean {mean(errors):.1%}.",
-        fit_of_memory(runs),
-    ]
-    card = known_card(several[-1])
-    return "\n".join([*parts, *([fit_of_speed(runs, card)] if card is not None else [])])
+    parts = [memory_table(runs), fit_of_memory(runs)]
+    return "\n\n".join([*parts, speed_table(Results(several[-1].machine, runs, []))])
 
 
 def _utilisation(run: Run, seconds: float, tflops: float) -> float:

@@ -40,10 +40,12 @@ class Size:
     example_words: tuple[int, int]
     steps: int
     every_steps: int
+    preference_steps: int
+    """Of `dpo`: enough to prefer the chosen answers."""
 
 
-GPU_SIZE = Size("0.6B", 320, (250, 750), 128, (400, 2800), 120, 20)
-CPU_SIZE = Size("tiny", 32, (20, 40), 16, (20, 40), 8, 2)
+GPU_SIZE = Size("0.6B", 320, (250, 750), 128, (400, 2800), 120, 20, 30)
+CPU_SIZE = Size("tiny", 32, (20, 40), 16, (20, 40), 8, 2, 16)
 
 
 def gpu_size(base: str) -> Size:

@@ -127,7 +127,7 @@ def dpo(machine: Machine) -> list[Line]:
         method={"type": "DPO", "dpo": {"beta": "0.1"}},
         adapter={"rank": 16},
         hyperparameters={
-            "maxSteps": machine.size.steps // 4,
+            "maxSteps": machine.size.preference_steps,
             "learningRate": "1e-4",
             "effectiveBatchSize": 8,
             "microBatchSize": 4,

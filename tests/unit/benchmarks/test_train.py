@@ -208,7 +208,8 @@ def test_files_of_one_card_are_taken_together() -> None:
 
     text = together(parts)
 
-    assert "All 3 runs together: the memory model's largest error is 2.0%, the mean 2.0%." in text
+    assert "3 of 3 reserved peaks within 10%; the largest error is 2.0%, the mean 2.0%." in text
+    assert text.count("| product |") == 3
 
 
 def test_everything_is_printed() -> None:
