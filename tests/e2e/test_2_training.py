@@ -1,5 +1,5 @@
 """SFT that stops early and commits its best checkpoint, followed offline by W&B; DPO from its
-adapter, and its merged model. Two trainings, nothing served."""
+adapter, followed online, and its merged model. Two trainings, nothing served."""
 
 import hashlib
 import json
@@ -13,14 +13,16 @@ from qwen3_api.job import layout
 from qwen3_api.job.export import MERGED, Export
 from qwen3_api.job.report import Commit
 from qwen3_local import s3
+from qwen3_local.node import BRIDGE_ADDRESS
 from support.finetunes import Body, Tenant, condition, is_true, stage
 from support.quickstart import EXAMPLE, NAMESPACE, small_spec
-from support.wandb_server import synced_run
+from support.wandb_server import ENTITY, WandbServer, running_wandb, synced_run
 
 SFT, DPO = "tone-sft", "tone"
 DATA = "tone-data"
 MAX_STEPS, EVERY, PATIENCE = 400, 10, 2
 WEIGHTS = "adapter_model.safetensors"
+WANDB_KEY = "0" * 40
 
 
 def lines(rows: list[Body]) -> str:
@@ -165,23 +167,36 @@ def test_wandb_reads_the_offline_run_out_of_the_bucket(
     assert losses[-1] == commit.metrics.final_loss
 
 
-def test_dpo_goes_on_from_that_adapter(sft: Body, tenant: Tenant, bucket: Any) -> None:
-    tenant.create(
-        DPO,
-        small_spec(
-            dataset={
-                "train": source("pairs.jsonl"), "format": "Preference", "maxSequenceLength": 256
-            },
-            method={"type": "DPO", "dpo": {"beta": "0.1"}},
-            adapter={
-                "from": {
-                    "fineTuneRef": {"name": SFT},
-                    "revision": sft["status"]["currentRevision"],
-                }
-            },
-        ),
-    )  # fmt: skip
-    body = tenant.wait_ready(DPO, 240)
+@pytest.fixture(scope="module")
+def dpo(sft: Body, tenant: Tenant) -> tuple[Body, WandbServer]:
+    """The second training, Ready, and the self-hosted W&B that it was followed with."""
+    key = {"metadata": {"name": "wandb"}, "stringData": {"WANDB_API_KEY": WANDB_KEY}}
+    tenant.core.create_namespaced_secret(NAMESPACE, key)
+    with running_wandb(BRIDGE_ADDRESS) as server:
+        wandb = {"project": "tone", "baseURL": server.url, "secretRef": {"name": "wandb"}}
+        tenant.create(
+            DPO,
+            small_spec(
+                dataset={
+                    "train": source("pairs.jsonl"), "format": "Preference", "maxSequenceLength": 256
+                },
+                method={"type": "DPO", "dpo": {"beta": "0.1"}},
+                adapter={
+                    "from": {
+                        "fineTuneRef": {"name": SFT},
+                        "revision": sft["status"]["currentRevision"],
+                    }
+                },
+                tracking={"wandb": wandb},
+            ),
+        )  # fmt: skip
+        return tenant.wait_ready(DPO, 240), server
+
+
+def test_dpo_goes_on_from_that_adapter(
+    sft: Body, dpo: tuple[Body, WandbServer], bucket: Any
+) -> None:
+    body, _ = dpo
     commit, started = commit_of(bucket, body), commit_of(bucket, sft)
     assert commit.provenance.started_from == started.digest != commit.digest
     assert body["spec"]["serving"]["mode"] == "None"
@@ -190,6 +205,22 @@ def test_dpo_goes_on_from_that_adapter(sft: Body, tenant: Tenant, bucket: Any) -
     # With chosen and rejected answers equally likely it would be ln 2; a policy that its own
     # reference says so much better of has learnt what is preferred.
     assert commit.metrics.final_loss < math.log(2)
+
+
+def test_wandb_follows_a_run_online_and_status_has_its_address(
+    dpo: tuple[Body, WandbServer], bucket: Any
+) -> None:
+    body, server = dpo
+    commit = commit_of(bucket, body)
+    run = f"{body['metadata']['uid']}-{commit.revision}"
+    training = body["status"]["training"]
+    assert training["trackingURL"] == f"{server.url}/{ENTITY}/tone/runs/{run}"
+    assert "offlineRunsURI" not in training
+    assert server.keys == {WANDB_KEY}
+    assert {r["name"] for r in server.runs} == {run}
+    losses = [row["train/loss"] for row in server.history if "train/loss" in row]
+    assert len(losses) == commit.metrics.steps
+    assert losses[-1] == commit.metrics.final_loss
 
 
 def test_its_merged_model_is_in_the_bucket_and_nothing_is_trained_for_it(

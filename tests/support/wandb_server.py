@@ -21,7 +21,7 @@ ENTITY = "team-a"
 class WandbServer:
     """What clients did."""
 
-    def __init__(self) -> None:
+    def __init__(self, address: str) -> None:
         self.history: list[dict[str, Any]] = []
         """Rows of all runs, in the order in which they came."""
         self.keys: set[str] = set()
@@ -32,12 +32,13 @@ class WandbServer:
         """Variables of the requests that make a run."""
         self.files: dict[str, bytes] = {}
         """Files of all runs by name."""
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
+        self.server = ThreadingHTTPServer((address, 0), self._handler())
 
     @property
     def url(self) -> str:
         """WANDB_BASE_URL."""
-        return f"http://127.0.0.1:{self.server.server_address[1]}"
+        address, port = self.server.server_address[:2]
+        return f"http://{address!s}:{port}"
 
     def _handler(self) -> type[BaseHTTPRequestHandler]:
         state = self
@@ -111,9 +112,9 @@ def _answer(name: str, variables: dict[str, Any]) -> dict[str, Any]:
 
 
 @contextmanager
-def running_wandb() -> Iterator[WandbServer]:
+def running_wandb(address: str = "127.0.0.1") -> Iterator[WandbServer]:
     """A server on a free port, ended with the block, or before by `server.shutdown`."""
-    state = WandbServer()
+    state = WandbServer(address)
     with serving(state.server):
         yield state
 

@@ -151,6 +151,8 @@ class PodView:
     waiting_message: str
     unschedulable: str
     """Message of PodScheduled=False, or ""."""
+    node_labels: str = ""
+    """Those that its node must have, as `name=value, …`."""
 
     @property
     def running(self) -> bool:
@@ -182,6 +184,10 @@ def parse_pod(body: Object) -> PodView:
         waiting_reason=waiting.get("reason", ""),
         waiting_message=waiting.get("message", ""),
         unschedulable=scheduled.get("message", "") if scheduled.get("status") == "False" else "",
+        node_labels=", ".join(
+            f"{name}={value}"
+            for name, value in (body.get("spec", {}).get("nodeSelector") or {}).items()
+        ),
     )
 
 
@@ -270,6 +276,11 @@ class Problem:
     """The Job that failed."""
     attempt: str | None = None
     """The pod that told why."""
+
+    @property
+    def told(self) -> str:
+        """What happened, and what to do about it where that is known."""
+        return f"{self.message}. {self.hint}" if self.hint else self.message
 
 
 @dataclass(frozen=True)

@@ -59,9 +59,10 @@ def diagnose_waiting(pods: Sequence[PodView]) -> Problem | None:
             retriable=True,
         )
     if pod.unschedulable:
+        labels = f" (it needs a node with {pod.node_labels})" if pod.node_labels else ""
         return Problem(
             Reason.UNSCHEDULABLE,
-            f"pod {pod.name}: {pod.unschedulable}",
+            f"pod {pod.name}{labels}: {pod.unschedulable}",
             "Ask for fewer GPUs, less memory or another gpuProduct in spec.resources, or wait for "
             "a node.",
             retriable=True,

@@ -246,8 +246,8 @@ def _plan_running(ev: Evaluation, job: JobView, observed: EvalObserved) -> _Step
     warning = diagnose_waiting(observed.pods)
     if warning is not None:
         reason = Reason(warning.reason)
-        hint = HINTS.get(reason, warning.hint)
-        return _Step(reason, f"{warning.message}. {hint}", requeue_after=POLL_SECONDS)
+        warning = replace(warning, hint=HINTS.get(reason, warning.hint))
+        return _Step(reason, warning.told, requeue_after=POLL_SECONDS)
     if any(p.running for p in observed.pods):
         p = observed.progress
         said = f"{p.completed} of {p.total} requests" if p else "the evaluator is starting"

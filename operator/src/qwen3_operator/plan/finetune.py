@@ -175,14 +175,14 @@ def with_refusal(ft: FineTune, status: FineTuneStatus, why: str, now: datetime) 
         "Correct what the API server names: a field of spec.resources, a quota, or the operator's "
         "rights.",
     )
-    told = f"{problem.message}. {problem.hint}"
+    message = problem.told
     conditions = Conditions(ft.status.conditions, ft.meta.generation, now)
     for condition in status.conditions:
         conditions.set(
             ConditionType(condition.type), condition.status, condition.reason, condition.message
         )
-    conditions.set(ConditionType.READY, False, problem.reason, told)
-    conditions.set(ConditionType.STALLED, True, problem.reason, told)
+    conditions.set(ConditionType.READY, False, problem.reason, message)
+    conditions.set(ConditionType.STALLED, True, problem.reason, message)
     conditions.set(ConditionType.RECONCILING, False, problem.reason)
     return status.model_copy(
         update={

@@ -201,7 +201,7 @@ def _summarise(
     training, serving = story.training, story.serving
     if stop is not None:
         reason: str = stop.reason
-        message = f"{stop.message}. {stop.hint}" if stop.hint else stop.message
+        message = stop.told
         conditions.set(ConditionType.READY, False, reason, message)
         conditions.set(ConditionType.STALLED, True, reason, message)
     elif training.planned:
@@ -210,7 +210,7 @@ def _summarise(
     elif not training.committed:
         reason, message = training.reason, training.message
         if training.warning is not None:
-            message = f"{training.warning.message}. {training.warning.hint}"
+            message = training.warning.told
         conditions.set(ConditionType.READY, False, reason, message)
         conditions.set(
             ConditionType.RECONCILING, training.reason is not Reason.SUSPENDED, reason, message
@@ -245,7 +245,7 @@ def _tell_export(story: Story) -> tuple[str, str]:
     export = story.export
     assert export is not None  # noqa: S101  (the caller looked)
     if export.warning is not None:
-        return export.reason, f"{export.warning.message}. {export.warning.hint}"
+        return export.reason, export.warning.told
     return export.reason, export.message
 
 

@@ -68,7 +68,7 @@ def _without_news(ft: FineTune, now: datetime) -> FineTuneStatus | None:
     if ft.status.stage != Reason.TRAINING or since is None or not is_silent(since, now):
         return None
     problem = silence(f"The object store doesn't answer; the run was last heard of at {since}")
-    message = f"{problem.message}. {problem.hint}"
+    message = problem.told
     conditions = _same_conditions(ft, now)
     conditions.set(ConditionType.READY, False, problem.reason, message)
     conditions.set(ConditionType.RECONCILING, True, problem.reason, message)

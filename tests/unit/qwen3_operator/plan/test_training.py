@@ -9,7 +9,7 @@ from qwen3_api.job import layout
 from qwen3_api.v1alpha1.conditions import Reason
 from qwen3_operator.desired.names import ANNOTATION_PARKED, resources_digest, spec_hash
 from qwen3_operator.desired.orders import revision_folder
-from qwen3_operator.observed import FineTune, Observed, Problem
+from qwen3_operator.observed import FineTune, Observed, Problem, parse_pod
 from qwen3_operator.plan.finetune import plan_finetune
 from qwen3_operator.plan.plan import Deletion, TrainingPlan
 from qwen3_operator.plan.training import plan_training
@@ -99,6 +99,26 @@ def test_reason_of_a_running_job(pods: tuple[Any, ...], reason: Reason) -> None:
     assert found.problem is None, "it may still go on by itself"
     assert found.requeue_after is not None
     assert writes(found) == []
+
+
+def test_a_pod_without_a_node_tells_what_node_it_needs() -> None:
+    pod = parse_pod(
+        {
+            "metadata": {"name": "p", "uid": "u", "creationTimestamp": "2026-11-01T00:00:00Z"},
+            "spec": {"nodeSelector": {"nvidia.com/gpu.product": "NVIDIA-L4", "zone": "a"}},
+            "status": {
+                "phase": "Pending",
+                "conditions": [
+                    {"type": "PodScheduled", "status": "False", "message": "0/3 nodes fit."}
+                ],
+            },
+        }
+    )
+
+    found = plan(job=build_job(FT), pods=(pod,))
+
+    needs = "it needs a node with nvidia.com/gpu.product=NVIDIA-L4, zone=a"
+    assert found.message.startswith(f"pod p ({needs}): 0/3 nodes fit.")
 
 
 def test_step_is_told_of_the_running_pod_only() -> None:
