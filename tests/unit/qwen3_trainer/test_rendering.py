@@ -30,6 +30,7 @@ def test_the_message_that_a_template_cannot_write_is_named(row: dict[str, Any], 
     with pytest.raises(RowError) as failed:
         render(row, ByteTokenizer(), TEMPLATE, True)
     assert str(failed.value).startswith(f"{field}: the chat template can't write it: ")
+    assert "as the base model's chat template takes it" in failed.value.hint
 
 
 @pytest.mark.parametrize("name", ["chosen", "rejected"])

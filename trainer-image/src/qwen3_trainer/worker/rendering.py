@@ -31,6 +31,10 @@ EMPTY_THINK = "<think>\n\n</think>\n\n"
 enable_thinking false, at the end of the prompt."""
 _ROW_ERRORS = (TemplateError, ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
 """What a template raises for a row that it can't write."""
+_TEMPLATE_HINT = (
+    "Write the row as the base model's chat template takes it (order of roles, types of the "
+    "fields), or leave it out."
+)
 _PROBLEM_LIMIT = 200
 _GENERATION = re.compile(r"\{%-?\s*generation\s*-?%\}")
 _TRAINING = "_training.jinja"
@@ -176,13 +180,13 @@ def _apply(
         words = cut(str(error), _PROBLEM_LIMIT) if told else type(error).__name__
         problem = f"the chat template can't write it: {words}"
         if tools and not fails(len(messages), None):
-            raise RowError("tools", problem) from error
+            raise RowError("tools", problem, _TEMPLATE_HINT) from error
         # The first message from which on it fails: a template may want more than the beginning.
         last = len(messages)
         while last > 1 and fails(last - 1, tools):
             last -= 1
         names = [f"{key}[{i}]" for key in keys for i in range(len(row[key]))]
-        raise RowError(names[last - 1], problem) from error
+        raise RowError(names[last - 1], problem, _TEMPLATE_HINT) from error
 
 
 def _empty_blocks(ids: list[int], said: list[int], tokenizer: Any) -> list[tuple[int, int]]:
