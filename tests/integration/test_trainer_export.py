@@ -89,6 +89,20 @@ def test_blocks_that_do_not_divide_a_row_fall_back_and_say_so(exported: ExportRu
     assert exported.export("gguf-q4_k_m").size < exported.export("gguf-f16").size
 
 
+def test_rows_of_qwen3_s_own_widths_are_cut_into_k_blocks(tmp_path: Path) -> None:
+    """All of them are multiples of 256."""
+    wide, adapter = tmp_path / "wide", tmp_path / "adapter"
+    probe("wide", model_folder(current_home()), wide)
+    make_adapter(wide, adapter)
+    with running_store(tmp_path / "s3") as store:
+        store.upload_folder(wide, "models/tiny")
+        store.upload_folder(adapter, "runs/r1/adapter")
+        job = export_job(store, wide, adapter, merged=False, gguf=["q4_k_m"])
+        run = run_export(job, tmp_path / "pod-1", store)
+        assert run.exit_code == ExitCode.SUCCEEDED, run.log
+        assert set(run.export("gguf-q4_k_m").tensor_types) == {"Q4_K", "Q6_K", "F32"}
+
+
 def test_llama_cpp_answers_as_transformers_does(
     exported: ExportRun, base: Path, adapter: Path, tmp_path: Path
 ) -> None:

@@ -1,6 +1,7 @@
 """Runs in the trainer's environment, prints JSON:
 
     python export_probe.py shard BASE FOLDER              the base model again, in several files
+    python export_probe.py wide BASE FOLDER               random weights in rows of 256 and 512
     python export_probe.py answer BASE ADAPTER MERGED PROMPTS GGUF…
     python export_probe.py chat GGUF QUESTIONS            greedy answers without thinking, as texts
 
@@ -16,7 +17,7 @@ from pathlib import Path
 import llama_cpp
 import torch
 from peft import PeftModel
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
 TOKENS = 24
 
@@ -24,6 +25,19 @@ TOKENS = 24
 def shard(base: str, folder: str) -> None:
     model = AutoModelForCausalLM.from_pretrained(base, dtype="auto")
     model.save_pretrained(folder, max_shard_size="800KB")
+    copy_others(base, folder)
+
+
+def wide(base: str, folder: str) -> None:
+    config = AutoConfig.from_pretrained(base)
+    config.update({"hidden_size": 256, "intermediate_size": 512, "head_dim": 64})
+    torch.manual_seed(1)
+    AutoModelForCausalLM.from_config(config, dtype=torch.bfloat16).save_pretrained(folder)
+    copy_others(base, folder)
+
+
+def copy_others(base: str, folder: str) -> None:
+    """Tokenizer and template."""
     for path in Path(base).iterdir():
         known = (Path(folder) / path.name).exists()
         if path.suffix in (".json", ".jinja") and not known:
@@ -91,4 +105,4 @@ def chat(file: str, questions_file: str) -> None:
 
 if __name__ == "__main__":
     command, *arguments = sys.argv[1:]
-    {"shard": shard, "answer": answer, "chat": chat}[command](*arguments)
+    {"shard": shard, "wide": wide, "answer": answer, "chat": chat}[command](*arguments)
