@@ -261,16 +261,23 @@ def test_a_killed_worker_ran_out_of_memory(store: Store, tmp_path: Path) -> None
     assert "resources.memory" in attempt.failure().hint
 
 
-def test_training_goes_on_while_the_bucket_is_away(store: Store, tmp_path: Path) -> None:
-    """However far it is when the bucket goes: the newest checkpoint stays on the disk."""
+def test_a_run_outlasts_a_bucket_that_is_away(store: Store, tmp_path: Path) -> None:
+    """Before it begins, while it trains (the newest checkpoint stays on the disk), and with the
+    finished adapter."""
     proxy = CutProxy(store.server.port)
+    proxy.cut()
     endpoint = f"http://127.0.0.1:{proxy.port}"
     job = _job(store, "away", **{"output.endpoint": endpoint, "checkpoint.every_steps": 3})
     attempt = _start(job, "pod-1", tmp_path, store)
+    waiting = "; trying again"
+    attempt.wait_until(lambda a: waiting in a.log, 400)
+    proxy.mend()
     output = attempt.folder / "work/output"
     attempt.wait_until(lambda a: any(output.glob("checkpoint-*")), 400)
     proxy.cut()
+    before = attempt.log.count(waiting)
     attempt.wait_until(lambda a: (output / f"checkpoint-{STEPS}/trainer_state.json").exists(), 400)
+    attempt.wait_until(lambda a: a.log.count(waiting) > before, 400)
     proxy.mend()
     assert attempt.wait(400) == ExitCode.SUCCEEDED, attempt.log
     assert attempt.commit().metrics.steps == STEPS

@@ -283,6 +283,7 @@ def build_preflight_document(digest: str, **changes: Any) -> Preflight:
             buckets=[(512, 500), (1024, 300)],
         ),
         "truncated_percent": 0.0,
+        "leaked_rows": 0,
         "dataset_sha256": "1" * 64,
         "chat_template_sha256": "2" * 64,
         "shape": QWEN3_8B,

@@ -276,6 +276,8 @@ class Problem:
     """The Job that failed."""
     attempt: str | None = None
     """The pod that told why."""
+    reported: bool = False
+    """It left a report.json."""
 
     @property
     def told(self) -> str:

@@ -38,6 +38,8 @@ def send(kind, **fields):
     print(json.dumps({"kind": kind, **fields}), file=out, flush=True)
 
 if sys.argv[1] == "verify":
+    while pathlib.Path("hang").exists():
+        signal.pause()
     send("verified", sample="4 bits" if plan["job"]["adapter"]["quantized"] else "16 bits")
     sys.exit(0)
 hyper, output = plan["job"]["hyperparameters"], pathlib.Path(plan["output"])
@@ -206,6 +208,18 @@ def test_what_came_down_to_4_bits_is_verified_in_4_bits(tmp_path: Path) -> None:
     assert not run.attempt.job.adapter.quantized
 
     assert verify(run.attempt, trained, run.run.data, run.run.base) == "4 bits"
+
+
+def test_a_verification_that_hangs_is_a_stall(tmp_path: Path) -> None:
+    run = Run(tmp_path, "trained(20)", guards={"stall_timeout_seconds": 1})
+    trained = run.run.train()
+    (tmp_path / "work" / "hang").touch()
+
+    with pytest.raises(TrainerError) as caught:
+        verify(run.attempt, trained, run.run.data, run.run.base)
+
+    assert caught.value.exit_code == ExitCode.STALLED
+    assert caught.value.message == "the verification has not ended after 1 s"
 
 
 def test_without_leave_nothing_is_tried(tmp_path: Path) -> None:

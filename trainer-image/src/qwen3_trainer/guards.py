@@ -1,8 +1,9 @@
 """When a run is given up although nothing has failed: a stall, the GPU budget, a lost optimum.
 
-No clock and no process in here: moments come in as monotonic seconds, decisions go out.
+No process in here: moments come in as monotonic seconds, decisions go out.
 """
 
+import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -124,6 +125,31 @@ class StallWatch:
             "so long, raise failurePolicy.stallTimeoutSeconds.",
             self._step,
         )
+
+
+class Deadline:
+    """failurePolicy.stallTimeoutSeconds for a worker that makes no steps, from start to end. As
+    `workers.run_worker` looks at it."""
+
+    def __init__(
+        self, what: str, timeout: float, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._what = what
+        self._timeout = timeout
+        self._clock = clock
+        self._ends = clock() + timeout
+
+    def look(self, _stop: Callable[[], None], _warn: Callable[[str], None]) -> float:
+        """Seconds until the next look. Raises TrainerError: StallDetected."""
+        left = self._ends - self._clock()
+        if left <= 0:
+            raise TrainerError(
+                Reason.STALL_DETECTED,
+                f"{self._what} has not ended after {self._timeout:.0f} s",
+                "The next attempt goes on from the last checkpoint. If it takes so long, raise "
+                "failurePolicy.stallTimeoutSeconds.",
+            )
+        return min(LOOK_SECONDS, left)
 
 
 class LossWatch:

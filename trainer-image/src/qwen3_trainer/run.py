@@ -31,6 +31,7 @@ from qwen3_trainer.data.dataset import PreparedData, prepare
 from qwen3_trainer.earlier_attempts import read_earlier
 from qwen3_trainer.environment import Paths, download_environment, worker_environment
 from qwen3_trainer.failures import Interrupted, TrainerError, classify
+from qwen3_trainer.guards import Deadline
 from qwen3_trainer.ladder import describe, lowest, sizing_of, with_sizing
 from qwen3_trainer.logs import LogTail, configure
 from qwen3_trainer.order import read_job
@@ -50,8 +51,9 @@ from qwen3_trainer.worker.messages import (
 
 log = logging.getLogger(__name__)
 
-PUBLISH_PATIENCE = 600.0
-"""Seconds that a finished adapter waits for the bucket."""
+STORAGE_PATIENCE = 600.0
+"""Seconds that an attempt waits for a bucket that doesn't answer: before it has begun, since the
+next attempt would meet the same, and with a finished adapter."""
 
 
 @dataclass(frozen=True)
@@ -116,13 +118,15 @@ def _run_to_the_end(attempt: Attempt) -> Ending:
 
 def _run(attempt: Attempt) -> Ending:
     attempt.paths.work.mkdir(parents=True, exist_ok=True)
-    if publish.is_committed(attempt.bucket, attempt.revision):
+    writer = patiently(lambda: begin(attempt), STORAGE_PATIENCE)
+    if writer is None:
         log.info("another attempt has committed a result already")
         return Ending("AlreadyCommitted", ExitCode.SUCCEEDED)
-    writer = _open_storage(attempt)
     writer.start()
     try:
-        _take_over_from_earlier(attempt, writer)
+        at = time.monotonic()
+        if attempt.budget.look(at).stop:
+            raise attempt.budget.exhausted(at)
         return _train_and_commit(attempt, writer)
     finally:
         with attempt.shutdown.finishing():
@@ -130,14 +134,19 @@ def _run(attempt: Attempt) -> Ending:
             writer.close()
 
 
-def _open_storage(attempt: Attempt) -> ProgressWriter:
-    """Writes the first progress, which checks the store."""
+def begin(attempt: Attempt) -> ProgressWriter | None:
+    """Takes over from earlier attempts and writes the first progress, which checks the store.
+    None: one of them has committed. May be called again after it failed."""
+    if publish.is_committed(attempt.bucket, attempt.revision):
+        return None
+    _take_over_from_earlier(attempt)
     first = Progress(
         attempt=attempt.pod_uid,
         phase="Starting",
         step=0,
         total_steps=None,
         sizing=attempt.sizing,
+        adaptations=attempt.adaptations,
         started=attempt.started,
         updated=now(),
     )
@@ -151,21 +160,14 @@ def _open_storage(attempt: Attempt) -> ProgressWriter:
     )
 
 
-def _take_over_from_earlier(attempt: Attempt, writer: ProgressWriter) -> None:
-    """Goes on where earlier attempts stood, with the GPU budget and on the memory ladder.
-
-    Raises TrainerError: BudgetExhausted, when they have used it up.
-    """
+def _take_over_from_earlier(attempt: Attempt) -> None:
+    """Goes on where earlier attempts stood, with the GPU budget and on the memory ladder."""
     earlier = read_earlier(attempt.bucket, attempt.revision, attempt.prefix)
     attempt.meter.earlier = earlier.gpu_seconds
     attempt.sizing = lowest(attempt.job, list(earlier.sizings))
     if attempt.sizing != sizing_of(attempt.job):
         attempt.adaptations = list(earlier.adaptations)
         log.info("an earlier attempt ran out of memory: %s", describe(attempt.sizing))
-    writer.update(sizing=attempt.sizing, adaptations=attempt.adaptations)
-    at = time.monotonic()
-    if attempt.budget.look(at).stop:
-        raise attempt.budget.exhausted(at)
 
 
 def _train_and_commit(attempt: Attempt, writer: ProgressWriter) -> Ending:
@@ -223,7 +225,8 @@ def verify(attempt: Attempt, trained: Trained, data: PreparedData, base: BaseMod
         prompt=data.train.first_prompt,
     )
     environment = worker_environment(attempt.environ, attempt.job)
-    last = attempt.run_worker("verify", plan, environment)
+    deadline = Deadline("the verification", attempt.job.guards.stall_timeout_seconds)
+    last = attempt.run_worker("verify", plan, environment, watch=deadline)
     assert isinstance(last, Verified)  # noqa: S101  (the verify command's last message)
     return last.sample
 
@@ -283,10 +286,10 @@ def _publish(
         committed=now(),
     )
     patiently(
-        lambda: publish.upload_verified(attempt.bucket, folder, prefix, files), PUBLISH_PATIENCE
+        lambda: publish.upload_verified(attempt.bucket, folder, prefix, files), STORAGE_PATIENCE
     )
     won = patiently(
-        lambda: publish.commit(attempt.bucket, attempt.revision, document), PUBLISH_PATIENCE
+        lambda: publish.commit(attempt.bucket, attempt.revision, document), STORAGE_PATIENCE
     )
     log.info("committed %s" if won else "another attempt was first; dropped %s", document.digest)
     return Ending("Committed" if won else "AlreadyCommitted", ExitCode.SUCCEEDED)

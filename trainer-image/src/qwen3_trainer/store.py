@@ -294,7 +294,8 @@ class Buckets:
 def patiently(action: Callable[[], T], seconds: float, pause: float = 5.0) -> T:
     """Repeats an action while the store is unavailable, for `seconds` at least, then raises.
 
-    For the end of a run: hours of training outweigh some minutes of waiting.
+    For the ends of a run: hours of training, or the attempts that a Job has left, outweigh some
+    minutes of waiting.
     """
     deadline = time.monotonic() + seconds
     while True:

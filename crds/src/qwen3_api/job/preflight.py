@@ -116,7 +116,8 @@ class Preflight(Document):
     dropped_percent: float = 0.0
     duplicate_rows: int = 0
     validation_rows: int = 0
-    leaked_rows: int = 0
+    leaked_rows: int | None = None
+    """None until both parts were read to their ends."""
     thinking: Literal["AsInData", "Enabled", "Disabled"] | None = None
     """The policy of the order; None while no row was read."""
     reasoning_rows: int = 0

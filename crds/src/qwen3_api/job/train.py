@@ -7,6 +7,10 @@ from pydantic import Field
 from qwen3_api.job.base import CONTRACT, Document, FileDigest, S3Location, Sha256
 from qwen3_api.v1alpha1.training import TargetModule
 
+MAX_EVALUATION_ROWS = 1000
+"""Validation rows that an evaluation during training takes: the first ones of the data. It holds up
+training, and the checkpoint on SIGTERM."""
+
 
 class HuggingFaceModel(Document):
     """Weights from the hub."""

@@ -29,7 +29,7 @@ class FailureStatus(StatusModel):
     exit_code: int | None = None
     """exitCode of the trainer."""
     log_uri: Annotated[str, Field(max_length=1024)] | None = Field(default=None, alias="logURI")
-    """logURI of the attempt's report."""
+    """logURI of the attempt's report, which has the last lines of its log."""
     retriable: bool = False
     """retriable: the same spec may work another time."""
     job_uid: ShortText | None = Field(default=None, alias="jobUID")

@@ -61,7 +61,7 @@ class EstimateStatus(StatusModel):
     memory_mib: int | None = Field(default=None, alias="memoryMiB")
     """memoryMiB of one GPU at its peak."""
     seconds: int | None = None
-    """seconds of training, evaluations on validation rows included."""
+    """seconds of the whole run: start, base model, training, evaluations on validation rows."""
     gpu_seconds: int | None = Field(default=None, alias="gpuSeconds")
     """gpuSeconds: seconds times GPUs."""
     gpu_hours: ShortText | None = Field(default=None, alias="gpuHours")
@@ -108,7 +108,7 @@ class PreflightStatus(StatusModel):
     rows: int | None = None
     """rows of training data; of data with a bad row, those before it."""
     validation_rows: int | None = None
-    """validationRows, likewise."""
+    """validationRows, once all of them were read."""
     counted_rows: int | None = None
     """countedRows were tokenised: all, or of large data a sample that percentiles and percentages
     are of."""
@@ -119,13 +119,14 @@ class PreflightStatus(StatusModel):
     p95_tokens: int | None = None
     """p95Tokens: 95 % of the rows are at most this long."""
     max_tokens: int | None = None
-    """maxTokens of the longest row, before cutting."""
+    """maxTokens of the longest row, before cutting; of large data possibly a bound, which
+    preflight.json says."""
     truncated_percent: ShortText | None = None
     """truncatedPercent of the rows are longer than maxSequenceLength."""
     duplicate_rows: int | None = None
     """duplicateRows of the training data."""
     leaked_rows: int | None = None
-    """leakedRows: validation rows that are training rows too."""
+    """leakedRows: validation rows that are training rows too, once all were compared."""
     thinking: ShortText | None = None
     """thinking is the policy that the rows were read by."""
     reasoning_rows: int | None = None

@@ -105,7 +105,7 @@ class DatasetSpec(KubeModel):
     train: DatasetSource
     """train rows."""
     validation: DatasetSource | None = None
-    """validation rows, for the validation loss during training."""
+    """validation rows, for the validation loss during training: the first 1,000 count."""
     format: DatasetFormat = DatasetFormat.AUTO
     """format of a row; Auto looks at the keys of the first row."""
     max_sequence_length: Annotated[int, Field(ge=32, le=131072)] = 2048
@@ -299,7 +299,7 @@ class CheckpointSpec(KubeModel):
     every_steps: Annotated[int, Field(ge=1, le=100_000)] = 50
     """everySteps between two checkpoints; one more is written when the pod is told to stop."""
     keep_last: Annotated[int, Field(ge=1, le=20)] = 2
-    """keepLast checkpoints stay in the bucket."""
+    """keepLast checkpoints stay in the bucket, and the one with the lowest validation loss."""
     resume: ResumePolicy = ResumePolicy.AUTO
     """resume: Auto goes on from the newest checkpoint that verifies, Never starts over."""
     load_best: bool = True

@@ -45,9 +45,10 @@ def diagnose_waiting(pods: Sequence[PodView]) -> Problem | None:
         return Problem(
             Reason.CREDENTIALS_NOT_FOUND,
             f"pod {pod.name}: {pod.waiting_message}",
-            "Create the Secret that spec.artifacts.s3.credentialsSecretRef (or the platform's "
-            "default) names, with AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY. The pod starts by "
-            "itself then.",
+            "Create the Secret, or the key in it, that the message names: of "
+            "spec.artifacts.s3.credentialsSecretRef or the platform's default with "
+            "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, of spec.baseModel.tokenSecretRef with "
+            "HF_TOKEN, of spec.tracking with WANDB_API_KEY. The pod starts by itself then.",
             retriable=True,
         )
     if pod.waiting_reason in PULL_REASONS:
@@ -135,7 +136,8 @@ def diagnose_failed_job(
             exit_code=exit_code,
         )
     attempt = pod.uid if pod else report.attempt if report else None
-    problem = replace(problem, job_uid=job.uid, attempt=attempt)
+    reported = report is not None and report.attempt == attempt
+    problem = replace(problem, job_uid=job.uid, attempt=attempt, reported=reported)
     if job.failed_reason == "BackoffLimitExceeded":
         return replace(
             problem,
@@ -163,17 +165,20 @@ def recall_failure(
         retriable=told.retriable,
         job_uid=told.job_uid,
         attempt=told.attempt,
+        reported=told.log_uri is not None,
     )
 
 
-def build_failure(problem: Problem) -> FailureStatus:
-    """status.failure of a problem, cut to what status may hold."""
+def build_failure(problem: Problem, log_uri: str | None = None) -> FailureStatus:
+    """status.failure of a problem, cut to what status may hold. `log_uri` is where the report of
+    its attempt lies."""
     return FailureStatus(
         reason=str(problem.reason),
         failure_class=FailureClass.USER if problem.user else FailureClass.SYSTEM,
         message=problem.message[:1024],
         hint=problem.hint[:1024],
         exit_code=problem.exit_code,
+        log_uri=log_uri,
         retriable=problem.retriable,
         job_uid=problem.job_uid,
         attempt=problem.attempt,

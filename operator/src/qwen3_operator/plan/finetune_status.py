@@ -5,6 +5,7 @@ from datetime import datetime
 
 from qwen3_api.job import layout
 from qwen3_api.v1alpha1.conditions import ConditionType, Reason
+from qwen3_api.v1alpha1.failure import FailureStatus
 from qwen3_api.v1alpha1.finetune import FineTuneSpec
 from qwen3_api.v1alpha1.finetune_status import FineTuneStatus, RevisionStatus, TrainingStatus
 from qwen3_api.v1alpha1.meta import ConditionStatus
@@ -114,8 +115,19 @@ def build_status(ft: FineTune, spec: FineTuneSpec, story: Story, now: datetime) 
             evaluation if stop is not None and stop.reason in REFUSED else None,
             now,
         ),
-        failure=build_failure(told) if (told := stop or _warning(story)) else None,
+        failure=_failure(ft, story, stop or _warning(story)),
     )
+
+
+def _failure(ft: FineTune, story: Story, problem: Problem | None) -> FailureStatus | None:
+    if problem is None:
+        return None
+    log_uri = None
+    if problem.reported and problem.attempt is not None and story.storage is not None:
+        folder = revision_folder(ft.meta, story.digest, story.storage).prefix
+        report = f"{layout.attempt_prefix(folder, problem.attempt)}/{layout.REPORT}"
+        log_uri = status_uri(story.storage, report)
+    return build_failure(problem, log_uri)
 
 
 def _warning(story: Story) -> Problem | None:

@@ -5,6 +5,7 @@ from decimal import Decimal
 
 from qwen3_api.job.preflight import Preflight
 from qwen3_api.job.report import Sizing
+from qwen3_api.job.train import MAX_EVALUATION_ROWS
 from qwen3_api.v1alpha1.conditions import Reason
 from qwen3_api.v1alpha1.finetune import FineTuneSpec
 from qwen3_operator.desired.orders import is_quantized, resolve_epochs, resolve_gpu_product
@@ -112,7 +113,7 @@ def fit_run(
         gradient_checkpointing=hyper.gradient_checkpointing,
         epochs=resolve_epochs(hyper),
         max_steps=hyper.max_steps,
-        validation_rows=preflight.validation_rows,
+        validation_rows=min(preflight.validation_rows, MAX_EVALUATION_ROWS),
         evaluate_steps=spec.checkpoint.every_steps,
     )
     plan = plan_sizing(request, card)

@@ -159,7 +159,7 @@ def build_preflight_status(
     return PreflightStatus(
         revision=revision,
         rows=count(found.rows) if read else None,
-        validation_rows=count(found.validation_rows) if whole else None,
+        validation_rows=count(found.validation_rows) if found.leaked_rows is not None else None,
         counted_rows=count(lengths.counted_rows) if lengths else None,
         tokens=count(found.tokens) if lengths else None,
         p50_tokens=count_or_none(lengths.p50) if lengths else None,
@@ -167,7 +167,7 @@ def build_preflight_status(
         max_tokens=count_or_none(lengths.maximum) if lengths else None,
         truncated_percent=decimal(found.truncated_percent, 2) if lengths else None,
         duplicate_rows=count(found.duplicate_rows) if whole else None,
-        leaked_rows=count(found.leaked_rows) if whole else None,
+        leaked_rows=count_or_none(found.leaked_rows),
         thinking=found.thinking,
         reasoning_rows=count(found.reasoning_rows) if read else None,
         stripped_rows=count(found.stripped_rows) if read else None,

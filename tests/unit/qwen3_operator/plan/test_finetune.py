@@ -5,6 +5,9 @@ from typing import Any
 
 import pytest
 
+from qwen3_api.job.base import Failure
+from qwen3_api.job.exit_codes import ExitCode
+from qwen3_api.job.report import TrainReport
 from qwen3_api.v1alpha1.conditions import ConditionType, Reason
 from qwen3_api.v1alpha1.finetune_status import FineTuneStatus, RevisionStatus
 from qwen3_api.v1alpha1.meta import ConditionStatus
@@ -180,6 +183,34 @@ def test_a_pod_that_cannot_start_is_told_with_its_hint() -> None:
     assert told(status)["Reconciling"] == ("True", "Unschedulable")
     assert status.failure is not None
     assert "spec.resources" in status.failure.hint
+
+
+def test_a_failed_attempt_is_told_with_its_report_as_long_as_it_stands() -> None:
+    report = TrainReport(
+        attempt=build_pod().uid,
+        outcome="Failed",
+        failure=Failure(reason="LossNaN", message="the loss is nan"),
+        exit_code=ExitCode.DIVERGED,
+        step=3,
+        total_steps=9,
+        started="",
+        finished="",
+    )
+    failed = {"job": build_job(FT, failed=True), "report": report}
+    ended = build_pod(phase="Failed", exit_code=ExitCode.DIVERGED)
+
+    first = status_of(plan(**failed, pods=(ended,)))
+    later = status_of(plan(build_finetune(status=first), **failed, pods=()))
+    silent = status_of(plan(job=failed["job"], pods=(ended,)))
+
+    for status in (first, later):
+        assert status.failure is not None
+        uri = status.failure.log_uri
+        assert uri is not None
+        assert uri.startswith("s3://")
+        assert uri.endswith(f"/attempts/{report.attempt}/report.json")
+    assert silent.failure is not None
+    assert silent.failure.log_uri is None
 
 
 # --- guards

@@ -412,6 +412,9 @@ def test_evaluations_on_validation_rows_take_time() -> None:
     often = build_finetune(build_spec(resources={"gpuProduct": H100}, checkpoint={"everySteps": 1}))
     plain = status(often)["estimate"]["seconds"]
     assert status(often, validation_rows=100)["estimate"]["seconds"] > 2 * plain
+    # An evaluation takes no more rows than that.
+    most, more = (status(often, validation_rows=n)["estimate"] for n in (1_000, 100_000))
+    assert more == most
 
 
 def test_status_tells_what_the_numbers_are_of() -> None:
@@ -423,11 +426,20 @@ def test_status_tells_what_the_numbers_are_of() -> None:
 
 
 def test_status_tells_what_was_found_before_a_bad_row() -> None:
-    early: dict[str, Any] = {"dataset_sha256": None, "lengths": None, "tokens": 0, "failure": BAD}
+    early: dict[str, Any] = {
+        **{"dataset_sha256": None, "leaked_rows": None, "lengths": None},
+        **{"tokens": 0, "failure": BAD},
+    }
     wire = status(**early, rows=3, thinking="AsInData", reasoning_rows=2)
     assert (wire["rows"], wire["reasoningRows"], wire["uri"]) == (3, 2, "s3://b/p")
     unknown = {"tokens", "truncatedPercent", "duplicateRows", "leakedRows", "validationRows"}
     assert not unknown & set(wire), "not reached"
+
+
+def test_status_says_nothing_of_validation_rows_that_were_not_all_read() -> None:
+    wire = status(failure=BAD, validation_rows=2, leaked_rows=None)
+    assert wire["duplicateRows"] == 0, "the training rows were"
+    assert not {"validationRows", "leakedRows"} & set(wire)
 
 
 def test_status_of_a_preflight_without_a_base_has_no_rows() -> None:

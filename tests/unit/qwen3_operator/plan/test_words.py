@@ -204,7 +204,7 @@ def test_what_was_told_outlives_its_pod(
     job: JobView, pods: tuple[PodView, ...], *, recalled: bool
 ) -> None:
     problem = diagnose_failed_job(JOB, (ended(42),), report(FAILURE))
-    told = build_failure(problem)
+    told = build_failure(problem, "s3://bucket/report.json")
     assert recall_failure(told, job, pods) == (problem if recalled else None)
 
 

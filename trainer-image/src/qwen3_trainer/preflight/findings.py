@@ -23,7 +23,8 @@ class Findings:
     train: Scan = field(default_factory=Scan)
     validation: Scan = field(default_factory=Scan)
     duplicate_rows: int = 0
-    leaked_lines: list[int] = field(default_factory=list)
+    leaked_lines: list[int] | None = None
+    """None until validation rows were compared, or there are none."""
     lengths: Lengths | None = None
     sample: RenderedSample | None = None
     thinking: Thinking | None = None
@@ -39,7 +40,7 @@ class Findings:
             rows=self.train.rows,
             duplicate_rows=self.duplicate_rows,
             validation_rows=self.validation.rows,
-            leaked_rows=len(self.leaked_lines),
+            leaked_rows=None if self.leaked_lines is None else len(self.leaked_lines),
             thinking=self.thinking,
             reasoning_rows=self.train.reasoning_rows,
             stripped_rows=self.train.stripped_rows,

@@ -166,7 +166,7 @@ def _look(run: Run) -> None:
         _look_at_rows(run, Scanner(job, run.buckets, cores, folder), sample)
         _count_tokens(run, sample, cores)
     check_duplicates(job, found.train.rows, found.duplicate_rows)
-    check_leakage(job, found.validation.rows, found.leaked_lines)
+    check_leakage(job, found.validation.rows, found.leaked_lines or ())
     if found.lengths is not None:
         check_lengths(job, found.lengths)
 
@@ -185,9 +185,11 @@ def _from_hub(source: HuggingFaceModel, files: tuple[str, ...]) -> tuple[Path, f
 
 def _look_at_rows(run: Run, scanner: Scanner, sample: RowSample) -> None:
     dataset, found = run.job.dataset, run.found
-    found.thinking = dataset.thinking
     found.train.digest = DigestBuilder()
-    scanner.scan(found.train, dataset.train, "train", sample)
+    try:
+        scanner.scan(found.train, dataset.train, "train", sample)
+    finally:
+        found.thinking = dataset.thinking if found.train.rows else None
     log.info("%d training rows are valid", found.train.rows)
     found.warnings += warn_of_mixed_reasoning(run.job, found.train.rows, found.train.reasoning_rows)
     found.warnings += warn_of_odd_roles(
@@ -197,7 +199,7 @@ def _look_at_rows(run: Run, scanner: Scanner, sample: RowSample) -> None:
     found.duplicate_rows = train.duplicates()
     if dataset.validation is not None:
         scanner.scan(found.validation, dataset.validation, "validation")
-        found.leaked_lines = found.validation.fingerprints.contained_in(train)
+    found.leaked_lines = found.validation.fingerprints.contained_in(train)
 
 
 def _count_tokens(run: Run, sample: RowSample, cores: Cores) -> None:

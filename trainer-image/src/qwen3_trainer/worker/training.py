@@ -12,6 +12,7 @@ from safetensors.torch import load_file
 from transformers import PrinterCallback, TrainerState
 from trl import SFTTrainer
 
+from qwen3_api.job.train import MAX_EVALUATION_ROWS
 from qwen3_api.v1alpha1.conditions import Reason
 from qwen3_trainer.data.dataset import Role, refused_rows
 from qwen3_trainer.failures import TrainerError, classify
@@ -38,9 +39,6 @@ from qwen3_trainer.worker.tokens import (
 from qwen3_trainer.worker.tracking import tracked
 
 log = logging.getLogger(__name__)
-
-MAX_EVALUATION_ROWS = 1000
-"""Validation rows used during training: an evaluation holds up a checkpoint on SIGTERM."""
 
 
 def train(plan: TrainPlan, loaded: LoadedModel, channel: Channel, stop: StopFlag) -> None:
