@@ -1,6 +1,8 @@
 """Early stopping, best checkpoint, W&B, thinking and going on from an adapter, on the CPU."""
 
+import hashlib
 import json
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -22,6 +24,7 @@ from support.trainer_runs import (
     start_attempt,
 )
 from support.training_store import (
+    BASE,
     checkpoint_file,
     checkpoint_steps,
     data_source,
@@ -34,6 +37,13 @@ pytestmark = pytest.mark.integration
 STEPS = 60
 PATIENCE = 3
 WEIGHTS = "adapter_model.safetensors"
+INSTALLED = """
+import hashlib, pathlib, sys
+from importlib.metadata import files, version
+(template,) = (f for f in files("trl") if f.name == "qwen3.jinja")
+print(hashlib.sha256(template.locate().read_bytes()).hexdigest(), *map(version, sys.argv[1:]))
+"""
+"""The template that rows are rendered with, since TRL doesn't know the tiny base's; versions."""
 WANDB = {"project": "bots", "entity": None, "offline": True, "base_url": None}
 
 
@@ -45,7 +55,11 @@ def _other_answers(count: int) -> bytes:
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
     """A bucket with the tiny base model and data."""
-    data = {"data/train.jsonl": rows(40), "data/validation.jsonl": _other_answers(6)}
+    data = {
+        "data/train.jsonl": rows(40),
+        "data/validation.jsonl": _other_answers(6),
+        f"{BASE}/README.md": b"---\nlicense: apache-2.0\n---\n# Tiny\n",
+    }
     with training_store(tmp_path_factory.mktemp("store"), data) as running:
         yield running
 
@@ -105,9 +119,22 @@ def test_training_stops_early_and_commits_the_best(store: Store, stopped: Attemp
     assert committed != checkpoint_file(store, "runs/stopped", metrics.steps, WEIGHTS)
 
 
-def test_the_policy_about_thinking_is_on_record(stopped: Attempt) -> None:
-    assert stopped.commit().provenance.thinking == "Disabled"
-    assert stopped.commit().provenance.started_from is None
+def test_the_manifest_says_what_went_in(store: Store, stopped: Attempt) -> None:
+    """By the bytes in the bucket and what the environment itself says."""
+    told = stopped.commit().provenance
+    train, validation = (store.get(f"data/{name}.jsonl") for name in ("train", "validation"))
+    assert train is not None
+    assert validation is not None
+
+    assert told.dataset_sha256 == hashlib.sha256(train).hexdigest()
+    assert told.validation_sha256 == hashlib.sha256(validation).hexdigest()
+    assert told.license == "apache-2.0"
+    assert (told.image, told.seed) == (stopped.job.image, stopped.job.hyperparameters.seed)
+    assert (told.thinking, told.started_from) == ("Disabled", None)
+    command = [ml_python(), "-c", INSTALLED, *told.versions]
+    printed = subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()
+    assert [told.chat_template_sha256, *told.versions.values()] == printed
+    assert {"unsloth", "torch", "trl", "peft", "transformers"} <= set(told.versions)
 
 
 def test_the_hubs_library_reads_the_card(store: Store, stopped: Attempt, tmp_path: Path) -> None:
@@ -117,7 +144,7 @@ def test_the_hubs_library_reads_the_card(store: Store, stopped: Attempt, tmp_pat
 
     assert read["data"]["base_model"] == "local/tiny-qwen3"
     assert read["data"]["library_name"] == "peft"
-    assert read["data"]["license"] == "other"
+    assert read["data"]["license"] == "apache-2.0"
     assert read["results"] == [["loss", "Validation loss", commit.metrics.eval_loss]]
     assert commit.provenance.dataset_sha256 in read["text"]
     assert f"{commit.metrics.best_step} of {commit.metrics.steps}, the best" in read["text"]
