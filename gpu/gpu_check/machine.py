@@ -120,7 +120,7 @@ class Machine:
     def row_bounds(self, job: TrainJob) -> list[dict[str, Any]]:
         """What `row_bounds` prints, in the environment of the trainer's worker.
 
-        Raises AssertionError with the end of its log.
+        Raises AssertionError when it fails; its log is kept.
         """
         folder = self.folder / job.name
         folder.mkdir()

@@ -153,6 +153,8 @@ class PodView:
     """Message of PodScheduled=False, or ""."""
     node_labels: str = ""
     """Those that its node must have, as `name=value, …`."""
+    started: str | None = None
+    """When its container, which runs, was started."""
 
     @property
     def running(self) -> bool:
@@ -188,6 +190,7 @@ def parse_pod(body: Object) -> PodView:
             f"{name}={value}"
             for name, value in (body.get("spec", {}).get("nodeSelector") or {}).items()
         ),
+        started=(state.get("running") or {}).get("startedAt"),
     )
 
 

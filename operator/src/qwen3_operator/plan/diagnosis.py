@@ -72,12 +72,13 @@ def diagnose_waiting(pods: Sequence[PodView]) -> Problem | None:
 
 
 def diagnose_silence(pod: PodView, progress: Progress | None, now: datetime) -> Problem | None:
-    """Why nothing was heard for a while of a pod that runs.
+    """Why nothing was heard for a while of a pod that runs, since its last word or its start.
 
     Its heartbeat has a thread of its own, so a trainer that hangs is not silent: that is a stall,
     which the trainer ends itself.
     """
-    since = wire_time(progress.updated) if progress and progress.attempt == pod.uid else None
+    heard = progress is not None and progress.attempt == pod.uid
+    since = wire_time(progress.updated) if progress and heard else pod.started
     if since is None or not is_silent(since, now):
         return None
     return silence(f"pod {pod.name} runs, but has written nothing to the bucket since {since}")
@@ -93,8 +94,8 @@ def silence(message: str) -> Problem:
     return Problem(
         Reason.STORAGE_UNAVAILABLE,
         message,
-        "Nothing has to be done for the run: training goes on, and progress and checkpoints follow "
-        "when the bucket answers. If it stays, check that the endpoint of the object store can be "
+        "Nothing has to be done for the run: training goes on, a start waits for ten minutes, and "
+        "progress and checkpoints follow when the bucket answers. If it stays, check that the endpoint of the object store can be "
         "reached from the pod's node, and that the node is alive.",
         user=False,
         retriable=True,

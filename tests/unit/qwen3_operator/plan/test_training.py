@@ -476,6 +476,19 @@ def test_a_trainer_that_writes_no_more_is_told(updated: str, silent: bool) -> No
         assert "training goes on" in found.warning.hint
 
 
+@pytest.mark.parametrize(
+    ("started", "silent"), [("2026-03-01T11:58:00Z", False), ("2026-03-01T11:57:30Z", True)]
+)
+def test_a_trainer_that_never_wrote_is_told(started: str, silent: bool) -> None:
+    """It waits for the bucket, and whoever waits for it sees why."""
+    pods = (build_pod(started=started),)
+    found = plan(job=build_job(FT), pods=pods, progress=None)
+    assert found.reason is (Reason.STORAGE_UNAVAILABLE if silent else Reason.TRAINING)
+    if silent:
+        assert found.warning is not None
+        assert f"since {started}" in found.warning.message
+
+
 def test_the_silence_of_an_earlier_pod_says_nothing_of_the_next() -> None:
     old = build_progress(updated="2026-03-01T11:00:00Z")
     pods = (build_pod(phase="Failed", exit_code=46), build_pod(1))
