@@ -195,6 +195,17 @@ def test_a_run_saves_before_its_budget_ends(provoked: None, tenant: Tenant) -> N
     assert 0 < status["usage"]["gpuSeconds"] <= 1.5 * BUDGET
 
 
+def test_a_raised_budget_lets_the_run_go_on_from_its_checkpoint(
+    provoked: None, tenant: Tenant
+) -> None:
+    step = checkpoint(tenant.wait_stalled(SPENT, 240))
+    tenant.patch(SPENT, {"limits": {"maxGPUSeconds": 100 * BUDGET}})
+    body = tenant.wait(SPENT, lambda b: checkpoint(b) > step, "makes more steps", 240)
+    assert body["status"]["training"]["resumedFromStep"] == step
+    assert not is_true(body, "Stalled")
+    tenant.patch(SPENT, {"suspend": True})
+
+
 def wait_no_live_pod(tenant: Tenant, name: str) -> None:
     wait_for(
         lambda: [p for p in tenant.training_pods(name) if p.status.phase in ("Pending", "Running")],

@@ -51,10 +51,6 @@ from qwen3_trainer.worker.messages import (
 
 log = logging.getLogger(__name__)
 
-STORAGE_PATIENCE = 600.0
-"""Seconds that an attempt waits for a bucket that doesn't answer: before it has begun, since the
-next attempt would meet the same, and with a finished adapter."""
-
 
 @dataclass(frozen=True)
 class Ending:
@@ -118,7 +114,7 @@ def _run_to_the_end(attempt: Attempt) -> Ending:
 
 def _run(attempt: Attempt) -> Ending:
     attempt.paths.work.mkdir(parents=True, exist_ok=True)
-    writer = patiently(lambda: begin(attempt), STORAGE_PATIENCE)
+    writer = patiently(lambda: begin(attempt))
     if writer is None:
         log.info("another attempt has committed a result already")
         return Ending("AlreadyCommitted", ExitCode.SUCCEEDED)
@@ -285,12 +281,8 @@ def _publish(
         sample=sample,
         committed=now(),
     )
-    patiently(
-        lambda: publish.upload_verified(attempt.bucket, folder, prefix, files), STORAGE_PATIENCE
-    )
-    won = patiently(
-        lambda: publish.commit(attempt.bucket, attempt.revision, document), STORAGE_PATIENCE
-    )
+    patiently(lambda: publish.upload_verified(attempt.bucket, folder, prefix, files))
+    won = patiently(lambda: publish.commit(attempt.bucket, attempt.revision, document))
     log.info("committed %s" if won else "another attempt was first; dropped %s", document.digest)
     return Ending("Committed" if won else "AlreadyCommitted", ExitCode.SUCCEEDED)
 

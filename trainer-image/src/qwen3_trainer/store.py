@@ -291,7 +291,12 @@ class Buckets:
         return self._open[key]
 
 
-def patiently(action: Callable[[], T], seconds: float, pause: float = 5.0) -> T:
+STORAGE_PATIENCE = 600.0
+"""Seconds that a pod waits for a store that doesn't answer: before it has begun, since the next
+attempt would meet the same, and with its result."""
+
+
+def patiently(action: Callable[[], T], seconds: float = STORAGE_PATIENCE, pause: float = 5.0) -> T:
     """Repeats an action while the store is unavailable, for `seconds` at least, then raises.
 
     For the ends of a run: hours of training, or the attempts that a Job has left, outweigh some

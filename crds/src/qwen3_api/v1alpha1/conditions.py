@@ -169,8 +169,8 @@ class Reason(StrEnum):
     INTERRUPTED = "Interrupted"
     """The pod was told to stop; it saved a checkpoint."""
     STORAGE_UNAVAILABLE = "StorageUnavailable"
-    """The object store doesn't answer. A run that trains goes on; at its start and its end the
-    trainer waits for ten minutes."""
+    """The object store doesn't answer. A run that trains goes on; preflight and trainer wait
+    for ten minutes at their start, and the trainer with its finished adapter."""
     ADAPTER_UNUSABLE = "AdapterUnusable"
     """After training, base plus adapter could not be loaded or did not generate."""
     GPU_UNAVAILABLE = "GPUUnavailable"

@@ -193,6 +193,24 @@ def test_storage_is_resolved_against_the_settings() -> None:
     assert (own.bucket, own.secret) == ("mine", "key")
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"limits": {"maxGPUSeconds": 3600}},
+        {"hyperparameters": {"microBatchSize": 2}},
+        {"hyperparameters": {"gradientCheckpointing": False}},
+        {"failurePolicy": {"onOutOfMemory": "Fail"}},
+        {"failurePolicy": {"allowQuantization": True}},
+        {"failurePolicy": {"stallTimeoutSeconds": 60}},
+    ],
+    ids=json.dumps,
+)
+def test_a_job_is_made_again_of_the_same_revision(change: dict[str, Any]) -> None:
+    before, after = (spec_of(build_finetune(build_spec(**c))) for c in ({}, change))
+    assert resources_digest(before) != resources_digest(after)
+    assert spec_hash(before) == spec_hash(after)
+
+
 def test_resources_digest_follows_every_resource() -> None:
     changes: list[dict[str, Any]] = [
         {},

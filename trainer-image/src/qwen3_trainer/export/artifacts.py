@@ -23,8 +23,6 @@ from qwen3_trainer.store import Bucket, ObjectExistsError, ObjectMissingError, p
 log = logging.getLogger(__name__)
 
 LLAMA_CPP = "llama_cpp_python"
-PATIENCE = 600.0
-"""Seconds that a finished artifact waits for the bucket."""
 
 
 @dataclass(frozen=True)
@@ -69,9 +67,9 @@ class Publisher:
             versions=library_versions() | {LLAMA_CPP: version(LLAMA_CPP)},
             written=now(),
         )
-        patiently(lambda: upload_verified(self.bucket, folder, prefix, files), PATIENCE)
+        patiently(lambda: upload_verified(self.bucket, folder, prefix, files))
         with self.shutdown.finishing():
-            won = patiently(lambda: self._commit(artifact, document), PATIENCE)
+            won = patiently(lambda: self._commit(artifact, document))
             self._sweep(artifact, prefix, won=won)
         log.info("%s %s: %d bytes", artifact, "is written" if won else "was there", document.size)
 

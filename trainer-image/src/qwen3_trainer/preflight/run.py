@@ -40,7 +40,13 @@ from qwen3_trainer.preflight.scan import Scanner
 from qwen3_trainer.preflight.start_adapter import check_start
 from qwen3_trainer.shutdown import Shutdown
 from qwen3_trainer.storage_check import write_first
-from qwen3_trainer.store import Bucket, Buckets, ObjectExistsError, ObjectMissingError
+from qwen3_trainer.store import (
+    Bucket,
+    Buckets,
+    ObjectExistsError,
+    ObjectMissingError,
+    patiently,
+)
 
 log = logging.getLogger(__name__)
 
@@ -81,7 +87,7 @@ def main(arguments: list[str], environ: Mapping[str, str] | None = None) -> int:
 def look_and_tell(run: Run) -> None:
     """Looks, unless it was told already. Raises TrainerError after it was written down, if it is to
     be."""
-    if _is_told_already(run):
+    if patiently(lambda: _is_told_already(run)):
         log.info("the preflight of this revision is in the bucket already")
         return
     try:
