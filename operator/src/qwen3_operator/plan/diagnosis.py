@@ -95,8 +95,9 @@ def silence(message: str) -> Problem:
         Reason.STORAGE_UNAVAILABLE,
         message,
         "Nothing has to be done for the run: training goes on, a start waits for ten minutes, and "
-        "progress and checkpoints follow when the bucket answers. If it stays, check that the endpoint of the object store can be "
-        "reached from the pod's node, and that the node is alive.",
+        "progress and checkpoints follow when the bucket answers. If it stays, check that the "
+        "endpoint of the object store can be reached from the pod's node, and that the node is "
+        "alive.",
         user=False,
         retriable=True,
     )
