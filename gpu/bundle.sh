@@ -5,15 +5,18 @@
 #   gpu/bundle.sh OUT_DIR
 #   there: for f in OUT_DIR/*.tar.xz; do tar xJf "$f" -C /tmp; done
 #          PYTHONPATH=/tmp/gpu-site gpu/check.sh
+#
+# Needs uv: the one on the PATH, or that of `make init`.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
+uv=$(command -v uv || echo "$here/../.venv/bin/uv")
 out=$(realpath -m "${1:?usage: gpu/bundle.sh OUT_DIR}")
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
 site=$work/gpu-site
 # Copies: a hard link to a cache that others use changes while tar reads it.
-uv pip install --quiet --link-mode copy --no-deps --only-binary :all: --python-version 3.12 \
+"$uv" pip install --quiet --link-mode copy --no-deps --only-binary :all: --python-version 3.12 \
   --python-platform x86_64-manylinux_2_39 --target "$site" -r "$here/requirements.txt"
 cd "$site"
 # Weight that such a machine never loads. botocore finds its own data by folder.
