@@ -184,8 +184,7 @@ def installed(name: str) -> str:
 
 def card_of(machine: Machine) -> Card:
     """The planner's card by its node label, with this machine's own memory."""
-    label = machine.card.replace(" ", "-")
-    known = CARDS.get(label, Card(label, 0, 0.0))
+    known = CARDS.get(machine.product, Card(machine.product, 0, 0.0))
     return replace(known, memory_mib=machine.memory_mib)
 
 

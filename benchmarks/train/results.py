@@ -26,6 +26,11 @@ class Machine:
     defaults: bool = False
     """The planner's own choices were run, without TRL + PEFT."""
 
+    @property
+    def product(self) -> str:
+        """The card's node label, nvidia.com/gpu.product."""
+        return self.card.replace(" ", "-")
+
 
 @dataclass(frozen=True)
 class Phase:

@@ -12,7 +12,7 @@ import numpy as np
 from benchmarks.train.configurations import WARM_UP, Configuration, model_shape
 from benchmarks.train.results import Machine, Results, Run
 from qwen3_operator.plan import memory, throughput
-from qwen3_operator.plan.memory import GIB, MIB, SINGLE, MemoryEstimate, estimate_memory
+from qwen3_operator.plan.memory import GIB, MIB, MemoryEstimate, estimate_memory
 from qwen3_operator.plan.sizing import CARDS, Card
 
 GOAL = 0.10
@@ -24,14 +24,24 @@ def render(results: Results) -> str:
     parts = [_machine(results.machine)] if results.machine else []
     defaults = results.machine is not None and results.machine.defaults
     parts.append(defaults_table(results) if defaults else compared_table(results))
-    # Of rows of many lengths the models tell a bound and a mean.
-    full = [r for r in results.runs if r.configuration.shortest is None]
-    on_gpu = [r for r in full if r.system == "product" and r.reserved > 0]
-    if on_gpu:
-        parts += [memory_table(on_gpu), fit_of_memory(on_gpu)]
-    parts.append(speed_table(replace(results, runs=full)))
+    parts += _models(results)
     parts += [f"- failed: {f.system}, {f.configuration.name}: {f.error}" for f in results.failures]
     return "\n\n".join(parts)
+
+
+def together(several: list[Results]) -> str:
+    """The product's runs of several files of one card in one table of each kind, with both models'
+    constants fitted to all of them."""
+    runs = [run for results in several for run in results.runs if run.system == "product"]
+    return "\n\n".join(_models(replace(several[-1], runs=runs)))
+
+
+def _models(results: Results) -> list[str]:
+    """Both models' tables: of full rows, since of many lengths they tell a bound and a mean."""
+    full = [r for r in results.runs if r.configuration.shortest is None]
+    on_gpu = [r for r in full if r.system == "product" and r.reserved > 0]
+    memory_parts = [memory_table(on_gpu), fit_of_memory(on_gpu)] if on_gpu else []
+    return [*memory_parts, speed_table(replace(results, runs=full))]
 
 
 def _machine(machine: Machine) -> str:
@@ -183,7 +193,7 @@ def fit_of_memory(runs: list[Run]) -> str:
 
 def speed_table(results: Results) -> str:
     """Tokens per second of all runs, and of the product beside the speed model's."""
-    card = known_card(results)
+    card = CARDS.get(results.machine.product) if results.machine else None
     head = ["", "setting", "tokens/s", "model", "error", "s a micro-batch", "MFU", "first steps s"]
     rows = []
     for run in results.runs:
@@ -191,7 +201,7 @@ def speed_table(results: Results) -> str:
         seconds = run.steady_step_seconds / c.accumulation
         model, error, used = "", "", ""
         if card is not None and run.system == "product":
-            expected = _seconds(c, card)
+            expected = expected_seconds(c, card)
             model = f"{run.tokens_per_step / c.accumulation / expected:,.0f}"
             error = f"{seconds / expected - 1:+.1%}"
         if card is not None:
@@ -210,24 +220,6 @@ def speed_table(results: Results) -> str:
     return text
 
 
-def known_card(results: Results) -> Card | None:
-    """The planner's card by its node label."""
-    return CARDS.get(results.machine.card.replace(" ", "-")) if results.machine else None
-
-
-def together(several: list[Results]) -> str:
-    """The product's full rows of several files of one card in one table of each kind, with both
-    models' constants fitted to all of them."""
-    runs = [
-        run
-        for results in several
-        for run in results.runs
-        if run.system == "product" and run.configuration.shortest is None
-    ]
-    parts = [memory_table(runs), fit_of_memory(runs)]
-    return "\n\n".join([*parts, speed_table(Results(several[-1].machine, runs, []))])
-
-
 def _utilisation(run: Run, seconds: float, tflops: float) -> float:
     c = run.configuration
     flops = throughput.flops_per_token(
@@ -239,33 +231,34 @@ def _utilisation(run: Run, seconds: float, tflops: float) -> float:
 def fit_of_speed(runs: list[Run], card: Card) -> str:
     """The speed model's errors; its constants by least squares of relative errors: of the card from
     runs that the model takes to be limited by it, of the host from the others."""
-    busy, host = [], []
+    busy, errors_of_busy, errors_of_host, layers = [], [], [], []
     for run in runs:
         c = run.configuration
-        seconds, told = run.steady_step_seconds / c.accumulation, _seconds(c, card)
+        seconds, told = run.steady_step_seconds / c.accumulation, expected_seconds(c, card)
+        error = abs(seconds / told - 1)
         alone = throughput.host_seconds(model_shape(c.base), checkpointing=c.checkpointing)
-        (busy if told > alone else host).append((c, seconds, seconds / told - 1))
+        if told > alone:
+            busy.append((c, seconds))
+            errors_of_busy.append(error)
+        else:
+            layers.append(throughput.LAYER_SECONDS * seconds / alone)
+            errors_of_host.append(error)
     texts = []
     if busy:
         texts.append(
-            f"The card is the limit of {len(busy)}: largest error "
-            f"{max(abs(error) for *_, error in busy):.0%}{_fitted_card(busy, card)}."
+            f"The card is the limit of {len(busy)}: largest error {max(errors_of_busy):.0%}"
+            f"{_fitted_card(busy, card)}."
         )
-    if host:
-        layers = [
-            throughput.LAYER_SECONDS * seconds
-            / throughput.host_seconds(model_shape(c.base), checkpointing=c.checkpointing)
-            for c, seconds, _ in host
-        ]  # fmt: skip
+    if layers:
         texts.append(
-            f"The host is the limit of {len(host)}: largest error "
-            f"{max(abs(error) for *_, error in host):.0%}, LAYER_SECONDS {median(layers):.4f}, "
-            f"{min(layers):.4f} to {max(layers):.4f} (in use {throughput.LAYER_SECONDS})."
+            f"The host is the limit of {len(layers)}: largest error {max(errors_of_host):.0%}, "
+            f"LAYER_SECONDS {median(layers):.4f}, {min(layers):.4f} to {max(layers):.4f} "
+            f"(in use {throughput.LAYER_SECONDS})."
         )
     return "\n".join(texts)
 
 
-def _seconds(c: Configuration, card: Card) -> float:
+def expected_seconds(c: Configuration, card: Card) -> float:
     """Of a micro-batch, by the model."""
     return throughput.micro_batch_seconds(
         model_shape(c.base),
@@ -277,19 +270,17 @@ def _seconds(c: Configuration, card: Card) -> float:
     )
 
 
-def _fitted_card(runs: list[tuple[Configuration, float, float]], card: Card) -> str:
+def _fitted_card(runs: list[tuple[Configuration, float]], card: Card) -> str:
     """seconds = FLOPs / (PRODUCTS * speed) + (TRAVERSALS * saved + LOGIT_TRAVERSALS * logits) /
     bandwidth: linear in three unknowns."""
     lines = []
-    for c, seconds, _ in runs:
+    for c, seconds in runs:
         shape = model_shape(c.base)
         tokens = c.micro_batch_size * c.tokens * memory.sequences_per_row(c.method)
         flops = throughput.flops_per_token(
             shape, c.method, length=c.tokens, checkpointing=c.checkpointing
         )
-        logits = SINGLE * shape.vocab_size
-        moved = throughput.bytes_per_token(shape, c.method, checkpointing=c.checkpointing)
-        saved = (moved - throughput.LOGIT_TRAVERSALS * logits) / throughput.TRAVERSALS
+        saved, logits = throughput.touched_per_token(shape, c.method, checkpointing=c.checkpointing)
         bandwidth = card.bandwidth_gbs * 1e9
         terms = (flops / (card.tflops * 1e12), saved / bandwidth, logits / bandwidth)
         lines.append([tokens * term / seconds for term in terms])

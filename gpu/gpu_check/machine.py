@@ -126,9 +126,7 @@ class Machine:
         folder.mkdir()
         _make_base(self.size.base, folder / "base")
         (folder / "job.json").write_bytes(job.to_json())
-        environ = dict(os.environ)
-        if self.on_cpu:
-            environ[ENV_ALLOW_CPU] = "1"
+        environ = self._environment()
         prepare_process(folder / "home", environ)
         done = subprocess.run(
             [
@@ -145,6 +143,11 @@ class Machine:
         if done.returncode != 0:
             raise AssertionError(f"row_bounds ended with {done.returncode}")
         return [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
+
+    def _environment(self) -> dict[str, str]:
+        """Of a pod on this machine, without what this process was told itself."""
+        environ = {k: v for k, v in os.environ.items() if not _OWN.match(k)}
+        return environ | ({ENV_ALLOW_CPU: "1"} if self.on_cpu else {})
 
     def _upload_base(self) -> None:
         started, folder = time.monotonic(), self.folder / "base"
@@ -163,11 +166,10 @@ class Machine:
         self, job: TrainJob, uid: str, *, without_gpu: bool = False, memory: int | None = None
     ) -> Attempt:
         """Starts an attempt as its pod would. `memory` limits its address space, in bytes."""
-        environ = {k: v for k, v in os.environ.items() if not _OWN.match(k)}
+        environ = self._environment()
         if without_gpu:
             environ["CUDA_VISIBLE_DEVICES"] = ""
-        elif self.on_cpu:
-            environ[ENV_ALLOW_CPU] = "1"
+            environ.pop(ENV_ALLOW_CPU, None)
         attempt = start_attempt(
             job,
             uid,

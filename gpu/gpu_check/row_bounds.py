@@ -11,6 +11,7 @@ object for each kernel that can be had, with the losses
 """
 
 import json
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -20,13 +21,13 @@ import unsloth  # noqa: F401  (before whatever imports transformers)
 
 from benchmarks.train.varlen import provide_varlen_attention
 from qwen3_api.job.train import TrainJob
+from qwen3_trainer.environment import cpu_is_allowed
 from qwen3_trainer.worker.messages import TrainPlan
 from qwen3_trainer.worker.model import load
+from qwen3_trainer.worker.rendering import IGNORED
 
 LENGTHS = (304, 512, 200)
 """Multiples of `worker.padding.ALIGNMENT`."""
-IGNORED = -100
-"""A label from which nothing is learned."""
 
 
 def main(order: Path, base: str) -> None:
@@ -47,7 +48,7 @@ def plan(job: TrainJob, base: str, folder: Path) -> TrainPlan:
         validation_rows=None,
         output=str(folder),
         resume_from=None,
-        allow_cpu=job.gpus == 0 or not torch.cuda.is_available(),
+        allow_cpu=cpu_is_allowed(os.environ),
     )
 
 

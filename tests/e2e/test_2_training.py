@@ -162,9 +162,8 @@ def test_wandb_reads_the_offline_run_out_of_the_bucket(
         row["train/global_step"]: row["eval/loss"] for row in server.history if "eval/loss" in row
     }
     assert told == evaluations(bucket, sft, commit)
-    losses = [row["train/loss"] for row in server.history if "train/loss" in row]
-    assert len(losses) == commit.metrics.steps
-    assert losses[-1] == commit.metrics.final_loss
+    assert len(server.losses) == commit.metrics.steps
+    assert server.losses[-1] == commit.metrics.final_loss
 
 
 @pytest.fixture(scope="module")
@@ -218,9 +217,8 @@ def test_wandb_follows_a_run_online_and_status_has_its_address(
     assert "offlineRunsURI" not in training
     assert server.keys == {WANDB_KEY}
     assert {r["name"] for r in server.runs} == {run}
-    losses = [row["train/loss"] for row in server.history if "train/loss" in row]
-    assert len(losses) == commit.metrics.steps
-    assert losses[-1] == commit.metrics.final_loss
+    assert len(server.losses) == commit.metrics.steps
+    assert server.losses[-1] == commit.metrics.final_loss
 
 
 def test_its_merged_model_is_in_the_bucket_and_nothing_is_trained_for_it(

@@ -38,7 +38,7 @@ STEPS = 60
 PATIENCE = 3
 WEIGHTS = "adapter_model.safetensors"
 INSTALLED = """
-import hashlib, pathlib, sys
+import hashlib, sys
 from importlib.metadata import files, version
 (template,) = (f for f in files("trl") if f.name == "qwen3.jinja")
 print(hashlib.sha256(template.locate().read_bytes()).hexdigest(), *map(version, sys.argv[1:]))
@@ -241,8 +241,7 @@ def test_a_run_goes_on_from_an_adapter_and_is_followed_online(
         url = f"{server.url}/team-a/bots/runs/uid-1-r1"
 
     assert attempt.progress().tracking_url == url
-    losses = [row["train/loss"] for row in server.history if "train/loss" in row]
-    assert losses == [entry["loss"] for entry in loss_curve(store, "runs/further")]
+    assert server.losses == [entry["loss"] for entry in loss_curve(store, "runs/further")]
     assert not store.keys("runs/further/wandb/")
     assert attempt.commit().provenance.started_from == commit.digest
     begun, fresh = (loss_curve(store, f"runs/{name}")[0] for name in ("further", "stopped"))

@@ -40,6 +40,11 @@ class WandbServer:
         address, port = self.server.server_address[:2]
         return f"http://{address!s}:{port}"
 
+    @property
+    def losses(self) -> list[float]:
+        """Of each step, in the order in which they came."""
+        return [row["train/loss"] for row in self.history if "train/loss" in row]
+
     def _handler(self) -> type[BaseHTTPRequestHandler]:
         state = self
 

@@ -22,7 +22,14 @@ from benchmarks.train.configurations import (
 )
 from benchmarks.train.results import Failure, Machine, Phase, Results, Run, StepEnd, append, read
 from benchmarks.train.rows import write_rows
-from benchmarks.train.tables import fit_of_memory, fit_of_speed, memory_table, render, together
+from benchmarks.train.tables import (
+    expected_seconds,
+    fit_of_memory,
+    fit_of_speed,
+    memory_table,
+    render,
+    together,
+)
 from qwen3_api.v1alpha1.training import HyperparametersSpec
 from qwen3_operator.plan import throughput
 from qwen3_operator.plan.memory import GIB, MIB, estimate_memory
@@ -177,25 +184,19 @@ def test_speeds_made_of_other_constants_tell_them_and_the_model_s_error(
         changed.setattr(throughput, "TRAVERSALS", 20)
         changed.setattr(throughput, "LOGIT_TRAVERSALS", 9)
         runs = [
-            run(c, step=c.accumulation * expected_seconds(c), tokens=c.micro_batch_size * c.tokens)
+            run(
+                c,
+                step=c.accumulation * expected_seconds(c, H100),
+                tokens=c.micro_batch_size * c.tokens,
+            )
             for c in configurations
         ]
 
     text = fit_of_speed(runs, H100)
 
     assert "PRODUCTS 0.60 (in use 0.72), TRAVERSALS 20 (in use 17), LOGIT_TRAVERSALS 9" in text
-    off = max(r.steady_step_seconds / expected_seconds(r.configuration) - 1 for r in runs)
+    off = max(r.steady_step_seconds / expected_seconds(r.configuration, H100) - 1 for r in runs)
     assert f"The card is the limit of 12: largest error {off:.0%}." in text
-
-
-def expected_seconds(c: Configuration) -> float:
-    """Of a micro-batch."""
-    return throughput.micro_batch_seconds(
-        *(model_shape(c.base), c.method, H100),
-        rows=c.micro_batch_size,
-        length=c.tokens,
-        checkpointing=c.checkpointing,
-    )
 
 
 def test_files_of_one_card_are_taken_together() -> None:

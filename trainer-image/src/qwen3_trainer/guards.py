@@ -1,9 +1,8 @@
 """When a run is given up although nothing has failed: a stall, the GPU budget, a lost optimum.
 
-No process in here: moments come in as monotonic seconds, decisions go out.
+No clock and no process in here: moments come in as monotonic seconds, decisions go out.
 """
 
-import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -131,9 +130,7 @@ class Deadline:
     """failurePolicy.stallTimeoutSeconds for a worker that makes no steps, from start to end. As
     `workers.run_worker` looks at it."""
 
-    def __init__(
-        self, what: str, timeout: float, clock: Callable[[], float] = time.monotonic
-    ) -> None:
+    def __init__(self, what: str, timeout: float, clock: Callable[[], float]) -> None:
         self._what = what
         self._timeout = timeout
         self._clock = clock

@@ -221,7 +221,8 @@ def verify(attempt: Attempt, trained: Trained, data: PreparedData, base: BaseMod
         prompt=data.train.first_prompt,
     )
     environment = worker_environment(attempt.environ, attempt.job)
-    deadline = Deadline("the verification", attempt.job.guards.stall_timeout_seconds)
+    timeout = attempt.job.guards.stall_timeout_seconds
+    deadline = Deadline("the verification", timeout, time.monotonic)
     last = attempt.run_worker("verify", plan, environment, watch=deadline)
     assert isinstance(last, Verified)  # noqa: S101  (the verify command's last message)
     return last.sample

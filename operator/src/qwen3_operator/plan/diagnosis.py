@@ -77,8 +77,9 @@ def diagnose_silence(pod: PodView, progress: Progress | None, now: datetime) -> 
     Its heartbeat has a thread of its own, so a trainer that hangs is not silent: that is a stall,
     which the trainer ends itself.
     """
-    heard = progress is not None and progress.attempt == pod.uid
-    since = wire_time(progress.updated) if progress and heard else pod.started
+    since = pod.started
+    if progress is not None and progress.attempt == pod.uid:
+        since = wire_time(progress.updated)
     if since is None or not is_silent(since, now):
         return None
     return silence(f"pod {pod.name} runs, but has written nothing to the bucket since {since}")

@@ -79,7 +79,7 @@ def build_status(ft: FineTune, spec: FineTuneSpec, story: Story, now: datetime) 
         story.revision,
         spec,
         story.observed.preflight,
-        _preflight_uri(ft, story),
+        _uri(ft, story, layout.PREFLIGHT),
         story.settings,
         begun=begun_in_4_bits(ft.status, story.revision),
     )
@@ -123,10 +123,8 @@ def _failure(ft: FineTune, story: Story, problem: Problem | None) -> FailureStat
     if problem is None:
         return None
     log_uri = None
-    if problem.reported and problem.attempt is not None and story.storage is not None:
-        folder = revision_folder(ft.meta, story.digest, story.storage).prefix
-        report = f"{layout.attempt_prefix(folder, problem.attempt)}/{layout.REPORT}"
-        log_uri = status_uri(story.storage, report)
+    if problem.reported and problem.attempt is not None:
+        log_uri = _uri(ft, story, layout.ATTEMPTS, problem.attempt, layout.REPORT)
     return build_failure(problem, log_uri)
 
 
@@ -143,11 +141,12 @@ def _evaluation(ft: FineTune, spec: FineTuneSpec, story: Story) -> EvaluationSta
     return now or kept_evaluation(ft, story.revision)
 
 
-def _preflight_uri(ft: FineTune, story: Story) -> str | None:
+def _uri(ft: FineTune, story: Story, *parts: str) -> str | None:
+    """Of what lies below the revision's folder."""
     if story.storage is None:
         return None
     folder = revision_folder(ft.meta, story.digest, story.storage)
-    return status_uri(story.storage, folder.join(layout.PREFLIGHT).prefix)
+    return status_uri(story.storage, folder.join(*parts).prefix)
 
 
 def _offline_runs(ft: FineTune, spec: FineTuneSpec, story: Story) -> str | None:

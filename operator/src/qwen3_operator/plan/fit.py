@@ -1,6 +1,6 @@
 """From what the preflight found to a run that fits the card: sizes, an estimate, a price. Pure."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 
 from qwen3_api.job.preflight import Preflight
@@ -58,11 +58,11 @@ def resolve_card(spec: FineTuneSpec, settings: Settings) -> Card | None:
     known = CARDS.get(resolve_gpu_product(spec, settings) or "", UNKNOWN_CARD)
     if own is None:
         return known
-    return Card(
+    return replace(
+        known,
         name=own.product,
         memory_mib=int(own.memory_gib * 1024) if own.memory_gib else known.memory_mib,
         tflops=own.tflops or known.tflops,
-        bandwidth_gbs=known.bandwidth_gbs,
     )
 
 

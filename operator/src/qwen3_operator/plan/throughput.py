@@ -89,9 +89,17 @@ def flops_per_token(
 
 def bytes_per_token(shape: ModelShape, method: Method, *, checkpointing: bool) -> float:
     """Read and written for a token, forward and backward, beside the products."""
+    saved, logits = touched_per_token(shape, method, checkpointing=checkpointing)
+    return TRAVERSALS * saved + LOGIT_TRAVERSALS * logits
+
+
+def touched_per_token(
+    shape: ModelShape, method: Method, *, checkpointing: bool
+) -> tuple[float, float]:
+    """Bytes of what all layers save and of the logits of a token, before their traversals."""
     more = (1 if checkpointing else 0) + (1 if method == "DPO" else 0)
-    layers = shape.num_hidden_layers * TRAVERSALS * (1 + more / 3) * saved_per_token(shape)
-    return layers + LOGIT_TRAVERSALS * shape.vocab_size * SINGLE
+    saved = shape.num_hidden_layers * (1 + more / 3) * saved_per_token(shape)
+    return saved, shape.vocab_size * SINGLE
 
 
 def evaluation_seconds(
