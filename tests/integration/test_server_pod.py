@@ -21,6 +21,7 @@ from typing import Any
 
 import aiohttp
 import pytest
+from openai import AsyncOpenAI, BadRequestError
 
 from qwen3_api.job.base import S3Location
 from qwen3_api.job.train import S3Model
@@ -30,7 +31,7 @@ from qwen3_server.base_model import fetch_base
 from qwen3_server.errors import PodError
 from qwen3_server.store import Store
 from support.adapters import make_adapter
-from support.pool_pod import BASE, Bucket, Pod, running_pod, until, until_ready
+from support.pool_pod import BASE, MAX_TOKENS, Bucket, Pod, running_pod, until, until_ready
 from support.ports import free_ports
 
 pytestmark = [
@@ -400,6 +401,109 @@ async def test_a_stream_is_not_held_back(pod: Pod, tmp_path: Path) -> None:
     # came while this process stood still, but not the rest.
     apart = [b - a > 0.005 for a, b in pairwise(times)]
     assert sum(apart) > len(apart) / 10
+
+
+async def test_a_chat_is_rendered_as_its_adapter_was_trained(pod: Pod, tmp_path: Path) -> None:
+    """A default request; the ids of the prompt tell which one vLLM rendered."""
+    off = await _adapter(pod, tmp_path, "brief", seed=16)
+    off = off.model_copy(update={"enable_thinking": False})
+    unsaid = await _adapter(pod, tmp_path, "plain", seed=17)
+    aliases = {"brief": off.id, "plain": unsaid.id}
+    await until_ready(pod, await pod.write_index([off, unsaid], aliases))
+    default = {name: await _prompt(pod, name) for name in ("brief", off.id, "plain", BASE)}
+    closed = await _prompt(pod, "plain", chat_template_kwargs={"enable_thinking": False})
+    opened = await _prompt(pod, "brief", chat_template_kwargs={"enable_thinking": True})
+    assert len(closed) > len(opened)
+    assert default == {"brief": closed, off.id: closed, "plain": opened, BASE: opened}
+
+
+async def _prompt(pod: Pod, model: str, **more: Any) -> list[int]:
+    code, body, _ = await pod.chat(model, return_token_ids=True, **more)
+    assert code == 200, body
+    return list(body["prompt_token_ids"])
+
+
+WEATHER: Any = {
+    "type": "function",
+    "function": {
+        "name": "weather",
+        "parameters": {
+            "type": "object",
+            "properties": {"city": {"enum": ["Rome", "Oslo"]}},
+            "required": ["city"],
+            "additionalProperties": False,
+        },
+    },
+}
+
+
+async def test_tools_are_taken_and_called(pod: Pod, tmp_path: Path) -> None:
+    """The random model calls a tool only if it must; one that may is a matter of its training."""
+    adapter = await _adapter(pod, tmp_path, "tools", seed=18)
+    adapter = adapter.model_copy(update={"enable_thinking": False})
+    await until_ready(pod, await pod.write_index([adapter], {"tools": adapter.id}))
+    question: Any = [{"role": "user", "content": "The weather in Rome?"}]
+    async with _openai(pod) as client:
+        free = await client.chat.completions.create(
+            model="tools", messages=question, tools=[WEATHER], max_tokens=8
+        )
+        assert free.choices[0].finish_reason in ("stop", "length")
+        for choice in ("required", {"type": "function", "function": {"name": "weather"}}):
+            forced = await client.chat.completions.create(
+                model="tools", messages=question, tools=[WEATHER], tool_choice=choice
+            )
+            message = forced.choices[0].message
+            assert message.content is None
+            assert message.tool_calls is not None
+            call: Any = message.tool_calls[0]
+            assert call.function.name == "weather"
+            assert json.loads(call.function.arguments)["city"] in ("Rome", "Oslo")
+
+
+async def test_a_request_for_too_much_is_refused_in_openais_words(pod: Pod, tmp_path: Path) -> None:
+    adapter = await _adapter(pod, tmp_path, "limits", seed=19)
+    await until_ready(pod, await pod.write_index([adapter], {"limits": adapter.id}))
+    hello: Any = [{"role": "user", "content": "hello"}]
+    too_much: list[tuple[str, dict[str, Any]]] = [
+        ("n", {"n": 16384}),
+        ("max_tokens", {"max_tokens": 601}),
+        ("max_completion_tokens", {"max_completion_tokens": 601}),
+        ("prompt_logprobs", {"extra_body": {"prompt_logprobs": 6}}),
+    ]
+    async with _openai(pod) as client:
+        for param, request in too_much:
+            with pytest.raises(BadRequestError) as caught:
+                await client.chat.completions.create(model="limits", messages=hello, **request)
+            assert caught.value.param == param
+        with pytest.raises(BadRequestError) as caught:
+            await client.completions.create(model="limits", prompt=["a"] * 33)
+        assert caught.value.param == "prompt"
+        several = await client.chat.completions.create(
+            model="limits", messages=hello, n=2, max_tokens=4
+        )
+        assert len(several.choices) == 2
+
+
+async def test_an_answer_without_a_limit_has_the_pools(pod: Pod, tmp_path: Path) -> None:
+    """The random model never ends by itself; `max_new_tokens` of the pool ends it."""
+    adapter = await _adapter(pod, tmp_path, "endless", seed=20)
+    await until_ready(pod, await pod.write_index([adapter], {"endless": adapter.id}))
+    async with _openai(pod) as client:
+        answer = await client.chat.completions.create(
+            model="endless",
+            messages=[{"role": "user", "content": "hello"}],
+            extra_body={"ignore_eos": True},
+        )
+    assert answer.usage is not None
+    assert answer.usage.completion_tokens == MAX_TOKENS
+
+
+@asynccontextmanager
+async def _openai(pod: Pod) -> AsyncIterator[AsyncOpenAI]:
+    """The client that users have, with its defaults."""
+    url = f"http://{pod.outside}:{pod.vllm_port}/v1"
+    async with AsyncOpenAI(base_url=url, api_key="none") as client:
+        yield client
 
 
 async def test_the_bucket_may_be_away(pod: Pod, tmp_path: Path) -> None:

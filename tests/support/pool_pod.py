@@ -23,15 +23,22 @@ import qwen3_api
 import qwen3_server
 from qwen3_api.job.base import S3Location
 from qwen3_api.job.train import S3Model
-from qwen3_api.serving.config import ENV_POD_NAME, ENV_RUN_DIR, GATEWAY_CLASS, ServerConfig
-from qwen3_api.serving.pool import AgentStatus, PoolAdapter, PoolCanary, PoolIndex
+from qwen3_api.serving.config import BASE_MODEL_DIR, ENV_POD_NAME, ENV_RUN_DIR, ServerConfig
+from qwen3_api.serving.pool import VLLM_PORT, AgentStatus, PoolAdapter, PoolCanary, PoolIndex
 from qwen3_local import s3
 from qwen3_local.layout import Home
 from qwen3_local.programs import stop_recorded
+from qwen3_operator.desired.names import StorageTarget
+from qwen3_operator.desired.pool import PoolSpec, build_vllm_args, build_vllm_env
+from qwen3_operator.settings import RequestLimitSettings, ServingSettings
 from support.adapters import describe_adapter
 
 BASE = "test/tiny"
 NAMESPACE = "team-a"
+MAX_TOKENS = 600
+"""Of an answer, by the pool's limits: less than the model's window."""
+TARGET = StorageTarget(endpoint=None, region=None, bucket=s3.BUCKET, prefix="qwen3", secret="")
+"""Nothing of it reaches vLLM's command line."""
 SOURCES = [Path(module.__path__[0]).parent for module in (qwen3_api, qwen3_server)]
 
 
@@ -160,26 +167,41 @@ class Pod:
         command, environment = self.server_command("agent")
         self.agent = self._start("agent", command, environment)
 
-    def start_vllm(self) -> None:
-        command = [os.environ["QWEN3_VLLM_PYTHON"], "-m", "vllm.entrypoints.openai.api_server"]
-        command += ["--model", str(self.folder / "models" / "base")]
-        command += ["--served-model-name", BASE, "--host", "0.0.0.0"]  # noqa: S104
-        command += ["--port", str(self.vllm_port), "--enable-lora", "--max-loras", "2"]
-        command += ["--max-lora-rank", "16", "--max-cpu-loras", "8"]
-        command += ["--middleware", GATEWAY_CLASS, "--dtype", "bfloat16", "--enforce-eager"]
-        command += ["--max-model-len", "512", "--max-num-seqs", "8"]
-        command += ["--distributed-executor-backend", "uni"]
-        command += ["--disable-uvicorn-access-log", "--disable-fastapi-docs"]
-        environment = os.environ | {
-            "VLLM_ALLOW_RUNTIME_LORA_UPDATING": "1",
-            "VLLM_CPU_KVCACHE_SPACE": "1",
-            "VLLM_CPU_OMP_THREADS_BIND": "nobind",
-            "VLLM_NO_USAGE_STATS": "1",
-            "HF_HUB_OFFLINE": "1",
-            "OMP_NUM_THREADS": "1",
-            "PYTHONPATH": ":".join(map(str, SOURCES)),
-            ENV_RUN_DIR: str(self.folder / "run"),
+    def start_vllm(self, **env: str) -> None:
+        """The pod's own arguments and environment, for a small model on a small machine."""
+        source = S3Model(location=self.bucket.location("models/tiny"))
+        pool = PoolSpec(NAMESPACE, self.folder.name, BASE, source, TARGET, 1, None)
+        serving = ServingSettings(
+            max_lora_rank=16,
+            max_loras=2,
+            max_cpu_loras=8,
+            limits=RequestLimitSettings(max_tokens=MAX_TOKENS),
+            args=[
+                *("--dtype=bfloat16", "--enforce-eager", "--max-model-len=2048"),
+                *("--max-num-seqs=8", "--distributed-executor-backend=uni", "--host=0.0.0.0"),
+            ],
+            env={
+                "VLLM_CPU_KVCACHE_SPACE": "1",
+                "VLLM_CPU_OMP_THREADS_BIND": "nobind",
+                "OMP_NUM_THREADS": "1",
+            },
+        )
+        changed = {
+            f"--model={BASE_MODEL_DIR}": f"--model={self.folder / 'models' / 'base'}",
+            f"--port={VLLM_PORT}": f"--port={self.vllm_port}",
         }
+        command = [os.environ["QWEN3_VLLM_PYTHON"], "-m", "vllm.entrypoints.openai.api_server"]
+        command += [changed.get(a, a) for a in build_vllm_args(pool, serving)]
+        own = {k: v for k, v in build_vllm_env(serving).items() if not v.startswith("/cache")}
+        environment = (
+            os.environ
+            | own
+            | {
+                "PYTHONPATH": ":".join(map(str, SOURCES)),
+                ENV_RUN_DIR: str(self.folder / "run"),
+                **env,
+            }
+        )
         self.vllm = self._start("vllm", command, environment)
 
     def _start(self, name: str, command: list[str], env: dict[str, str]) -> subprocess.Popen[bytes]:

@@ -9,13 +9,13 @@ import sys
 from pathlib import Path
 
 import torch
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
 
-CHAT_TEMPLATE = (
-    "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
-    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
-)
+TEMPLATE = Path(__file__).parents[2] / "local" / "tiny-model" / "tiny_qwen3" / "qwen3.jinja"
+"""Qwen3's own."""
+MARKS = [f"<{end}{name}>" for name in ("tool_call", "tool_response", "think") for end in ("", "/")]
+"""Tokens of Qwen3's vocabulary that are one each, and no special ones: decoding shows them."""
 
 
 def main(folder: Path) -> None:
@@ -30,7 +30,8 @@ def main(folder: Path) -> None:
         pad_token="<|endoftext|>",
         additional_special_tokens=["<|im_start|>"],
     )
-    fast.chat_template = CHAT_TEMPLATE
+    fast.add_tokens([AddedToken(mark, normalized=False) for mark in MARKS])
+    fast.chat_template = TEMPLATE.read_text("utf-8")
     fast.save_pretrained(folder)
     torch.manual_seed(0)
     config = Qwen3Config(

@@ -119,6 +119,17 @@ class TrainingSettings(_Section):
     """For clusters without GPUs where one is only advertised: train on the CPU."""
 
 
+class RequestLimitSettings(_Section):
+    """The largest share of a pool that one request may ask for (`RequestLimits`)."""
+
+    max_sequences: Annotated[int, Field(ge=1, le=4096)] = 32
+    """Answers of one request: its prompts times its n or best_of."""
+    max_tokens: Annotated[int, Field(ge=1, le=1_048_576)] = 32_768
+    """Tokens of one answer, reasoning included; also for requests that name no limit."""
+    max_prompt_logprobs: Annotated[int, Field(ge=0, le=20)] = 5
+    """Alternatives per token of the prompt: prompt_logprobs, or logprobs with echo."""
+
+
 class ServingSettings(_Section):
     """Pools."""
 
@@ -141,6 +152,8 @@ class ServingSettings(_Section):
     env: dict[str, str] = {}
     """More vLLM environment."""
     node_selector: dict[str, str] = {}
+    limits: RequestLimitSettings = RequestLimitSettings()
+    """What one request may ask for; more is refused with OpenAI's error."""
     poll_seconds: float = 2.0
     """How often the operator asks the sidecars while something is moving."""
 

@@ -5,6 +5,9 @@
     agent  ── loopback + token: every route, untouched ────────┘
            ── loopback + token: /-/canaries ── how the canaries go
 
+A request that says nothing about thinking gets what its adapter was trained for; one that asks for
+more than its share (RequestLimits) is refused before vLLM sees it.
+
 A name may have a canary: chance sends a part of its requests there. A request stays where it was
 sent; one that fails is the client's to try again, or nobody would see that the canary is bad.
 
@@ -23,11 +26,18 @@ import os
 import secrets
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
-from qwen3_api.serving.config import ENV_MAX_BODY_BYTES, ENV_RUN_DIR, MODEL_ID_HEADER, RUN_DIR
+from qwen3_api.serving.config import (
+    ENV_MAX_BODY_BYTES,
+    ENV_REQUEST_LIMITS,
+    ENV_RUN_DIR,
+    MODEL_ID_HEADER,
+    RUN_DIR,
+    RequestLimits,
+)
 from qwen3_server.canary import Canaries
+from qwen3_server.refusal import Refusal
 from qwen3_server.request_body import (
     BodyTooLargeError,
     ClientGoneError,
@@ -39,6 +49,7 @@ from qwen3_server.request_body import (
     replay_body,
     with_content_length,
 )
+from qwen3_server.request_rules import check_limits, with_thinking_default
 from qwen3_server.routes import (
     BOOT_HEADER,
     CANARIES_PATH,
@@ -54,9 +65,10 @@ from qwen3_server.traffic import App, Clock, Message, Receive, Scope, Send, coun
 from qwen3_server.watched_file import WatchedFile
 
 MODELS_ROUTE = ("GET", "/v1/models")
+CHAT_ROUTE = ("POST", "/v1/chat/completions")
 MODEL_ROUTES = frozenset(
     {
-        ("POST", "/v1/chat/completions"),
+        CHAT_ROUTE,
         ("POST", "/v1/completions"),
         ("POST", "/v1/embeddings"),
     }
@@ -71,23 +83,6 @@ _DEFAULT_MAX_BODY_BYTES = 16 * 1024**2
 _RETRY_AFTER_SECONDS = b"2"
 
 
-@dataclass(frozen=True)
-class Refusal:
-    """An error in OpenAI's shape."""
-
-    status: int
-    code: str
-    message: str
-    param: str | None = None
-    headers: Headers = ()
-
-    def body(self) -> bytes:
-        """The JSON that OpenAI's clients parse into their exceptions."""
-        kind = "server_error" if self.status >= 500 else "invalid_request_error"
-        error = {"message": self.message, "type": kind, "param": self.param, "code": self.code}
-        return json.dumps({"error": error}, ensure_ascii=False).encode(errors="replace")
-
-
 class Gateway:
     """The middleware; one per API server process."""
 
@@ -97,6 +92,7 @@ class Gateway:
         *,
         run_dir: Path | None = None,
         max_body_bytes: int | None = None,
+        limits: RequestLimits | None = None,
         boot: str = PROCESS_BOOT,
         draw: Callable[[], float] | None = None,
         clock: Clock = time.monotonic,
@@ -110,6 +106,9 @@ class Gateway:
         self._boot = boot
         self._max_body = max_body_bytes or int(
             os.environ.get(ENV_MAX_BODY_BYTES, _DEFAULT_MAX_BODY_BYTES)
+        )
+        self._limits = limits or RequestLimits.model_validate_json(
+            os.environ.get(ENV_REQUEST_LIMITS, "{}")
         )
         self._routes = WatchedFile(run_dir / ROUTES_FILE, Routes.model_validate_json)
         self._token = WatchedFile(run_dir / TOKEN_FILE, bytes.strip)
@@ -134,7 +133,7 @@ class Gateway:
         if route == MODELS_ROUTE:
             await self._answer_models(scope, receive, send)
         elif route in MODEL_ROUTES:
-            await self._answer_model_request(scope, receive, send)
+            await self._answer_model_request(scope, receive, send, chat=route == CHAT_ROUTE)
         elif route in OPEN_ROUTES:
             await self._app(scope, receive, send)
         else:
@@ -163,7 +162,9 @@ class Gateway:
         else:
             await self._app(scope, receive, send)
 
-    async def _answer_model_request(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _answer_model_request(
+        self, scope: Scope, receive: Receive, send: Send, *, chat: bool
+    ) -> None:
         try:
             body = await read_body(scope["headers"], receive, self._max_body)
             request = parse_request(body)
@@ -189,12 +190,19 @@ class Gateway:
         if not isinstance(route, Route):
             await _refuse(send, _refusal(name, route))
             return
+        refusal = check_limits(request, self._limits)
+        if refusal is not None:
+            await _refuse(send, refusal)
+            return
         app, model = self._app, route.model
-        if route.rewritten:
-            side = self._canaries.choose(name)
-            if side is not None:
-                app, model = counted(app, side.tally, self._clock), side.model
-            body = render_request({**request, "model": model})
+        side = self._canaries.choose(name) if route.rewritten else None
+        if side is not None:
+            app, model = counted(app, side.tally, self._clock), side.model
+        wanted = {**request, "model": model} if route.rewritten else request
+        if chat and routes is not None:
+            wanted = with_thinking_default(wanted, routes.thinking.get(model))
+        if wanted is not request:
+            body = render_request(wanted)
             scope = {**scope, "headers": with_content_length(scope["headers"], len(body))}
         await app(scope, replay_body(body, receive), _adding_header(send, MODEL_ID_HEADER, model))
 

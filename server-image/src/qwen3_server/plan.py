@@ -69,6 +69,12 @@ def plan_routes(
         and alias in aliases
         and aliases[alias] == wanted[alias] != canary.id
     }
+    before_thinking = previous.thinking if previous is not None and previous.boot == boot else {}
+    thinking = {
+        adapter.id: adapter.enable_thinking
+        for adapter in index.adapters
+        if adapter.enable_thinking is not None
+    }
     return Routes(
         boot=boot,
         serial=index.serial,
@@ -76,6 +82,12 @@ def plan_routes(
         ids=sorted(ids),
         aliases=dict(sorted(aliases.items())),
         canaries=canaries,
+        # An id that left the index keeps what it had for as long as it answers.
+        thinking={
+            model: default
+            for model, default in sorted({**before_thinking, **thinking}.items())
+            if model in ids and (model in thinking or model not in listed)
+        },
         loading=sorted(loading),
     )
 

@@ -38,6 +38,9 @@ class Routes(Document):
     """Public name to one of `ids`."""
     canaries: dict[Alias, PoolCanary] = {}
     """By those of `aliases` that share their requests with another one of `ids`."""
+    thinking: dict[ModelId, bool] = {}
+    """The chat template's `enable_thinking` for requests that don't specify it, by those of `ids`
+    that have such a default."""
     loading: list[str]
     """Ids and aliases of the index that cannot be answered yet."""
 

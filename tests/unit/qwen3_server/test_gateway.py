@@ -142,7 +142,7 @@ async def test_an_alias_reaches_vllm_as_its_id(world: World) -> None:
 
 async def test_everything_but_the_model_survives_the_rewriting(world: World) -> None:
     order = (
-        b'{"model": "x", "temperature": 1e-7, "n": 123456789012345678901234567890, "logit": NaN,'
+        b'{"model": "x", "temperature": 1e-7, "big": 123456789012345678901234567890, "logit": NaN,'
         b' "messages": [{"content": "\\ud83d \xe4\xbd\xa0\xe5\xa5\xbd \\u0000"}],'
         b' "mod\\u0065l": "bot"}'
     )
@@ -301,4 +301,45 @@ async def test_a_websocket_is_refused_even_to_the_agent(world: World) -> None:
     scope = {"type": "websocket", "path": "/v1/realtime", "client": LOOPBACK, "headers": []}
     await world.gateway(scope, receive, send)
     assert sent == [{"type": "websocket.close", "code": 1008}]
+    assert world.inner.seen == []
+
+
+@pytest.mark.parametrize("model", ["bot", OLD])
+@pytest.mark.parametrize(
+    ("said", "expected"),
+    [
+        ({}, {"enable_thinking": False}),
+        ({"chat_template_kwargs": {"enable_thinking": True}}, {"enable_thinking": True}),
+    ],
+)
+async def test_a_chat_gets_what_its_adapter_was_trained_for(
+    world: World, model: str, said: dict[str, Any], expected: dict[str, Any]
+) -> None:
+    world.write_routes(thinking={OLD: False})
+    order = {"model": model, "messages": [{"role": "user", "content": "hi"}], **said}
+    body = json.dumps(order).encode()
+    length = (b"content-length", str(len(body)).encode())
+    await world.ask("POST", CHAT, body, headers=[length])
+    scope, seen = world.inner.seen[0]
+    assert json.loads(seen) == {**order, "model": OLD, "chat_template_kwargs": expected}
+    assert dict(scope["headers"])[b"content-length"] == b"%d" % len(seen)
+
+
+async def test_only_chats_have_a_template(world: World) -> None:
+    world.write_routes(thinking={OLD: False})
+    await world.ask("POST", "/v1/completions", b'{"model": "bot", "prompt": "x"}')
+    assert json.loads(world.inner.seen[0][1]) == {"model": OLD, "prompt": "x"}
+
+
+@pytest.mark.parametrize("model", ["bot", OLD, "Qwen/Qwen3-tiny"])
+async def test_a_request_for_too_much_never_reaches_vllm(world: World, model: str) -> None:
+    order = json.dumps({"model": model, "n": 16384}).encode()
+    answer = await world.ask("POST", CHAT, order)
+    error = json.loads(answer.body)["error"]
+    assert (answer.status, error["type"], error["param"], error["code"]) == (
+        400, "invalid_request_error", "n", "integer_above_max_value"
+    )  # fmt: skip
+    assert error["message"] == (
+        "Invalid 'n': integer above maximum value. Expected a value <= 32, but got 16384 instead."
+    )
     assert world.inner.seen == []

@@ -256,3 +256,16 @@ CONFIG = ServerConfig(
 def test_an_index_for_another_pod_is_not_applied(wanted: PoolIndex, words: str | None) -> None:
     problem = index_problem(wanted, CONFIG)
     assert (problem is None) if words is None else (problem is not None and words in problem)
+
+
+def test_routes_carry_what_adapters_were_trained_for() -> None:
+    off, unsaid = adapter(V1).model_copy(update={"enable_thinking": False}), adapter(OTHER)
+    both = index([off, unsaid], {"bot": V1})
+    before = plan_routes(both, {V1, OTHER}, None, BOOT)
+    assert before.thinking == {V1: False}
+    # The old adapter answers until it has drained, as before.
+    flipped = index([adapter(V2).model_copy(update={"enable_thinking": True})], {"bot": V2})
+    assert plan_routes(flipped, {V1}, before, BOOT).thinking == {V1: False}
+    assert plan_routes(flipped, {V1, V2}, before, BOOT).thinking == {V2: True}
+    # The index is the truth about what it lists.
+    assert plan_routes(index([adapter(V1)], {"bot": V1}), {V1}, before, BOOT).thinking == {}

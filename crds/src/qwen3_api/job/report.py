@@ -156,6 +156,11 @@ class Provenance(Document):
     license: Text | None = None
     """Of the base model, as its card says; None where it says none."""
 
+    @property
+    def enable_thinking(self) -> bool | None:
+        """What the adapter was trained for, as the chat template's argument; None: either."""
+        return {"Enabled": True, "Disabled": False}.get(self.thinking)
+
 
 class Commit(Document):
     """`COMMIT.json`: the truth about the result of a revision, written once with If-None-Match."""

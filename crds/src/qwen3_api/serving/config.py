@@ -30,13 +30,32 @@ ENV_RUN_DIR = "QWEN3_RUN_DIR"
 """Where the gateway inside vLLM looks for the agent's files; default RUN_DIR."""
 ENV_MAX_BODY_BYTES = "QWEN3_MAX_BODY_BYTES"
 """Largest request body that the gateway reads; default 16 MiB."""
+ENV_REQUEST_LIMITS = "QWEN3_REQUEST_LIMITS"
+"""`RequestLimits` as JSON, for the gateway; what it leaves out has its default."""
 
 GATEWAY_CLASS = "qwen3_server.gateway.Gateway"
 """The argument of vLLM's --middleware."""
+REASONING_PARSER = "qwen3_template"
+"""The argument of vLLM's --reasoning-parser, registered by REASONING_PARSER_MODULE."""
+REASONING_PARSER_MODULE = "qwen3_server.reasoning_parser"
+"""The argument of vLLM's --reasoning-parser-plugin."""
+TOOL_PARSER = "hermes"
+"""The argument of vLLM's --tool-call-parser: Qwen3 writes tool calls as Hermes does."""
 
 # Headers that the gateway sets.
 MODEL_ID_HEADER = "x-qwen3-model-id"
 """On a response: the immutable id (or the base model's name) that answered."""
+
+
+class RequestLimits(Document):
+    """The largest share of a pool that one request may ask for."""
+
+    max_sequences: int = Field(default=32, ge=1, le=4096)
+    """Answers that one request may ask for: its prompts times its `n` (or `best_of`)."""
+    max_tokens: int = Field(default=32768, ge=1, le=1_048_576)
+    """Tokens of one answer, reasoning included; also what a request gets that names none."""
+    max_prompt_logprobs: int = Field(default=5, ge=0, le=20)
+    """Alternatives per token of the prompt (`prompt_logprobs`, or `logprobs` with `echo`)."""
 
 
 class ServerConfig(Document):

@@ -4,6 +4,7 @@ The operator writes the index into the bucket; each sidecar polls it, loads what
 answers `GET /status` on its own port. Neither needs the other to be up.
 """
 
+import json
 from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints
@@ -34,6 +35,9 @@ class PoolAdapter(Document):
     rank: int
     required: bool
     """True: a pod is unready without it (it is behind a public name). False: a candidate."""
+    enable_thinking: bool | None = None
+    """The chat template's enable_thinking for requests that don't specify it: what the adapter was
+    trained for. None: the template's own default."""
 
 
 class PoolCanary(Document):
@@ -63,10 +67,15 @@ class PoolIndex(Document):
     """Grows with every write."""
 
     def to_json(self) -> bytes:
-        """The document without empty `canaries`: sidecars older than they are refuse the field,
-        and outlive the operator's upgrade until their pods are replaced."""
-        spare = set() if self.canaries else {"canaries"}
-        return self.model_dump_json(indent=1, exclude=spare).encode()
+        """The document without empty `canaries` and `enable_thinking`: sidecars older than they are
+        refuse the fields, and outlive the operator's upgrade until their pods are replaced."""
+        document = self.model_dump(mode="json")
+        if not self.canaries:
+            del document["canaries"]
+        for adapter in document["adapters"]:
+            if adapter["enable_thinking"] is None:
+                del adapter["enable_thinking"]
+        return json.dumps(document, indent=1, ensure_ascii=False).encode()
 
 
 class AliasCanary(Document):

@@ -309,6 +309,7 @@ def _build_vllm(pool: PoolSpec, settings: Settings) -> Manifest:
 
 def build_vllm_args(pool: PoolSpec, serving: ServingSettings) -> list[str]:
     """Command line of vLLM."""
+    limits = serving.limits
     return [
         f"--model={paths.BASE_MODEL_DIR}",
         f"--served-model-name={pool.base_model}",
@@ -318,6 +319,12 @@ def build_vllm_args(pool: PoolSpec, serving: ServingSettings) -> list[str]:
         f"--max-cpu-loras={max(serving.max_cpu_loras, serving.max_loras)}",
         f"--max-lora-rank={serving.max_lora_rank}",
         f"--middleware={paths.GATEWAY_CLASS}",
+        f"--reasoning-parser-plugin={paths.REASONING_PARSER_MODULE}",
+        f"--reasoning-parser={paths.REASONING_PARSER}",
+        "--enable-auto-tool-choice",
+        f"--tool-call-parser={paths.TOOL_PARSER}",
+        # For requests that name no limit; the gateway refuses a larger one.
+        f"--override-generation-config={json.dumps({'max_new_tokens': limits.max_tokens})}",
         # The seven projections that training knows, and not lm_head: wrapped for LoRA, it makes
         # prompt_logprobs wrong on a GPU and crash on the CPU (vllm#16668, #51594).
         "--lora-target-modules",
@@ -340,6 +347,11 @@ def build_vllm_env(serving: ServingSettings) -> dict[str, str]:
         "XDG_CACHE_HOME": "/cache",
         "VLLM_CACHE_ROOT": "/cache/vllm",
         "VLLM_ALLOW_RUNTIME_LORA_UPDATING": "1",
+        # FlashInfer compiles its sampler when the first request names top_k or top_p. The image has
+        # neither CUDA's compiler nor a C++ one, so the pool would die in its warm-up; PyTorch's
+        # own sampler needs none.
+        "VLLM_USE_FLASHINFER_SAMPLER": "0",
+        paths.ENV_REQUEST_LIMITS: serving.limits.model_dump_json(),
         "VLLM_NO_USAGE_STATS": "1",
         "DO_NOT_TRACK": "1",
         # A path that isn't there would be taken for a hub repository and downloaded.

@@ -56,7 +56,8 @@ def build_own_adapter(
     a pool that holds it already loads nothing."""
     id_ = adapter_id(namespace, name, commit.digest)
     location = storage.location(commit.prefix)
-    return build_adapter(id_, commit.digest, location, commit.files, commit.rank)
+    adapter = build_adapter(id_, commit.digest, location, commit.files, commit.rank)
+    return adapter.model_copy(update={"enable_thinking": commit.provenance.enable_thinking})
 
 
 def check_adapter(

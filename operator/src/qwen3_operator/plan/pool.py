@@ -201,4 +201,5 @@ def _build_adapter(
         files=commit.files,
         rank=commit.rank,
         required=required,
+        enable_thinking=commit.provenance.enable_thinking,
     )
