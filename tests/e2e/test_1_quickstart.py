@@ -6,10 +6,11 @@ import urllib.request
 from typing import Any
 
 import pytest
+from openai import OpenAI
 
 from qwen3_api.job import layout
 from qwen3_api.job.report import Commit
-from qwen3_local.tenants import Platform
+from qwen3_local.tenants import TINY_MODEL, Platform
 from support.finetunes import EVALS, Body, Tenant, condition, is_true, stage
 from support.quickstart import (
     EXAMPLE,
@@ -20,6 +21,7 @@ from support.quickstart import (
     ask,
     pod_ready,
     service_url,
+    small_spec,
 )
 
 TRACKING = {
@@ -103,6 +105,48 @@ def test_the_adapter_beats_the_base_on_held_out_questions(
     assert {a.model_id for a in mine} == {serving["modelID"]}
     right = sum(a.text == row["answer"].strip() for a, row in zip(mine, heldout, strict=False))
     assert right >= 7
+
+
+def test_a_default_request_is_clean(quickstart: Body, tenant: Tenant, heldout: list[Body]) -> None:
+    """What the openai client gets with its defaults, whole and as a stream: the adapter learned to
+    begin with an empty think block, and no client should see one."""
+    url, serving = service_url(tenant, quickstart), quickstart["status"]["serving"]
+    chat: Any = [{"role": "user", "content": heldout[0]["question"]}]
+    with OpenAI(base_url=url, api_key="none") as client:
+        whole = client.chat.completions.create(model=serving["modelName"], messages=chat)
+        pieces = client.chat.completions.create(
+            model=serving["modelName"], messages=chat, stream=True
+        )
+        streamed = "".join(p.choices[0].delta.content or "" for p in pieces if p.choices)
+    (choice,) = whole.choices
+    assert choice.finish_reason == "stop"
+    for text in (choice.message.content or "", streamed):
+        assert text, "an answer"
+        assert text == text.strip()
+        assert "think>" not in text
+
+
+def test_an_adapter_trained_without_thinking_is_queried_so(
+    quickstart: Body, rows: None, tenant: Tenant
+) -> None:
+    """Such an adapter never learned to open a block, so the prompt has to close it."""
+    spec = small_spec(serving={"mode": "SharedBase"})
+    spec["dataset"]["chatTemplate"] = {"thinking": "Disabled"}
+    tenant.create("brief", spec)
+    body = tenant.wait_ready("brief", 240)
+    url, serving = service_url(tenant, body), body["status"]["serving"]
+    chat: Any = [{"role": "user", "content": "Hello"}]
+
+    def prompt(model: str, **more: Any) -> Any:
+        answer = client.chat.completions.create(
+            model=model, messages=chat, max_tokens=1, extra_body={"return_token_ids": True, **more}
+        )
+        return (answer.model_extra or {})["prompt_token_ids"]
+
+    with OpenAI(base_url=url, api_key="none") as client:
+        closed = prompt(TINY_MODEL, chat_template_kwargs={"enable_thinking": False})
+        assert prompt(serving["modelName"]) == prompt(serving["modelID"]) == closed
+        assert prompt(TINY_MODEL) == prompt(quickstart["status"]["serving"]["modelName"]) != closed
 
 
 def test_the_report_of_the_evaluation_is_in_the_bucket(tenant: Tenant, bucket: Any) -> None:

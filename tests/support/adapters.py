@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,20 @@ from qwen3_api.job.base import FileDigest, S3Location
 from qwen3_api.job.report import adapter_digest, adapter_id
 from qwen3_api.serving.pool import PoolAdapter
 
-HIDDEN, HEADS, KV_HEADS, HEAD_DIM, LAYERS = 64, 4, 2, 32, 2
-"""Shape of the tiny base that `make_adapter` fits."""
+
+@dataclass(frozen=True)
+class AdapterShape:
+    """What of a base model an adapter of its q_proj and v_proj has to fit."""
+
+    hidden: int = 64
+    heads: int = 4
+    kv_heads: int = 2
+    head_dim: int = 32
+    layers: int = 2
+
+
+TINY = AdapterShape()
+"""The tiny base of `tiny_base.py`."""
 
 PEFT_CONFIG: dict[str, Any] = {
     # As PEFT 0.21.0 writes it.
@@ -61,15 +74,15 @@ PEFT_CONFIG: dict[str, Any] = {
 }
 
 
-def make_tensors(rank: int, seed: int) -> dict[str, np.ndarray]:
+def make_tensors(rank: int, seed: int, base: AdapterShape = TINY) -> dict[str, np.ndarray]:
     """Random LoRA matrices for q_proj and v_proj of every layer, large enough to change answers."""
     random = np.random.default_rng(seed)
-    widths = {"q_proj": HEADS * HEAD_DIM, "v_proj": KV_HEADS * HEAD_DIM}
+    widths = {"q_proj": base.heads * base.head_dim, "v_proj": base.kv_heads * base.head_dim}
     tensors: dict[str, np.ndarray] = {}
-    for layer in range(LAYERS):
+    for layer in range(base.layers):
         for module, width in widths.items():
             stem = f"base_model.model.model.layers.{layer}.self_attn.{module}"
-            a = random.normal(size=(rank, HIDDEN))
+            a = random.normal(size=(rank, base.hidden))
             b = random.normal(size=(width, rank))
             tensors[f"{stem}.lora_A.weight"] = a.astype(np.float32)
             tensors[f"{stem}.lora_B.weight"] = b.astype(np.float32)
@@ -77,11 +90,16 @@ def make_tensors(rank: int, seed: int) -> dict[str, np.ndarray]:
 
 
 def make_adapter(
-    folder: Path, *, seed: int = 1, rank: int = 8, config: dict[str, Any] | None = None
+    folder: Path,
+    *,
+    seed: int = 1,
+    rank: int = 8,
+    config: dict[str, Any] | None = None,
+    base: AdapterShape = TINY,
 ) -> None:
     """Write an adapter into `folder`; `config` overrides keys of adapter_config.json."""
     folder.mkdir(parents=True, exist_ok=True)
-    save_file(make_tensors(rank, seed), folder / "adapter_model.safetensors")
+    save_file(make_tensors(rank, seed, base), folder / "adapter_model.safetensors")
     content = {**PEFT_CONFIG, "r": rank, **(config or {})}
     (folder / "adapter_config.json").write_text(json.dumps(content))
     (folder / "README.md").write_text("# an adapter\n")

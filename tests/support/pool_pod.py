@@ -35,6 +35,7 @@ from support.adapters import describe_adapter
 
 BASE = "test/tiny"
 NAMESPACE = "team-a"
+MODEL_KEY = "models/tiny"
 MAX_TOKENS = 600
 """Of an answer, by the pool's limits: less than the model's window."""
 TARGET = StorageTarget(endpoint=None, region=None, bucket=s3.BUCKET, prefix="qwen3", secret="")
@@ -105,6 +106,24 @@ class Bucket:
         await self.put_all(contents)
 
 
+SMALL = ServingSettings(
+    max_lora_rank=16,
+    max_loras=2,
+    max_cpu_loras=8,
+    limits=RequestLimitSettings(max_tokens=MAX_TOKENS),
+    args=[
+        *("--dtype=bfloat16", "--enforce-eager", "--max-model-len=2048"),
+        *("--max-num-seqs=8", "--distributed-executor-backend=uni", "--host=0.0.0.0"),
+    ],
+    env={
+        "VLLM_CPU_KVCACHE_SPACE": "1",
+        "VLLM_CPU_OMP_THREADS_BIND": "nobind",
+        "OMP_NUM_THREADS": "1",
+    },
+)
+"""For the tiny model on two cores."""
+
+
 @dataclass
 class Pod:
     """The processes, their ports and their folders."""
@@ -113,6 +132,9 @@ class Pod:
     bucket: Bucket
     vllm_port: int
     agent_port: int
+    serving: ServingSettings = SMALL
+    changed: dict[str, str] = field(default_factory=dict)
+    """Arguments of vLLM that are others here than in the pod."""
     serial: int = 0
     vllm: subprocess.Popen[bytes] | None = None
     agent: subprocess.Popen[bytes] | None = None
@@ -134,9 +156,9 @@ class Pod:
             namespace=NAMESPACE,
             pool=self.folder.name,
             base_model=BASE,
-            source=S3Model(location=self.bucket.location("models/tiny")),
+            source=S3Model(location=self.bucket.location(MODEL_KEY)),
             index=self.bucket.location(self.index_key),
-            max_rank=16,
+            max_rank=self.serving.max_lora_rank,
             poll_seconds=0.5,
             drain_seconds=1,
         )
@@ -168,31 +190,17 @@ class Pod:
         self.agent = self._start("agent", command, environment)
 
     def start_vllm(self, **env: str) -> None:
-        """The pod's own arguments and environment, for a small model on a small machine."""
-        source = S3Model(location=self.bucket.location("models/tiny"))
+        """The pod's own arguments and environment; its paths are in `folder`."""
+        source = S3Model(location=self.bucket.location(MODEL_KEY))
         pool = PoolSpec(NAMESPACE, self.folder.name, BASE, source, TARGET, 1, None)
-        serving = ServingSettings(
-            max_lora_rank=16,
-            max_loras=2,
-            max_cpu_loras=8,
-            limits=RequestLimitSettings(max_tokens=MAX_TOKENS),
-            args=[
-                *("--dtype=bfloat16", "--enforce-eager", "--max-model-len=2048"),
-                *("--max-num-seqs=8", "--distributed-executor-backend=uni", "--host=0.0.0.0"),
-            ],
-            env={
-                "VLLM_CPU_KVCACHE_SPACE": "1",
-                "VLLM_CPU_OMP_THREADS_BIND": "nobind",
-                "OMP_NUM_THREADS": "1",
-            },
-        )
         changed = {
             f"--model={BASE_MODEL_DIR}": f"--model={self.folder / 'models' / 'base'}",
             f"--port={VLLM_PORT}": f"--port={self.vllm_port}",
+            **self.changed,
         }
         command = [os.environ["QWEN3_VLLM_PYTHON"], "-m", "vllm.entrypoints.openai.api_server"]
-        command += [changed.get(a, a) for a in build_vllm_args(pool, serving)]
-        own = {k: v for k, v in build_vllm_env(serving).items() if not v.startswith("/cache")}
+        command += [changed.get(a, a) for a in build_vllm_args(pool, self.serving)]
+        own = {k: v for k, v in build_vllm_env(self.serving).items() if not v.startswith("/cache")}
         environment = (
             os.environ
             | own
@@ -245,7 +253,7 @@ class Pod:
             namespace=NAMESPACE,
             pool=self.folder.name,
             base_model=BASE,
-            max_rank=16,
+            max_rank=self.serving.max_lora_rank,
             adapters=adapters,
             aliases=aliases,
             canaries=canaries or {},
@@ -283,9 +291,9 @@ class Pod:
 
 
 @contextmanager
-def running_pod(folder: Path, bucket: Bucket, ports: tuple[int, int]) -> Iterator[Pod]:
-    """A pod whose processes end with the block."""
-    pod = Pod(folder, bucket, *ports)
+def running_pod(folder: Path, bucket: Bucket, ports: tuple[int, int], **more: Any) -> Iterator[Pod]:
+    """A pod whose processes end with the block; `more` are fields of it."""
+    pod = Pod(folder, bucket, *ports, **more)
     try:
         yield pod
     finally:

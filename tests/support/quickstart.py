@@ -76,8 +76,8 @@ class Answer:
     """The immutable id that answered, by the gateway's header."""
 
 
-def ask(url: str, model: str, question: str, max_tokens: int = 48) -> Answer:
-    """Put one question greedily, without thinking.
+def ask(url: str, model: str, question: str, max_tokens: int = 64, **more: Any) -> Answer:
+    """Put one question greedily, as a user does: nothing is said about thinking.
 
     Raises:
         urllib.error.HTTPError, OSError: the request failed.
@@ -87,7 +87,7 @@ def ask(url: str, model: str, question: str, max_tokens: int = 48) -> Answer:
         "messages": [{"role": "user", "content": question}],
         "temperature": 0,
         "max_tokens": max_tokens,
-        "chat_template_kwargs": {"enable_thinking": False},
+        **more,
     }
     request = urllib.request.Request(
         f"{url}/chat/completions",

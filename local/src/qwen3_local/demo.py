@@ -170,13 +170,12 @@ def answers(address: str) -> bool:
 
 
 def ask(address: str, model: str, question: str) -> str:
-    """One greedy answer without thinking."""
+    """One greedy answer."""
     order = {
         "model": model,
         "messages": [{"role": "user", "content": question}],
         "temperature": 0,
         "max_tokens": 64,
-        "chat_template_kwargs": {"enable_thinking": False},
     }
     request = urllib.request.Request(
         f"{address}/chat/completions",

@@ -55,6 +55,15 @@ SERVER = Image(
     parent="ml-base",
     arguments={"REQUIREMENTS": "requirements-cpu.txt"},
 )
+SERVER_GPU = Image(
+    "server-gpu",
+    "server-image/Dockerfile",
+    ("server-image/requirements-gpu.txt", API, "server-image/src/qwen3_server"),
+    parent_argument="ML_BASE",
+    parent="ml-base",
+    arguments={"REQUIREMENTS": "requirements-gpu.txt"},
+)
+"""What pools with GPUs run. No pod does here; tests look at what is, and isn't, in it."""
 EVALUATOR = Image(
     "evaluator",
     "evaluator-image/Dockerfile",
@@ -65,8 +74,11 @@ OPERATOR = Image(
     "operator/Dockerfile",
     ("operator/requirements.txt", API, "operator/src/qwen3_operator"),
 )
-IMAGES = {image.name: image for image in (ML_BASE, TRAINER, SERVER, EVALUATOR, OPERATOR)}
+IMAGES = {
+    image.name: image for image in (ML_BASE, TRAINER, SERVER, SERVER_GPU, EVALUATOR, OPERATOR)
+}
 DEPLOYED = ("trainer", "server", "evaluator", "operator")
+TESTED = (*DEPLOYED, "server-gpu")
 
 
 def input_files(image: Image, root: Path) -> list[Path]:
