@@ -4,6 +4,7 @@ The pod is the one of the integration tests (`support.pool_pod`): fetch-base, si
 the product's arguments, environment and gateway as processes, beside a real S3 server. Its base has
 a real Qwen3 shape with random weights, so what it says is noise; that it says it is the point.
 """
+# ruff: noqa: S101  (asserts are what this module is for, as in tests)
 
 import argparse
 import asyncio

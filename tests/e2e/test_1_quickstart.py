@@ -133,7 +133,13 @@ def test_an_adapter_trained_without_thinking_is_queried_so(
     spec = small_spec(serving={"mode": "SharedBase"})
     spec["dataset"]["chatTemplate"] = {"thinking": "Disabled"}
     tenant.create("brief", spec)
-    body = tenant.wait_ready("brief", 240)
+    try:
+        _check_prompts(quickstart, tenant.wait_ready("brief", 240), tenant)
+    finally:
+        tenant.delete("brief")
+
+
+def _check_prompts(quickstart: Body, body: Body, tenant: Tenant) -> None:
     url, serving = service_url(tenant, body), body["status"]["serving"]
     chat: Any = [{"role": "user", "content": "Hello"}]
 

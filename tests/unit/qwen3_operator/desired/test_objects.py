@@ -9,7 +9,7 @@ from qwen3_api.job import layout
 from qwen3_api.job.evaluate import EvalEndpoint
 from qwen3_api.job.exit_codes import ExitCode
 from qwen3_api.job.train import FileData, S3Data, TrainJob
-from qwen3_api.serving.config import ServerConfig
+from qwen3_api.serving.config import RequestLimits, ServerConfig
 from qwen3_operator.desired.eval_job import build_eval_objects, resolve_eval_job
 from qwen3_operator.desired.export_job import build_export_job
 from qwen3_operator.desired.names import ANNOTATION_ORDER, LABEL_QUEUE, resources_digest
@@ -23,7 +23,7 @@ from qwen3_operator.desired.pool import PoolSpec, build_pool_objects
 from qwen3_operator.desired.preflight_job import build_preflight_job
 from qwen3_operator.desired.train_job import build_train_job
 from qwen3_operator.observed import parse_evaluation
-from qwen3_operator.settings import Settings
+from qwen3_operator.settings import RequestLimitSettings, Settings
 from support.operator_world import (
     MODEL,
     NAMESPACE,
@@ -312,6 +312,36 @@ def test_tokens_and_cpu_training_only_when_asked() -> None:
 
 
 # --- pools
+
+
+def vllm_of(settings: Settings = SETTINGS) -> tuple[list[str], dict[str, str]]:
+    """Arguments and environment of the server's container."""
+    container = pool_objects(settings)["Deployment"]["spec"]["template"]["spec"]["containers"][0]
+    return container["args"], {e["name"]: e["value"] for e in container["env"]}
+
+
+def test_a_pool_parses_reasoning_and_tool_calls() -> None:
+    args, _ = vllm_of()
+    assert "--enable-auto-tool-choice" in args
+    assert "--tool-call-parser=hermes" in args
+    assert "--reasoning-parser=qwen3_template" in args
+    assert "--reasoning-parser-plugin=qwen3_server.reasoning_parser" in args
+
+
+def test_limits_reach_the_gateway_and_vllm() -> None:
+    limits = RequestLimitSettings(max_sequences=4, max_tokens=512, max_prompt_logprobs=0)
+    serving = SETTINGS.serving.model_copy(update={"limits": limits})
+    args, env = vllm_of(SETTINGS.model_copy(update={"serving": serving}))
+    assert RequestLimits.model_validate_json(env["QWEN3_REQUEST_LIMITS"]) == RequestLimits(
+        max_sequences=4, max_tokens=512, max_prompt_logprobs=0
+    )
+    assert '--override-generation-config={"max_new_tokens": 512}' in args
+    assert RequestLimits(**RequestLimitSettings().model_dump()) == RequestLimits()
+
+
+def test_a_pool_needs_no_compiler() -> None:
+    """tests/integration/test_server_gpu_image.py shows what happens without it."""
+    assert vllm_of()[1]["VLLM_USE_FLASHINFER_SAMPLER"] == "0"
 
 
 def test_a_pool_belongs_to_nobody() -> None:

@@ -249,3 +249,22 @@ def test_a_pool_without_results_goes_and_never_comes(
     assert found.delete[-1].kind == "ConfigMap", "a crash in between is found by what is left"
     assert (found.apply, found.index) == ((), None)
     assert plan(*members, spec=spec, exists=False).delete == ()
+
+
+@pytest.mark.parametrize(
+    ("policy", "expected"),
+    [("Disabled", False), ("Enabled", True), ("AsInData", None), ("of a newer release", None)],
+)
+def test_the_index_says_what_an_adapter_was_trained_for(policy: str, expected: bool | None) -> None:
+    provenance = NEW.provenance.model_copy(update={"thinking": policy})
+    commit = NEW.model_copy(update={"provenance": provenance})
+    current = build_current(FT, commit)
+    for member in (
+        build_member(candidate=commit),
+        build_member(current=current, commits={id_of(FT, commit): commit}, candidate=commit),
+    ):
+        index = index_of(plan(member))
+        assert [a.enable_thinking for a in index.adapters] == [expected]
+        # Sidecars older than the field refuse it; only pools that need it have to be replaced.
+        assert (b"enable_thinking" in index.to_json()) is (expected is not None)
+        assert PoolIndex.model_validate_json(index.to_json()) == index
