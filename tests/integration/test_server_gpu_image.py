@@ -19,7 +19,7 @@ def sample(serving: ServingSettings) -> subprocess.CompletedProcess[str]:
     pod = {k: v for k, v in build_vllm_env(serving).items() if not v.startswith("/cache")}
     return subprocess.run(
         [os.environ["QWEN3_VLLM_GPU_PYTHON"], PROBE],
-        env={"PATH": os.environ["PATH"], "HOME": "/tmp", **pod},
+        env={"PATH": os.environ["PATH"], **pod},
         capture_output=True,
         text=True,
         check=False,
