@@ -70,6 +70,26 @@ def test_every_setting_can_be_set(path: tuple[str, ...], tmp_path: Path) -> None
         assert pick(changed, path) != pick(default, path)
 
 
+def test_a_quantity_may_be_a_number(helm: Helm, tmp_path: Path) -> None:
+    values = tmp_path / "values.yaml"
+    values.write_text(
+        "training: {cpu: 8, sharedMemory: 1.0e+9}\nserving: {cpu: '2', memory: 8Gi}\n"
+    )
+    settings = settings_of(helm.render(f"--values={values}", "--set=export.cpu=0.5"), tmp_path)
+    training, serving = settings.training, settings.serving
+    assert (training.cpu, training.shared_memory) == ("8", "1000000000")
+    assert (serving.cpu, serving.memory, settings.export.cpu) == ("2", "8Gi", "0.5")
+
+
+@pytest.mark.parametrize("value", ["true", "-1", "8 cores", "[8]"])
+def test_a_quantity_is_nothing_else(value: str, helm: Helm, tmp_path: Path) -> None:
+    values = tmp_path / "values.yaml"
+    values.write_text(f"training: {{cpu: {value}}}\n")
+    done = helm.template(f"--values={values}")
+    assert done.returncode != 0
+    assert "/training/cpu" in done.stderr
+
+
 def test_every_field_of_a_further_store_can_be_set(tmp_path: Path) -> None:
     (store,) = settings_of(render_case("everything"), tmp_path).storage.additional
     assert all(value is not None for value in store.model_dump().values())

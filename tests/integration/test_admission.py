@@ -4,6 +4,7 @@ Same table as `tests/unit/qwen3_api/test_rules.py`, and what users meet on the w
 server-side apply (GitOps), defaults, columns, the status subresource.
 """
 
+import hashlib
 import json
 import re
 from dataclasses import dataclass
@@ -26,6 +27,7 @@ from support.api_objects import (
     TransitionCase,
     changed,
     manifest,
+    path_steps,
 )
 from support.api_status import EVAL_STATUS, FINE_TUNE_STATUS
 from support.control_plane import ControlPlane
@@ -121,6 +123,12 @@ def refusals_of(objects: Objects, case: ApiCase) -> list[Refusal]:
     return []
 
 
+def names(refusal: Refusal, place: str) -> bool:
+    """The refusal names the place: as its field (a list's duplicate is blamed on its second item),
+    or in its message, where the API server has no field for it (`not`)."""
+    return refusal.path.startswith(place) or f'"{place}"' in refusal.message
+
+
 # --- agreement ------------------------------------------------------------------------------------
 
 
@@ -142,8 +150,7 @@ def test_bound(objects: Objects, case: ApiCase) -> None:
     model = model_refusals(case.kind, case.object_name, case.spec)
     assert bool(server) == bool(model), (server, model)
     if case.blamed is not None:
-        # A list's duplicate is blamed on its second item.
-        assert any(refusal.path.startswith(case.blamed) for refusal in server), server
+        assert any(names(refusal, case.blamed) for refusal in server), server
 
 
 @pytest.mark.parametrize("case", TRANSITIONS, ids=lambda case: case.name)
@@ -159,6 +166,115 @@ def test_transition(objects: Objects, case: TransitionCase) -> None:
     assert refusal.path == case.blamed
     assert case.message is not None
     assert refusal.message.endswith(case.message)
+
+
+# --- numbers --------------------------------------------------------------------------------------
+
+
+def written(field: str, value: str, name: str) -> str:
+    """The minimal fine-tune as a YAML file with `section.field: value` in a user's own spelling."""
+    section, _, key = field.partition(".")
+    text = yaml.safe_dump(manifest(FINE_TUNE, name, FINE_TUNE_MINIMAL))
+    assert section not in FINE_TUNE_MINIMAL
+    return f"{text.rstrip()}\n  {section}:\n    {key}: {value}\n"
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "stored"),
+    [
+        ("hyperparameters.learningRate", "2e-4", 0.0002),
+        ("hyperparameters.learningRate", "5E-05", 5e-05),
+        ("hyperparameters.learningRate", ".0005", 0.0005),
+        ("hyperparameters.learningRate", "1", 1),
+        ("hyperparameters.learningRate", '"2e-4"', "2e-4"),
+        ("hyperparameters.warmupRatio", "0.1", 0.1),
+        ("adapter.dropout", "0", 0),
+        ("resources.cpu", "8", 8),
+        ("resources.cpu", "0.5", 0.5),
+        ("resources.cpu", "500m", "500m"),
+        ("resources.memory", "68719476736", 68719476736),
+        ("resources.memory", "64Gi", "64Gi"),
+    ],
+)
+def test_a_number_is_stored_as_it_was_written(
+    control_plane: ControlPlane, field: str, value: str, stored: float | str
+) -> None:
+    """By kubectl and from YAML, so through the reader that users have; and GitOps sees no diff."""
+    name = f"number-{hashlib.sha256(f'{field} {value}'.encode()).hexdigest()[:8]}"
+    text = written(field, value, name)
+
+    def apply() -> Body:
+        done = control_plane.kubectl("apply", "--server-side", "-o=json", "-f=-", stdin=text)
+        assert done.returncode == 0, done.stderr
+        body: Body = json.loads(done.stdout)
+        return body
+
+    section, _, key = field.partition(".")
+    # The API server may write once more after the first apply, whatever is in it.
+    bodies = [apply() for _ in range(3)]
+    for body in bodies:
+        assert json.dumps(body["spec"][section][key]) == json.dumps(stored)
+        assert body["metadata"]["generation"] == 1
+    assert bodies[1]["metadata"]["resourceVersion"] == bodies[2]["metadata"]["resourceVersion"]
+    diff = control_plane.kubectl("diff", "--server-side", "-f", "-", stdin=text)
+    assert diff.returncode == 0, diff.stdout
+
+
+def test_a_number_in_a_list_is_stored_as_it_was_sent(objects: Objects) -> None:
+    """Gates, prices and samplings are in lists with keys; the rules over them see numbers too."""
+    numbers = {
+        "suites[0].generation.temperature": 0.7,
+        "suites[0].questions.judge.maxCost": 12.5,
+        "suites[0].questions.judge.endpoints[0].promptPrice": 1,
+        "gates[0].minimum": 0.6,
+        "gates[3].minimumEffect": 0.05,
+        "runner.cpu": 1,
+    }
+    body = manifest(EVAL, "numbers-in-lists", changed(FULL[EVAL.kind], numbers))
+    objects.apply(EVAL, body)
+    again = [objects.apply(EVAL, body) for _ in range(2)]
+    assert again[0]["metadata"] == again[1]["metadata"]
+    assert again[1]["metadata"]["generation"] == 1
+    for path, value in numbers.items():
+        place = again[1]["spec"]
+        for step in path_steps(path):
+            place = place[step]
+        assert json.dumps(place) == json.dumps(value), path
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["abc", "5%", "true", "{}", "{a: 1}", "[]", "[1]", "-1", "-2e-4", "1e999", "1e300", "0", '"0"',
+     '"1,5"'],
+)  # fmt: skip
+def test_what_is_no_number_is_refused_with_its_field(
+    control_plane: ControlPlane, value: str
+) -> None:
+    text = written("hyperparameters.learningRate", value, "no-number")
+    done = control_plane.kubectl("apply", "-f", "-", stdin=text)
+    assert done.returncode != 0, value
+    assert "spec.hyperparameters.learningRate" in done.stderr, done.stderr
+
+
+@pytest.mark.parametrize("value", [".nan", ".inf", "-.inf"])
+def test_what_json_can_not_say_does_not_leave_kubectl(
+    control_plane: ControlPlane, value: str
+) -> None:
+    text = written("hyperparameters.learningRate", value, "no-json")
+    done = control_plane.kubectl("apply", "-f", "-", stdin=text)
+    assert done.returncode != 0
+    assert "unsupported value" in done.stderr
+
+
+@pytest.mark.parametrize("literal", ["1e999", "NaN"])
+def test_a_literal_beyond_json_is_refused(control_plane: ControlPlane, literal: str) -> None:
+    """A client that writes JSON by hand; kubectl sends bodies of `--raw` as they are."""
+    body = json.dumps(manifest(FINE_TUNE, "literal", FINE_TUNE_MINIMAL))
+    body = body[:-2] + f', "hyperparameters": {{"learningRate": {literal}}}}}}}'
+    path = f"/apis/{GROUP}/{VERSION}/namespaces/default/{FINE_TUNE.plural}"
+    done = control_plane.kubectl("create", f"--raw={path}", "-f", "-", stdin=body)
+    assert done.returncode != 0
+    assert literal in done.stderr or "invalid character" in done.stderr, done.stderr
 
 
 # --- a misspelt field -----------------------------------------------------------------------------
@@ -266,4 +382,4 @@ def test_names_work_as_documented(control_plane: ControlPlane, objects: Objects)
         listed = control_plane.kubectl("get", resource)
         assert re.search(r"\bnamed +Qwen/Qwen3-8B", listed.stdout), listed
     explained = control_plane.kubectl("explain", "q3ft.spec.hyperparameters.learningRate")
-    assert "learningRate as a string" in explained.stdout
+    assert "A number, or a string that holds one." in " ".join(explained.stdout.split())

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from qwen3_api.kinds import KINDS, ResourceKind, object_schema
-from qwen3_api.structural import Schema
+from qwen3_api.structural import Schema, is_number_or_string
 from support.api_objects import FULL, REMOVED, ApiCase, changed
 
 # One path for each pattern: what it takes, what it refuses. Newlines are tried for all of them:
@@ -35,8 +35,13 @@ SAMPLES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     ),
     "spec.tracking.wandb.project": (("a", "Team_1.x-y"), ("", "a b", "a/b", "ä")),
     "spec.hyperparameters.learningRate": (
-        ("2e-4", "2E+4", "0.0002", "1"),
-        ("", "-1", "1e-", "1e-444", ".1", "1,5", "nan", "inf", "２"),
+        ("2e-4", "2E+4", "0.0002", "1", "10", "0.10", "00.1"),
+        ("", "-1", "1e-", "1e-444", ".1", "1,5", "nan", "inf", "２", "abc", "1e999", "0", "0.0",
+         "0e5"),
+    ),
+    "spec.hyperparameters.weightDecay": (
+        ("2e-4", "2E+4", "0.0002", "1", "0"),
+        ("", "-1", "1e-", "1e-444", ".1", "1,5", "nan", "inf", "２", "abc", "1e999"),
     ),
     "spec.resources.cpu": (("1", "500m", "0.5", "2k"), ("", "-1", "1 Gi", "1gi", "1Zi", "m")),
     "spec.resources.nodeSelector{}": (("", "a", "A.b_c-D"), ("-a", "a-", "a b", "a/b")),
@@ -68,8 +73,8 @@ SAMPLES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
         ("", "/etc", "Europe/", "a//b", "../UTC", "Europe Berlin"),
     ),
     "spec.suites[].generation.temperature": (
-        ("0", "0.7", "2", "1.25"),
-        ("", "3", "10", "-1", ".5", "1e0"),
+        ("0", "0.7", "2", "1.25", "0.000000", "0.0000001", "0.3333333333333333"),
+        ("", "3", "10", "-1", ".5", "1e0", "0.0000000"),
     ),
 }  # fmt: skip
 
@@ -79,6 +84,7 @@ LONGEST: dict[str, Callable[[int], str]] = {
     "spec.baseModel.source.s3.uri": lambda n: "s3://abc/" + "d" * (n - 9),
     "spec.adapter.dropout": lambda n: "0." + "1" * (n - 2),
     "spec.hyperparameters.learningRate": lambda n: "0." + "1" * (n - 2),
+    "spec.hyperparameters.weightDecay": lambda n: "0." + "1" * (n - 2),
     "spec.resources.cpu": lambda n: "0." + "1" * (n - 2),
     "spec.resources.tolerations[].key": lambda n: "a" * (n - 64) + "/" + "b" * 63,
     "spec.artifacts.s3.endpoint": lambda n: "http://" + "s" * (n - 7),
@@ -150,10 +156,12 @@ def _values(
     if "enum" in node:
         good += [(f"is-{option}", option) for option in node["enum"]]
         bad.append(("other", max(node["enum"]) + 1 if node["type"] == "integer" else "Nonsense"))
-    if "minimum" in node and "enum" not in node:
+    if is_number_or_string(node):
+        _add_numbers(node, good, bad)
+    elif "minimum" in node and "enum" not in node:
         good.append(("least", node["minimum"]))
         bad.append(("less", node["minimum"] - 1))
-    if "maximum" in node and "enum" not in node:
+    if "maximum" in node and "enum" not in node and not is_number_or_string(node):
         good.append(("most", node["maximum"]))
         bad.append(("more", node["maximum"] + 1))
     if "pattern" in node:
@@ -165,13 +173,24 @@ def _values(
         make = longest.get(node.get("pattern", ""), _letters)
         good.append(("longest", make(node["maxLength"])))
         bad.append(("longer", make(node["maxLength"] + 1)))
-    if node["type"] == "array":
+    if node.get("type") == "array":
         bad += _sizes(node, value)
-    if "maxProperties" in node:
+    if "maxProperties" in node and not is_number_or_string(node):
         most = {f"k{i}": "v" for i in range(node["maxProperties"])}
         good.append(("most", most))
         bad.append(("more", most | {"one-more": "v"}))
     return good, bad
+
+
+def _add_numbers(node: Schema, good: Values, bad: Values) -> None:
+    """JSON numbers at the bounds, in the shapes of a number that people write, and other kinds."""
+    least, most = node["minimum"], node["maximum"]
+    (bad if node.get("exclusiveMinimum") else good).append(("zero", least))
+    (bad if node.get("exclusiveMaximum") else good).append(("most", most))
+    good += [(f"number-{number}", number) for number in (1, 1.0, 2e-4, 5e-05, 1e-7, 1 / 3)]
+    bad += [("less", -1), ("little-less", -1e-9), ("more", most * 10)]
+    nonsense: tuple[Any, ...] = (True, False, {}, {"value": 1}, [], [1])
+    bad += [(f"refuses-{value!r}", value) for value in nonsense]
 
 
 def _sizes(node: Schema, value: list[Any]) -> Values:

@@ -215,8 +215,6 @@ CASES: tuple[ApiCase, ...] = (
         "spec.tracking.wandb.secretRef",
         "tracking.wandb.secretRef is needed with mode Online",
     ),
-    fine_tune_case("learning-rate-number", {"hyperparameters.learningRate": 2e-4},
-               "spec.hyperparameters.learningRate"),
     # Where it runs
     fine_tune_case("selector-long-prefix", {"resources.nodeSelector": {"a" * 253 + "/b": "c"}}),
     fine_tune_case(

@@ -307,7 +307,7 @@ EVALUATION_CASES: tuple[ApiCase, ...] = (
     ),
     eval_case(
         "judge-cost-with-half-a-price",
-        _judged(["JudgeScore"], judge={"endpoints": [FREE | {"promptPrice": "1"}], "maxCost": "1"}),
+        _judged(["JudgeScore"], judge={"endpoints": [FREE | {"promptPrice": 1}], "maxCost": 1}),
         "spec.suites[0].questions.judge.maxCost",
         COST_NEEDS_PRICES,
     ),
@@ -345,6 +345,16 @@ EVALUATION_CASES: tuple[ApiCase, ...] = (
         {"suites[0].generation": {"samples": 2, "temperature": "0.0"}},
         "spec.suites[0].generation.samples",
         MORE_SAMPLES,
+    ),
+    eval_case("samples-number", {"suites[0].generation": {"samples": 5, "temperature": 0.6}}),
+    *(
+        eval_case(
+            f"samples-greedy-{zero!r}",
+            {"suites[0].generation": {"samples": 2, "temperature": zero}},
+            "spec.suites[0].generation.samples",
+            MORE_SAMPLES,
+        )
+        for zero in (0, 0.0, "0", "0.000000")
     ),
     # Benchmarks
     _benchmark("benchmark", {}),
@@ -427,6 +437,15 @@ EVALUATION_CASES: tuple[ApiCase, ...] = (
     _gate("gate-without-bound", {"minimum": None}, "spec.gates[0].minimum", ONE_BOUND),
     _gate("gate-two-bounds", {"maximum": "0.9"}, "spec.gates[0].minimum", ONE_BOUND),
     _gate("gate-effect", {"minimum": None, "minimumEffect": "0.1", "baseline": "base"}),
+    _gate("gate-number", {"minimum": 0.5}),
+    _gate("gate-number-effect", {"minimum": None, "minimumEffect": 0.1, "baseline": "base"}),
+    _gate("gate-two-numbers", {"maximum": 1}, "spec.gates[0].minimum", ONE_BOUND),
+    _gate(
+        "gate-number-idle",
+        {"baseline": "base", "minimum": 0.5},
+        "spec.gates[0].baseline",
+        BASELINE_ONLY,
+    ),
     _gate(
         "gate-effect-alone",
         {"minimum": None, "minimumEffect": "0.1"},

@@ -11,7 +11,7 @@ from qwen3_api.job import layout
 from qwen3_api.job.base import Document
 from qwen3_api.job.exit_codes import ACTIONS, ExitCode
 from qwen3_api.kinds import ResourceKind, object_schema
-from qwen3_api.structural import Schema, walk
+from qwen3_api.structural import NUMBER_OR_STRING_NOTE, Schema, is_number_or_string, walk
 from qwen3_api.v1alpha1.conditions import ConditionType, Reason
 from qwen3_api.v1alpha1.meta import API_VERSION
 
@@ -105,7 +105,8 @@ def _object_section(path: str, node: Schema, *, own_doc: bool) -> str:
                 _type(field),
                 "**required**" if name in required else _default(field),
                 _limits(field),
-                _cell(field.get("description", "")),
+                # Its type has a column of its own here.
+                _cell(field.get("description", "").removesuffix(NUMBER_OR_STRING_NOTE)),
             )
             for name, field in node["properties"].items()
         ),
@@ -139,13 +140,15 @@ def _type(field: Schema) -> str:
         return f"list of {_type(field['items'])}"
     if "additionalProperties" in field:
         return f"map of {_type(field['additionalProperties'])}"
+    if is_number_or_string(field):
+        return "number or string"
     return "time" if field.get("format") == "date-time" else str(field["type"])
 
 
 def _default(field: Schema) -> str:
     if "default" not in field:
         return "—"
-    if field["type"] == "object" and "properties" in field:
+    if "properties" in field:
         return "its fields' own"
     return _code(_compact(field["default"]))
 
@@ -166,13 +169,14 @@ def _compact(value: Any) -> str:
 def _limits(field: Schema) -> str:
     """Bounds and pattern in words."""
     parts = [
-        f"{words} {field[key]}"
-        for key, words in (
-            ("minimum", "≥"),
-            ("maximum", "≤"),
-        )
+        f"{strict if field.get(f'exclusive{key.capitalize()}') else words} {field[key]:g}"
+        if is_number_or_string(field)
+        else f"{words} {field[key]}"
+        for key, words, strict in (("minimum", "≥", "above"), ("maximum", "≤", "below"))
         if key in field
     ]
+    if is_number_or_string(field):
+        return ", ".join([*parts, f"as a string {_code(field['pattern'])}"])
     most = field.get("maxItems", field.get("maxProperties"))
     if most is not None:
         parts.append(f"{field.get('minItems', 0)} to {most} items")

@@ -38,6 +38,18 @@ _COPIED: dict[str, tuple[str, ...]] = {
     "integer": ("format", "enum", "minimum", "maximum"),
     "boolean": ("enum",),
 }
+# A number or a text: each word applies to values of its own kind.
+_NUMBER_OR_STRING = ["number", "string"]
+_OF_NUMBER_OR_STRING = (
+    "minimum",
+    "exclusiveMinimum",
+    "maximum",
+    "exclusiveMaximum",
+    "pattern",
+    "maxLength",
+)
+NUMBER_OR_STRING_NOTE = "A number, or a string that holds one."
+"""Ends the description of such a field: `kubectl explain` calls whatever has no type an Object."""
 _FORMATS = {"date-time"}
 _COMMON = {"type", "description", "default", "x-kubernetes-validations"}
 _TRANSLATED: dict[str, set[str]] = {
@@ -92,6 +104,8 @@ class _Converter:
     def convert(self, node: Schema, path: str, open_refs: tuple[str, ...]) -> Schema:
         """One node. `open_refs` are the references on the way here, to notice recursion."""
         node, open_refs = self._resolved(node, path, open_refs)
+        if node.get("type") == _NUMBER_OR_STRING:
+            return _number_or_string(node, path)
         kind = node.get("type")
         if kind not in _COPIED:
             raise UnsupportedSchemaError(path, f"type {kind!r} can't be in a custom resource")
@@ -170,6 +184,37 @@ class _Converter:
         return required | {"properties": fields}
 
 
+def _number_or_string(node: Schema, path: str) -> Schema:
+    """A field for 2e-4 as well as "2e-4".
+
+    A structural schema can't list two types, and only objects without a type may keep what isn't
+    specified. So there is no type, and what else JSON has is refused value by value.
+    """
+    known = {"type", "description", "default", *_DROPPED, *_OF_NUMBER_OR_STRING}
+    if unknown := sorted(node.keys() - known):
+        raise UnsupportedSchemaError(path, f"unknown keyword {unknown[0]!r} of a number or string")
+    description = _flowing(node.get("description", ""))
+    out: Schema = {"description": f"{description} {NUMBER_OR_STRING_NOTE}".strip()}
+    out["x-kubernetes-preserve-unknown-fields"] = True
+    for bound in ("minimum", "maximum"):
+        if bound in node:
+            out[bound] = node[bound]
+        # A flag in OpenAPI 3.0, a number in JSON Schema.
+        if (exclusive := f"exclusive{bound.capitalize()}") in node:
+            out |= {bound: node[exclusive], exclusive: True}
+    out |= {word: node[word] for word in ("pattern", "maxLength") if word in node}
+    out |= {"not": {"enum": [True, False]}}
+    out |= {"minProperties": 1, "maxProperties": 0, "minItems": 1, "maxItems": 0}
+    if "default" in node:
+        out["default"] = node["default"]
+    return out
+
+
+def is_number_or_string(schema: Schema) -> bool:
+    """The field takes a JSON number as well as a text of one: it has no type."""
+    return "type" not in schema
+
+
 def _flowing(text: str) -> str:
     """A docstring as paragraphs of one line each."""
     return "\n\n".join(" ".join(part.split()) for part in text.split("\n\n"))
@@ -188,6 +233,8 @@ def full_default(schema: Schema) -> Any:
 
 def with_defaults(schema: Schema, value: Any) -> Any:
     """The value after structural defaulting, as the API server does it."""
+    if is_number_or_string(schema):
+        return value
     if schema["type"] == "array":
         return [with_defaults(schema["items"], item) for item in value]
     if schema["type"] != "object":
@@ -205,7 +252,7 @@ def with_defaults(schema: Schema, value: Any) -> Any:
 def _shortest_default(schema: Schema, default: Any) -> Any:
     """The default without what the inner fields' own defaults say; often `{}`."""
     value = _without_nulls(default)
-    if schema["type"] != "object" or "properties" not in schema:
+    if "properties" not in schema:
         return value
     return {
         name: _shortest_default(field, value[name])

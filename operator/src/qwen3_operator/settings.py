@@ -9,7 +9,11 @@ from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
 from qwen3_api.v1alpha1.meta import HttpUrl
+from qwen3_api.v1alpha1.numbers import NumberOrString
 from qwen3_api.v1alpha1.training import BaseModelSource
+
+# The chart's schema has the same pattern.
+Quantity = Annotated[str, NumberOrString(r"^[0-9]+(\.[0-9]+)?(m|k|M|G|T|P|E|Ki|Mi|Gi|Ti|Pi|Ei)?$")]
 
 
 class _Section(BaseModel):
@@ -82,18 +86,18 @@ class GPUSettings(_Section):
 class PreflightSettings(_Section):
     """Preflight pods."""
 
-    cpu: str = "1"
-    memory: str = "2Gi"
-    scratch: str = "20Gi"
+    cpu: Quantity = "1"
+    memory: Quantity = "2Gi"
+    scratch: Quantity = "20Gi"
 
 
 class ExportSettings(_Section):
     """Export pods: on a CPU."""
 
-    cpu: str = "4"
-    memory: str = "16Gi"
+    cpu: Quantity = "4"
+    memory: Quantity = "16Gi"
     """Several matrices of the largest size in 32 bits."""
-    scratch: str = "200Gi"
+    scratch: Quantity = "200Gi"
     """Size limit of the pod's /work where the size of the model isn't known."""
 
 
@@ -106,11 +110,11 @@ class TrainingSettings(_Section):
     currency: str = "USD"
 
     gpu_resource: str = "nvidia.com/gpu"
-    cpu: str = "4"
-    memory: str = "32Gi"
-    shared_memory: str = "8Gi"
+    cpu: Quantity = "4"
+    memory: Quantity = "32Gi"
+    shared_memory: Quantity = "8Gi"
     """Size of /dev/shm."""
-    scratch: str = "100Gi"
+    scratch: Quantity = "100Gi"
     """Size limit of the pod's /work."""
     grace_seconds: int = 120
     """Time for a checkpoint after SIGTERM: longer than a step plus an upload."""
@@ -140,9 +144,9 @@ class ServingSettings(_Section):
     max_cpu_loras: int = 32
     """Adapters kept in memory (vLLM --max-cpu-loras)."""
     gpus: int = 1
-    cpu: str = "4"
-    memory: str = "32Gi"
-    shared_memory: str = "8Gi"
+    cpu: Quantity = "4"
+    memory: Quantity = "32Gi"
+    shared_memory: Quantity = "8Gi"
     drain_seconds: int = 120
     """How long the previous adapter stays loaded after a promotion: the longest request."""
     startup_seconds: int = 3600
@@ -161,8 +165,8 @@ class ServingSettings(_Section):
 class EvaluationSettings(_Section):
     """Evaluation pods."""
 
-    cpu: str = "500m"
-    memory: str = "1Gi"
+    cpu: Quantity = "500m"
+    memory: Quantity = "1Gi"
 
 
 class Settings(_Section):

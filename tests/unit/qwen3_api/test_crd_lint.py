@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from qwen3_api.kinds import KINDS, ResourceKind, custom_resource_definition, object_schema
-from qwen3_api.structural import Schema, walk
+from qwen3_api.structural import Schema, is_number_or_string, walk
 
 # A bool can never get a third value. Each of these was looked at with that in mind.
 BOOLEANS = {
@@ -66,13 +66,43 @@ def test_no_phase_and_no_state(kind: ResourceKind) -> None:
 
 
 def test_only_known_types(kind: ResourceKind) -> None:
-    types = {node["type"] for node in nodes(kind).values()}
+    types = {node.get("type") for node in nodes(kind).values() if not is_number_or_string(node)}
     assert types <= {"object", "array", "string", "integer", "boolean"}
+
+
+def test_what_has_no_type_is_a_number_or_a_string(kind: ResourceKind) -> None:
+    """Such a node takes anything that isn't refused: every kind of JSON value must have a word."""
+    for path, node in nodes(kind).items():
+        if not is_number_or_string(node):
+            continue
+        assert path.startswith("spec."), path  # nothing of ours is written so
+        assert node["x-kubernetes-preserve-unknown-fields"] is True, path
+        assert node["not"] == {"enum": [True, False]}, path
+        assert (node["minProperties"], node["maxProperties"]) == (1, 0), path
+        assert (node["minItems"], node["maxItems"]) == (1, 0), path
+        assert node["minimum"] == 0, path
+        assert {"maximum", "pattern", "maxLength"} <= node.keys(), path
+
+
+def test_rules_reach_numbers_through_dyn(kind: ResourceKind) -> None:
+    """CEL doesn't declare a field without a type: without `dyn` the API server refuses the CRD."""
+    numbers = {path.rpartition(".")[2] for path, n in nodes(kind).items() if is_number_or_string(n)}
+    owners = [
+        (owner, rule["rule"])
+        for node in nodes(kind).values()
+        for rule in node.get("x-kubernetes-validations", ())
+        for owner, name in re.findall(r"(\S+)\.(\w+)", rule["rule"])
+        if name in numbers
+    ]
+    assert owners, "the rules of a gate name its four numbers"
+    assert [rule for owner, rule in owners if not re.search(r"dyn\(\w+\)$", owner)] == []
 
 
 def test_everything_has_a_size(kind: ResourceKind) -> None:
     def unbounded(node: Schema) -> bool:
-        match node["type"]:
+        match node.get("type"):
+            case None:
+                return "maxLength" not in node
             case "string":
                 return not {"maxLength", "enum"} & node.keys()
             case "array":
@@ -88,7 +118,7 @@ def test_numbers_of_the_spec_are_bounded(kind: ResourceKind) -> None:
         path
         for path, node in nodes(kind).items()
         if path.startswith("spec")
-        and node["type"] == "integer"
+        and (is_number_or_string(node) or node["type"] == "integer")
         and not ({"minimum", "maximum"} <= node.keys() or "enum" in node)
     ]
     assert unbounded == []
@@ -109,13 +139,13 @@ def test_docs_are_sentences(kind: ResourceKind) -> None:
 
 
 def test_booleans_are_reviewed(kind: ResourceKind) -> None:
-    found = {path for path, node in nodes(kind).items() if node["type"] == "boolean"}
+    found = {path for path, node in nodes(kind).items() if node.get("type") == "boolean"}
     assert found <= BOOLEANS
 
 
 def test_list_types(kind: ResourceKind) -> None:
     for path, node in nodes(kind).items():
-        if node["type"] != "array":
+        if node.get("type") != "array":
             continue
         item = node["items"]
         expected = "set" if item["type"] == "string" else "map"
@@ -217,7 +247,7 @@ def test_columns_have_the_type_of_their_field(kind: ResourceKind) -> None:
     for column in kind.columns:
         node = found.get(column["jsonPath"].removeprefix("."))
         if node is not None:
-            assert column["type"] == node["type"], column
+            assert column["type"] == node.get("type"), column
 
 
 def test_a_run_is_followed_in_the_wide_view_only(kind: ResourceKind) -> None:

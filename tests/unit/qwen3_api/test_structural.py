@@ -15,6 +15,7 @@ from qwen3_api.structural import (
 )
 from qwen3_api.v1alpha1.finetune import FineTuneSpec
 from qwen3_api.v1alpha1.meta import ATOMIC, KubeModel, ListMap, ListSet, Rule, TransitionRule
+from qwen3_api.v1alpha1.numbers import FractionString, NumberOrString
 from support.api_objects import FULL, MINIMAL
 
 
@@ -68,6 +69,22 @@ def field(annotation: Any, **default: Any) -> dict[str, Any]:
         ),
         (Annotated[int, Field(le=2**31)], {"type": "integer", "format": "int64", "maximum": 2**31}),
         (Annotated[str, Field(max_length=4)], {"type": "string", "maxLength": 4}),
+        (
+            FractionString,
+            {
+                "description": "A number, or a string that holds one.",
+                "x-kubernetes-preserve-unknown-fields": True,
+                "minimum": 0,
+                "maximum": 1,
+                "pattern": r"^(0(\.[0-9]+)?|1(\.0+)?)$",
+                "maxLength": 128,
+                "not": {"enum": [True, False]},
+                "minProperties": 1,
+                "maxProperties": 0,
+                "minItems": 1,
+                "maxItems": 0,
+            },
+        ),
         (Literal["a"], {"type": "string", "enum": ["a"]}),
         (Literal[8, 16], {"type": "integer", "enum": [8, 16], "format": "int64"}),
         (Colour, {"description": "A colour.", "type": "string", "enum": ["Red", "Blue"]}),
@@ -107,6 +124,16 @@ def test_optional_is_a_plain_field_that_is_not_required() -> None:
         "maxLength": 5,
     }
     assert field(Inner | None, it=None)["type"] == "object"
+
+
+def test_bounds_of_a_number_are_exclusive_by_a_flag() -> None:
+    """OpenAPI 3.0, where JSON Schema has a number."""
+    kind = Annotated[str, NumberOrString("^[0-9]+$", below=3, positive=True)]
+    schema = field(kind | None, it=None)
+    assert (schema["minimum"], schema["exclusiveMinimum"]) == (0, True)
+    assert (schema["maximum"], schema["exclusiveMaximum"]) == (3, True)
+    assert "default" not in schema
+    assert field(kind, it="1")["default"] == "1"
 
 
 def test_list_map_names_its_key() -> None:
@@ -175,6 +202,7 @@ class Recursive(KubeModel):
         (Annotated[str, Field(examples=["a"])], "examples"),
         (dict[Annotated[str, Field(max_length=3)], str], "propertyNames"),
         (Literal["a", 1], "None"),
+        (Annotated[FractionString, Field(json_schema_extra={"examples": [0.5]})], "examples"),
         (Recursive, "contains itself"),
     ],
 )

@@ -10,9 +10,9 @@ from qwen3_api.v1alpha1.meta import (
     DnsLabel,
     DnsSubdomain,
     KubeModel,
-    Quantity,
     Rule,
 )
+from qwen3_api.v1alpha1.numbers import Quantity
 from qwen3_api.v1alpha1.sources import S3Spec
 
 LABEL_KEY = (
@@ -70,9 +70,10 @@ class ResourcesSpec(KubeModel):
     NVIDIA-H100-80GB-HBM3; its memory is what the run is planned for. Default: nodeSelector's
     nvidia.com/gpu.product, else the platform's first."""
     cpu: Quantity | None = None
-    """cpu request; default: the platform's."""
+    """cpu request, in cores: 8, 0.5 or 500m; default: the platform's."""
     memory: Quantity | None = None
-    """memory request and limit; default: the platform's."""
+    """memory request and limit, 64Gi for example; without a unit in bytes, as in core/v1. Default:
+    the platform's."""
     node_selector: Annotated[
         dict[str, LabelValue],
         Field(max_length=16, json_schema_extra={"x-kubernetes-map-type": "atomic"}),

@@ -8,15 +8,14 @@ from pydantic import Field
 
 from qwen3_api.v1alpha1.benchmarks import EvalScopeSuite
 from qwen3_api.v1alpha1.meta import (
-    DecimalString,
     DnsLabel,
     KubeModel,
     ListMap,
     ListSet,
     LocalObjectReference,
-    Quantity,
     Rule,
 )
+from qwen3_api.v1alpha1.numbers import DecimalString, NumberOrString, Quantity
 from qwen3_api.v1alpha1.sources import DatasetSource
 from qwen3_api.v1alpha1.weave_scorers import SCORERS, WeaveScorers
 
@@ -115,8 +114,8 @@ class JudgeSpec(KubeModel):
 
     rules: ClassVar[tuple[Rule, ...]] = (
         Rule(
-            cel="!has(self.maxCost)"
-            " || self.endpoints.all(e, has(e.promptPrice) && has(e.completionPrice))",
+            cel="!has(dyn(self).maxCost)"
+            " || self.endpoints.all(e, has(dyn(e).promptPrice) && has(dyn(e).completionPrice))",
             message="maxCost needs promptPrice and completionPrice of every judge",
             check=lambda m: (
                 m.max_cost is None
@@ -184,13 +183,19 @@ class QuestionsSuite(KubeModel):
     )
 
 
+# The decimals of a zero are limited, so that a rule can list all zeros. It compares one by one:
+# `in` looks in a set by type, and this value has none.
+Temperature = Annotated[str, NumberOrString(r"^[0-2](\.[0-9]{1,6}|\.[0-9]*[1-9])?$", below=3)]
+_ZEROS = ["0", *(f"0.{'0' * decimals}" for decimals in range(1, 7))]
+
+
 class GenerationSpec(KubeModel):
     """How answers are sampled."""
 
     max_tokens: Annotated[int, Field(ge=1, le=32768)] = 256
     """maxTokens of an answer."""
-    temperature: Annotated[str, Field(pattern=r"^[0-2](\.[0-9]+)?$", max_length=8)] = "0"
-    """temperature as a string; 0 is greedy."""
+    temperature: Temperature = "0"
+    """temperature of sampling, below 3; 0 is greedy."""
     thinking: bool = False
     """thinking sets enable_thinking in the chat template."""
     seed: Annotated[int, Field(ge=0, le=2_147_483_647)] = 3407
@@ -201,7 +206,8 @@ class GenerationSpec(KubeModel):
 
     rules: ClassVar[tuple[Rule, ...]] = (
         Rule(
-            cel="self.samples == 1 || double(self.temperature) > 0.0",
+            cel="self.samples == 1 || !(dyn(self).temperature == 0 || dyn(self).temperature == 0.0"
+            f" || {_ZEROS}.exists(zero, dyn(self).temperature == zero))",
             message="samples above 1 need a temperature above 0: greedy answers are all the same",
             check=lambda m: m.samples == 1 or float(m.temperature) > 0,
             field_path=".samples",
@@ -290,8 +296,8 @@ class Gate(KubeModel):
 
     rules: ClassVar[tuple[Rule, ...]] = (
         Rule(
-            cel="[has(self.minimum), has(self.maximum), has(self.maxRegression),"
-            " has(self.minimumEffect)].filter(x, x).size() == 1",
+            cel="[has(dyn(self).minimum), has(dyn(self).maximum), has(dyn(self).maxRegression),"
+            " has(dyn(self).minimumEffect)].filter(x, x).size() == 1",
             message="set exactly one of minimum, maximum, maxRegression and minimumEffect",
             check=lambda m: (
                 sum(
@@ -303,7 +309,8 @@ class Gate(KubeModel):
             field_path=".minimum",
         ),
         Rule(
-            cel="has(self.baseline) == (has(self.maxRegression) || has(self.minimumEffect))",
+            cel="has(self.baseline)"
+            " == (has(dyn(self).maxRegression) || has(dyn(self).minimumEffect))",
             message="baseline goes with maxRegression and minimumEffect, and only with them",
             check=lambda m: (
                 (m.baseline is not None)
@@ -312,7 +319,7 @@ class Gate(KubeModel):
             field_path=".baseline",
         ),
         Rule(
-            cel="self.metric != 'JudgeWin' || has(self.minimum)",
+            cel="self.metric != 'JudgeWin' || has(dyn(self).minimum)",
             message="a gate on JudgeWin sets minimum: it is a comparison already, 0.5 is a tie",
             check=lambda m: m.metric is not Metric.JUDGE_WIN or m.minimum is not None,
             field_path=".minimum",
@@ -345,9 +352,10 @@ class RunnerSpec(KubeModel):
     concurrency: Annotated[int, Field(ge=1, le=256)] = 8
     """concurrency: requests in flight."""
     cpu: Quantity | None = None
-    """cpu request of the pod."""
+    """cpu request of the pod, in cores: 2, 0.5 or 500m."""
     memory: Quantity | None = None
-    """memory request and limit of the pod."""
+    """memory request and limit of the pod, 1Gi for example; without a unit in bytes, as in
+    core/v1."""
     active_deadline_seconds: Annotated[int, Field(ge=10, le=604_800)] = 7200
     """activeDeadlineSeconds of the Job."""
     max_retries: Annotated[int, Field(ge=0, le=10)] = 2

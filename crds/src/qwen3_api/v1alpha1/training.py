@@ -6,13 +6,12 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field
 
 from qwen3_api.v1alpha1.meta import (
-    DecimalString,
-    FractionString,
     KubeModel,
     ListSet,
     LocalObjectReference,
     Rule,
 )
+from qwen3_api.v1alpha1.numbers import DecimalString, FractionString, PositiveDecimalString
 from qwen3_api.v1alpha1.sources import DatasetSource, S3Object
 
 
@@ -141,8 +140,8 @@ class DPOLoss(StrEnum):
 class DPOSpec(KubeModel):
     """Direct preference optimisation."""
 
-    beta: DecimalString = "0.1"
-    """beta as a string: how strongly the model is held to its start."""
+    beta: PositiveDecimalString = "0.1"
+    """beta: how strongly the model is held to its start."""
     loss_type: DPOLoss = DPOLoss.SIGMOID
     """lossType: Sigmoid (the DPO paper's), IPO or Hinge."""
 
@@ -213,7 +212,7 @@ class AdapterSpec(KubeModel):
     alpha: Annotated[int, Field(ge=1, le=1024)] | None = None
     """alpha (PEFT lora_alpha); default: the rank."""
     dropout: FractionString = "0"
-    """dropout (PEFT lora_dropout), a fraction as a string."""
+    """dropout (PEFT lora_dropout), a fraction of 1."""
     target_modules: Annotated[list[TargetModule], Field(min_length=1, max_length=7), ListSet()] = (
         list(ALL_LINEAR)
     )
@@ -248,8 +247,8 @@ class HyperparametersSpec(KubeModel):
     """epochs over the training rows; at most one of epochs and maxSteps, default 3 epochs."""
     max_steps: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
     """maxSteps of the optimiser; at most one of epochs and maxSteps."""
-    learning_rate: DecimalString = "2e-4"
-    """learningRate as a string, for example "2e-4"."""
+    learning_rate: PositiveDecimalString = "2e-4"
+    """learningRate at its peak, for example 2e-4."""
     scheduler: Scheduler = Scheduler.LINEAR
     """scheduler of the learning rate."""
     warmup_ratio: FractionString = "0.03"

@@ -7,15 +7,21 @@ from typing import Any
 
 import pytest
 
+from qwen3_api.v1alpha1.numbers import decimal_text
+from qwen3_operator.desired.evaluation import evaluation_name, resolve_evaluation
 from qwen3_operator.desired.names import (
+    checks_digest,
     eval_job_name,
+    export_digest,
     job_name,
     pool_name,
     resolve_storage,
     resources_digest,
     spec_hash,
 )
+from qwen3_operator.plan.canary import limits_digest
 from qwen3_operator.settings import Settings
+from support.api_objects import FINE_TUNE_FULL, changed
 from support.operator_world import SETTINGS, build_finetune, build_spec, spec_of
 
 S3 = {"type": "S3", "s3": {"uri": "s3://team-a/other.jsonl"}}
@@ -86,6 +92,8 @@ SAME: list[dict[str, Any]] = [
     # the same number or set in other words
     {"hyperparameters": {"learningRate": "0.0002", "warmupRatio": "0.030"}},
     {"adapter": {"dropout": "0.0"}},
+    {"adapter": {"dropout": 0}},
+    {"hyperparameters": {"learningRate": 2e-4, "warmupRatio": 0.03, "weightDecay": 0.01}},
     {
         "adapter": {
             "targetModules": [
@@ -137,6 +145,76 @@ def test_the_hash_is_pinned() -> None:
     If you meant to change it, write the migration first.
     """
     assert BASE == "9eb4298b9c753f86d69a496b66d1699faa1b0c150f5b0c37a350f535935e7e86"
+
+
+DPO_FULL = changed(
+    FINE_TUNE_FULL,
+    {"method": {"type": "DPO", "dpo": {"beta": "0.05"}}, "dataset.format": "Preference"},
+)
+
+
+@pytest.mark.parametrize(
+    ("wire", "revision", "resources", "evaluation"),
+    [
+        (
+            FINE_TUNE_FULL,
+            "02e12954f3a86073a115d68b728bc21a7472fac34dac62be705601007b6d41ca",
+            "a38bf1b9cd05f98b",
+            "bot-0a1b2c3d-983c53",
+        ),
+        (
+            DPO_FULL,
+            "a19e19d396da8dcc795794971803281a780ac4380f0f80b2355982e5f36adda1",
+            "a38bf1b9cd05f98b",
+            "bot-0a1b2c3d-983c53",
+        ),
+    ],
+    ids=["sft", "dpo"],
+)
+def test_digests_of_numbers_in_text_are_pinned(
+    wire: dict[str, Any], revision: str, resources: str, evaluation: str
+) -> None:
+    """Of every number as text: from before they could be JSON numbers. A change makes stored
+    objects train, or be evaluated, again."""
+    finetune = build_finetune(wire)
+    spec = spec_of(finetune)
+    assert spec_hash(spec) == revision
+    assert resources_digest(spec) == resources
+    assert checks_digest(spec) == "0517560926bcff3e"
+    assert export_digest(spec) == "983e3fa87d8ab1a7"
+    assert limits_digest(spec.serving.rollout.auto_rollback) == "fa573d8faa917707"
+    assert spec.evaluation is not None
+    asked = resolve_evaluation(finetune.meta, spec, spec.evaluation, "0a1b2c3d", "deadbeef")
+    assert evaluation_name(finetune.meta, asked, "0a1b2c3d") == evaluation
+
+
+def test_a_number_is_the_same_as_its_plain_text() -> None:
+    """In every digest: of the revision, of a Job's resources and of an evaluation."""
+    paths = {
+        "adapter.dropout": 0.05,
+        "hyperparameters.learningRate": 1e-5,
+        "hyperparameters.warmupRatio": 0.1,
+        "hyperparameters.weightDecay": 0,
+        "hyperparameters.earlyStopping.minDelta": 0.01,
+        "method.dpo.beta": 0.05,
+        "resources.cpu": 0.5,
+        "resources.memory": 68719476736,
+        "evaluation.suites[0].generation.temperature": 0.7,
+        "evaluation.suites[0].questions.judge.maxCost": 12.5,
+        "evaluation.suites[0].questions.judge.endpoints[0].promptPrice": 0.7,
+        "evaluation.suites[0].questions.judge.endpoints[0].completionPrice": 2.8,
+        "evaluation.gates[0].minimum": 0.6,
+        "evaluation.gates[1].maximum": 1.5,
+        "evaluation.gates[2].maxRegression": 0.02,
+        "evaluation.gates[3].minimumEffect": 0.05,
+        "evaluation.runner.cpu": 1,
+        "evaluation.runner.memory": 536870912,
+    }
+    texts = {path: decimal_text(number) for path, number in paths.items()}
+    as_numbers = spec_of(build_finetune(changed(DPO_FULL, paths)))
+    as_texts = spec_of(build_finetune(changed(DPO_FULL, texts)))
+    assert as_numbers == as_texts
+    assert spec_hash(as_numbers) == spec_hash(spec_of(build_finetune(DPO_FULL)))
 
 
 def test_names_fit_and_never_meet() -> None:
