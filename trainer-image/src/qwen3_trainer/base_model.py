@@ -4,7 +4,7 @@ import hashlib
 import json
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +16,14 @@ from qwen3_api.job.report import adapter_digest
 from qwen3_api.job.train import HuggingFaceModel, JobBaseModel, S3Model
 from qwen3_api.v1alpha1.conditions import Reason
 from qwen3_trainer.failures import TrainerError
+from qwen3_trainer.front_matter import MODEL_CARD, License, read_license
 from qwen3_trainer.store import CHUNK, Bucket, Buckets
 from qwen3_trainer.window import DEFAULT_WINDOW
 
 log = logging.getLogger(__name__)
 
 # No pickles (*.bin, *.pt), no code (*.py): they are never downloaded.
-ALLOWED_FILES = ("*.safetensors", "*.json", "*.txt", "*.jinja", "*.model", "README.md")
+ALLOWED_FILES = ("*.safetensors", "*.json", "*.txt", "*.jinja", "*.model", MODEL_CARD)
 _ALLOWED_SUFFIXES = (".safetensors", ".json", ".txt", ".jinja", ".model")
 DESCRIBING_FILES = (
     "config.json",
@@ -42,6 +43,7 @@ class BaseModel:
     path: Path
     commit: str
     """Hub commit, or sha256 over the files' digests."""
+    license: License = field(default_factory=License)
 
 
 @dataclass(frozen=True)
@@ -72,7 +74,7 @@ def fetch(
         path = download(source)
         fetched = BaseModel(path, path.name)
     _check(model.name, fetched.path)
-    return fetched
+    return replace(fetched, license=read_license(model.name, fetched.path))
 
 
 def _not_found(message: str, hint: str = _HINT) -> TrainerError:
@@ -95,7 +97,7 @@ def _listed(name: str, source: S3Model, buckets: Buckets) -> tuple[Bucket, str, 
         path = key.removeprefix(prefix)
         if "/" in path or not path:
             continue
-        if path == "README.md" or path.endswith(_ALLOWED_SUFFIXES):
+        if path == MODEL_CARD or path.endswith(_ALLOWED_SUFFIXES):
             names.append(path)
         else:
             log.info("left out %s of the base model: not safetensors, JSON or text", path)
