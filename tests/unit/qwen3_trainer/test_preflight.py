@@ -31,6 +31,7 @@ from qwen3_trainer.preflight.fingerprints import Fingerprints, fingerprint
 from qwen3_trainer.preflight.heaviest import MAX_ROWS as MAX_HEAVY_ROWS
 from qwen3_trainer.preflight.heaviest import Heaviest, Heavy, weigh
 from qwen3_trainer.preflight.lengths import MAX_BUCKETS, Lengths, bucket_bounds
+from qwen3_trainer.preflight.run import name_failure
 from qwen3_trainer.preflight.sample import Candidate, RowSample, sample_key
 from qwen3_trainer.preflight.scan import Scan, Scanner
 from qwen3_trainer.store import Buckets
@@ -491,6 +492,21 @@ def test_a_preflight_that_found_nothing_yet_still_makes_a_document() -> None:
 )
 def test_what_a_user_must_mend_is_not_tried_again(reason: Reason) -> None:
     assert ACTIONS[TrainerError(reason, "m").exit_code] is PodFailureAction.FAIL_JOB
+
+
+@pytest.mark.parametrize(
+    ("struck", "reason", "hint"),
+    [
+        (True, Reason.OUT_OF_MEMORY, "Ask the platform team to raise preflight.memory."),
+        (False, Reason.TRAINER_FAILED, "The log of the preflight's pod has the traceback."),
+        (None, Reason.TRAINER_FAILED, "The log of the preflight's pod has the traceback."),
+    ],
+)
+def test_a_lost_process_is_out_of_memory_by_the_kernel_s_count_only(
+    struck: bool | None, reason: Reason, hint: str
+) -> None:
+    named = name_failure(BrokenProcessPool("terminated abruptly"), struck)
+    assert (named.reason, named.hint) == (reason, hint)
 
 
 # --- the base model -------------------------------------------------------------------------------

@@ -98,7 +98,7 @@ def look_and_tell(run: Run) -> None:
     try:
         _look(run)
     except Exception as error:
-        named = _named(error, has_struck(kills, count_oom_kills()))
+        named = name_failure(error, has_struck(kills, count_oom_kills()))
         if ACTIONS[named.exit_code] is PodFailureAction.FAIL_JOB:
             _write(run, named)
         raise named from error
@@ -154,9 +154,11 @@ def _write(run: Run, error: TrainerError | None) -> None:
             log.warning("no preflight.json: %s", refused.message)
 
 
-def _named(error: Exception, struck: bool | None) -> TrainerError:
-    """`struck`: the kernel ended a process of this container for memory meanwhile, None where that
-    is unknown."""
+def name_failure(error: Exception, struck: bool | None) -> TrainerError:
+    """The failure behind any error, with the hint that fits a preflight.
+
+    struck: the kernel ended a process of this container for memory meanwhile; None: unknown.
+    """
     if isinstance(error, TrainerError):
         return error
     if isinstance(error, BrokenProcessPool) and struck:
