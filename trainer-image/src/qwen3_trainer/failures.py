@@ -23,6 +23,7 @@ EXIT_CODES: dict[Reason, ExitCode] = {
     Reason.BAD_CONFIG: ExitCode.USER_ERROR,
     Reason.INVALID_SPEC: ExitCode.USER_ERROR,
     Reason.BASE_MODEL_NOT_FOUND: ExitCode.USER_ERROR,
+    Reason.BASE_MODEL_UNSUPPORTED: ExitCode.USER_ERROR,
     Reason.GATED_MODEL: ExitCode.USER_ERROR,
     Reason.BUCKET_NOT_FOUND: ExitCode.USER_ERROR,
     Reason.STORAGE_DENIED: ExitCode.USER_ERROR,

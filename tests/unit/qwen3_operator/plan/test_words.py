@@ -275,9 +275,7 @@ def test_a_killed_container_has_the_cause_that_its_pod_states(
     assert problem.reason == reason
     assert words in problem.message
     assert problem.hint
-    assert problem.user is (reason is Reason.OUT_OF_MEMORY), (
-        "else a retry may work"
-    )
+    assert problem.user is (reason is Reason.OUT_OF_MEMORY), "else a retry may work"
 
 
 def test_no_rule_of_a_job_makes_a_sigkill_final() -> None:
