@@ -128,6 +128,18 @@ async def test_only_safe_files_of_one_commit_are_taken(tmp_path: Path) -> None:
     }
 
 
+async def test_another_kind_of_model_is_refused_before_its_weights(tmp_path: Path) -> None:
+    config = {"model_type": "qwen3_moe", "architectures": ["Qwen3MoeForCausalLM"]}
+    hub = Hub({"config.json": json.dumps(config).encode(), "model.safetensors": b"gigabytes"})
+    code, folder = await fetch(tmp_path, hub, "test/tiny")
+    assert code == 42
+    told = json.loads((tmp_path / "termination-log").read_bytes())
+    assert told["reason"] == "BaseModelUnsupported"
+    assert "test/tiny is Qwen3MoeForCausalLM" in told["message"]
+    assert set(hub.asked) == {"config.json"}
+    assert not folder.exists()
+
+
 @pytest.mark.parametrize(
     ("repo", "reason"), [("test/none", "BaseModelNotFound"), ("test/gated", "StorageDenied")]
 )

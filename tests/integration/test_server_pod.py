@@ -627,7 +627,9 @@ def _name_a_missing_shard(folder: Path) -> None:
         (_pickle_weights, Reason.BASE_MODEL_NOT_FOUND),
         (_name_a_missing_shard, Reason.BASE_MODEL_NOT_FOUND),
         (_edit_config(auto_map={"AutoModel": "x.Y"}), Reason.ARTIFACT_REFUSED),
-        (_edit_config(model_type="llama"), Reason.ARTIFACT_REFUSED),
+        (_edit_config(model_type="llama"), Reason.BASE_MODEL_UNSUPPORTED),
+        (_edit_config(architectures=["Qwen3MoeForCausalLM"]), Reason.BASE_MODEL_UNSUPPORTED),
+        (_edit_config(quantization_config={}), Reason.BASE_MODEL_UNSUPPORTED),
         (_tear_weights, Reason.ARTIFACT_CORRUPT),
     ],
 )

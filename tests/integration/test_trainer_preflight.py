@@ -58,8 +58,13 @@ def store(base: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stor
         running.upload_folder(base, "models/half")
         index = {"weight_map": {"a": "model.safetensors", "b": "model-2.safetensors"}}
         running.put("models/half/model.safetensors.index.json", json.dumps(index).encode())
-        running.put("models/other/config.json", b'{"model_type": "llama"}')
+        other = {"model_type": "qwen3_moe", "architectures": ["Qwen3MoeForCausalLM"]}
+        running.put("models/other/config.json", json.dumps(other).encode())
         running.put("models/other/model.safetensors", b"")
+        running.upload_folder(base, "models/awq")
+        config = json.loads((base / "config.json").read_bytes())
+        config["quantization_config"] = {"quant_method": "awq", "bits": 4}
+        running.put("models/awq/config.json", json.dumps(config).encode())
         running.put("data/chats.jsonl", _jsonl([{"messages": chat} for chat in CHATS]))
         leaking = [CHATS[1], _chat("new?", "yes"), CHATS[2]]
         pairs = [{"prompt": a["content"], "completion": b["content"]} for a, b in leaking]
@@ -214,10 +219,15 @@ def _refusals(store: Store) -> dict[str, tuple[dict[str, Any], Reason, list[str]
             Reason.BASE_MODEL_NOT_FOUND,
             ["lacks 1 of 2 files", "model-2.safetensors"],
         ),
-        "no Qwen3": (
+        "no dense Qwen3": (
             {"base_model.source.location.prefix": "models/other"},
-            Reason.BASE_MODEL_NOT_FOUND,
-            ["is no Qwen3 model: model_type is llama"],
+            Reason.BASE_MODEL_UNSUPPORTED,
+            ["is Qwen3MoeForCausalLM (model_type qwen3_moe): only dense Qwen3 models"],
+        ),
+        "quantised weights": (
+            {"base_model.source.location.prefix": "models/awq"},
+            Reason.BASE_MODEL_UNSUPPORTED,
+            ["is quantised already (quantization_config in its config.json: awq)"],
         ),
         "no start adapter": (
             {"start": start},

@@ -417,7 +417,7 @@ def test_a_base_model_is_fetched_without_pickles_and_code(
         ({}, "holds no *.safetensors"),
         ({"config__json": b"{}", "pytorch_model__bin": b"p"}, "pickles are refused"),
         ({"model__safetensors": b"w"}, "no readable config.json"),
-        ({"model__safetensors": b"w", "config__json": b'{"model_type": "llama"}'}, "no Qwen3"),
+        ({"model__safetensors": b"w", "config__json": b"[]"}, "no JSON object"),
     ],
 )
 def test_a_base_model_that_is_none_is_not_found(
@@ -430,6 +430,20 @@ def test_a_base_model_that_is_none_is_not_found(
         fetch(job.base_model, Buckets(), tmp_path / "base", _no_hub)
     assert caught.value.reason == Reason.BASE_MODEL_NOT_FOUND
     assert words in caught.value.message
+
+
+@pytest.mark.parametrize(
+    "config", [b'{"model_type": "llama"}', b'{"model_type": "qwen3", "quantization_config": {}}']
+)
+def test_a_base_model_of_another_kind_is_refused(
+    bucket: Bucket, store: Store, tmp_path: Path, config: bytes
+) -> None:
+    prefix = f"base/bad-{next(_revisions)}"
+    _base(store, prefix, model__safetensors=b"w", config__json=config)
+    job = train_job(store.location, **{"base_model.source.location.prefix": prefix})
+    with pytest.raises(TrainerError) as caught:
+        fetch(job.base_model, Buckets(), tmp_path / "base", _no_hub)
+    assert caught.value.reason == Reason.BASE_MODEL_UNSUPPORTED
 
 
 def test_upload_reads_back_what_it_wrote(

@@ -1,8 +1,11 @@
 """A bucket of the trainer in memory, with or without conditional writes."""
 
-from collections.abc import Iterator
+import hashlib
+from collections.abc import Iterable, Iterator
+from pathlib import Path
 
-from qwen3_trainer.store import Bucket, ObjectExistsError, ObjectMissingError
+from qwen3_api.job.base import S3Location
+from qwen3_trainer.store import Bucket, Buckets, ObjectExistsError, ObjectMissingError
 
 
 class MemoryBucket(Bucket):
@@ -28,3 +31,34 @@ class MemoryBucket(Bucket):
     def list(self, prefix: str) -> Iterator[tuple[str, int]]:
         """Keys and sizes."""
         return ((k, len(v)) for k, v in sorted(self.objects.items()) if k.startswith(prefix))
+
+    def upload(self, path: Path, key: str) -> None:
+        """Reads the file. Raises UnicodeEncodeError as botocore does for a key that is no text."""
+        self.put(key.encode().decode(), path.read_bytes())
+
+    def download(self, key: str, path: Path) -> None:
+        """Raises ObjectMissingError."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(self.get(key))
+
+    def digest(self, key: str) -> tuple[int, str]:
+        """Raises ObjectMissingError."""
+        body = self.get(key)
+        return len(body), hashlib.sha256(body).hexdigest()
+
+    def delete(self, keys: Iterable[str]) -> None:
+        """Those that aren't there are fine."""
+        for key in keys:
+            self.objects.pop(key, None)
+
+
+class OneBucket(Buckets):
+    """The same bucket for every location."""
+
+    def __init__(self, bucket: Bucket) -> None:
+        super().__init__()
+        self._bucket = bucket
+
+    def at(self, location: S3Location) -> Bucket:
+        """The bucket."""
+        return self._bucket

@@ -155,6 +155,21 @@ class PodView:
     """Those that its node must have, as `name=value, …`."""
     started: str | None = None
     """When its container, which runs, was started."""
+    ended_reason: str = ""
+    """What the kubelet calls the end of its container: Completed, Error, OOMKilled, …"""
+    taken_away: str = ""
+    """Why the cluster ended the pod (eviction, preemption, shutdown of its node), or ""."""
+
+    @property
+    def out_of_memory(self) -> bool:
+        """The kubelet saw the kernel's out-of-memory killer in its container."""
+        return self.ended_reason == "OOMKilled"
+
+    @property
+    def ending(self) -> str:
+        """How its container ended, in words."""
+        plain = self.ended_reason in ("", "Completed", "Error")
+        return f"code {self.exit_code}{'' if plain else f' ({self.ended_reason})'}"
 
     @property
     def running(self) -> bool:
@@ -175,6 +190,11 @@ def parse_pod(body: Object) -> PodView:
     terminated, waiting = state.get("terminated") or {}, state.get("waiting") or {}
     conditions: list[Object] = status.get("conditions", [])
     scheduled: Object = next((c for c in conditions if c["type"] == "PodScheduled"), {})
+    disrupted: Object = next(
+        (c for c in conditions if (c["type"], c.get("status")) == ("DisruptionTarget", "True")), {}
+    )
+    # Evicted and Terminated (the node shuts down) are told of the pod, the rest by the condition.
+    taken = status if status.get("reason") else disrupted
     return PodView(
         name=body["metadata"]["name"],
         uid=body["metadata"]["uid"],
@@ -191,6 +211,8 @@ def parse_pod(body: Object) -> PodView:
             for name, value in (body.get("spec", {}).get("nodeSelector") or {}).items()
         ),
         started=(state.get("running") or {}).get("startedAt"),
+        ended_reason=terminated.get("reason", ""),
+        taken_away=": ".join(w for w in (taken.get("reason"), taken.get("message")) if w),
     )
 
 

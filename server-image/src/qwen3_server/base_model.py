@@ -8,10 +8,12 @@ import asyncio
 import fnmatch
 import json
 import shutil
+from collections.abc import Collection
 from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
 
+from qwen3_api.base_models import find_unsupported
 from qwen3_api.job.base import Document, FileDigest, S3Location
 from qwen3_api.job.train import HuggingFaceModel, ModelSource, S3Model
 from qwen3_api.v1alpha1.conditions import Reason
@@ -24,6 +26,7 @@ MANIFEST_FILE = "qwen3-base.json"
 ALLOWED = ("*.safetensors", "*.json", "*.jinja", "tokenizer.model", "merges.txt", "vocab.txt")
 """File names directly in the folder."""
 
+_CONFIG = "config.json"
 _MAX_OBJECTS = 10_000
 _DOWNLOADS_AT_ONCE = 4
 _TRIES = 3
@@ -42,7 +45,8 @@ class BaseManifest(Document):
 async def fetch_base(source: ModelSource, target: Path, store: Store) -> bool:
     """Make `target` hold the model; False if it already did.
 
-    Raises PodError: BaseModelNotFound, ArtifactRefused, StorageDenied, StorageUnavailable, …
+    Raises PodError: BaseModelNotFound, BaseModelUnsupported, ArtifactRefused, StorageDenied,
+    StorageUnavailable, …
     """
     if _is_fetched(source, target):
         return False
@@ -96,6 +100,9 @@ async def _download_bucket(location: S3Location, folder: Path, store: Store) -> 
                         raise
 
     wanted = {name: size for name, size in found.items() if _is_allowed(name)}
+    if _CONFIG in wanted:
+        await download(_CONFIG, wanted.pop(_CONFIG))
+        _require_supported(location.uri, folder, found)
     await asyncio.gather(*(download(name, size) for name, size in wanted.items()))
 
 
@@ -112,10 +119,13 @@ def _download_hub(source: HuggingFaceModel, folder: Path) -> str:
 
     where = f"{source.repo}@{source.revision or 'main'}"
     try:
-        commit = HfApi().model_info(source.repo, revision=source.revision).sha
-        snapshot_download(
-            source.repo, revision=commit, local_dir=folder, allow_patterns=list(ALLOWED)
-        )
+        info = HfApi().model_info(source.repo, revision=source.revision)
+        commit = info.sha
+        for patterns in ([_CONFIG], list(ALLOWED)):
+            snapshot_download(
+                source.repo, revision=commit, local_dir=folder, allow_patterns=patterns
+            )
+            _require_supported(source.repo, folder, {s.rfilename for s in info.siblings or ()})
     except GatedRepoError as error:
         raise StorageError(Reason.STORAGE_DENIED, f"{where} is gated: {error}") from error
     except (RepositoryNotFoundError, RevisionNotFoundError) as error:
@@ -127,7 +137,7 @@ def _download_hub(source: HuggingFaceModel, folder: Path) -> str:
 
 
 def _finish(source: ModelSource, commit: str | None, unfinished: Path, target: Path) -> None:
-    check_base(unfinished)
+    check_base(source, unfinished)
     files = [
         FileDigest(path=path.name, size=path.stat().st_size, sha256=hash_file(path))
         for path in sorted(unfinished.iterdir())
@@ -138,22 +148,35 @@ def _finish(source: ModelSource, commit: str | None, unfinished: Path, target: P
     unfinished.rename(target)
 
 
-def check_base(folder: Path) -> None:
-    """Raise PodError unless the folder holds a Qwen3 in safetensors that needs no code of its own.
+def check_base(source: ModelSource, folder: Path) -> None:
+    """Raise PodError unless the folder holds a dense Qwen3 in safetensors that needs no code of its
+    own.
 
-    BaseModelNotFound: it is no model, or incomplete. ArtifactRefused: it is one we don't run.
+    BaseModelNotFound: it is no model, or incomplete. BaseModelUnsupported: it is another one.
+    ArtifactRefused: it is one we don't run.
     """
-    if not (folder / "config.json").is_file():
+    if not (folder / _CONFIG).is_file():
         raise PodError(Reason.BASE_MODEL_NOT_FOUND, "the folder holds no config.json")
     for path in sorted(folder.glob("*.json")):
         content = _read_json(path)
         if isinstance(content, dict) and "auto_map" in content:
             raise refused(f"{path.name}: auto_map asks for code of the model's own")
-    config = _read_json(folder / "config.json")
-    model_type = config.get("model_type") if isinstance(config, dict) else None
-    if not str(model_type).startswith("qwen3"):
-        raise refused(f"config.json: model_type is {model_type!r}, not a Qwen3")
+    name = source.location.uri if isinstance(source, S3Model) else source.repo
+    _require_supported(name, folder, {path.name for path in folder.iterdir()})
     _check_weights(folder)
+
+
+def _require_supported(name: str, folder: Path, files: Collection[str]) -> None:
+    """Raise PodError: BaseModelUnsupported, for a config.json of a model that has no adapters here.
+    One that is not there says nothing yet."""
+    if not (folder / _CONFIG).is_file():
+        return
+    config = _read_json(folder / _CONFIG)
+    if not isinstance(config, dict):
+        raise refused(f"{_CONFIG} is no JSON object")
+    found = find_unsupported(name, config, files)
+    if found is not None:
+        raise PodError(Reason.BASE_MODEL_UNSUPPORTED, f"{found.message}. {found.hint}")
 
 
 def _read_json(path: Path) -> object:

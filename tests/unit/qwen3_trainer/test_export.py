@@ -15,7 +15,7 @@ from qwen3_api.v1alpha1.conditions import Reason
 from qwen3_api.v1alpha1.export import Quantization
 from qwen3_trainer.export.card import render_card
 from qwen3_trainer.export.run import DISK_HINT, MEMORY_HINT, name_failure
-from qwen3_trainer.failures import TrainerError, container_killed
+from qwen3_trainer.failures import TrainerError, killed_for_memory, killed_without_proof
 from qwen3_trainer.worker.gguf import QWEN2_SPLIT, read_pre_tokenizer
 
 BUCKET = S3Location(endpoint=None, region=None, bucket="qwen3", prefix="runs/r1")
@@ -40,13 +40,17 @@ def test_artifacts_have_names_that_the_bucket_and_status_share() -> None:
     assert {gguf_name(q) for q in Quantization} == {f"gguf-{q.value}" for q in Quantization}
 
 
+UNPROVED = killed_without_proof("merge", counted=True)
+
+
 @pytest.mark.parametrize(
     ("error", "reason", "hint"),
     [
         (OSError(errno.ENOSPC, "No space left on device"), Reason.DISK_FULL, DISK_HINT),
         (MemoryError(), Reason.OUT_OF_MEMORY, MEMORY_HINT),
         # Of a training pod it would say resources.memory, which an export doesn't have.
-        (container_killed(), Reason.OUT_OF_MEMORY, MEMORY_HINT),
+        (killed_for_memory("merge"), Reason.OUT_OF_MEMORY, MEMORY_HINT),
+        (UNPROVED, Reason.TRAINER_FAILED, UNPROVED.hint),
         (TrainerError(Reason.GATED_MODEL, "gated", "Accept."), Reason.GATED_MODEL, "Accept."),
         (KeyError("r"), Reason.TRAINER_FAILED, "The log of the export's pod has the traceback."),
     ],

@@ -31,6 +31,7 @@ from qwen3_trainer.preflight.fingerprints import Fingerprints, fingerprint
 from qwen3_trainer.preflight.heaviest import MAX_ROWS as MAX_HEAVY_ROWS
 from qwen3_trainer.preflight.heaviest import Heaviest, Heavy, weigh
 from qwen3_trainer.preflight.lengths import MAX_BUCKETS, Lengths, bucket_bounds
+from qwen3_trainer.preflight.run import name_failure
 from qwen3_trainer.preflight.sample import Candidate, RowSample, sample_key
 from qwen3_trainer.preflight.scan import Scan, Scanner
 from qwen3_trainer.store import Buckets
@@ -493,6 +494,21 @@ def test_what_a_user_must_mend_is_not_tried_again(reason: Reason) -> None:
     assert ACTIONS[TrainerError(reason, "m").exit_code] is PodFailureAction.FAIL_JOB
 
 
+@pytest.mark.parametrize(
+    ("struck", "reason", "hint"),
+    [
+        (True, Reason.OUT_OF_MEMORY, "Ask the platform team to raise preflight.memory."),
+        (False, Reason.TRAINER_FAILED, "The log of the preflight's pod has the traceback."),
+        (None, Reason.TRAINER_FAILED, "The log of the preflight's pod has the traceback."),
+    ],
+)
+def test_a_lost_process_is_out_of_memory_by_the_kernel_s_count_only(
+    struck: bool | None, reason: Reason, hint: str
+) -> None:
+    named = name_failure(BrokenProcessPool("terminated abruptly"), struck)
+    assert (named.reason, named.hint) == (reason, hint)
+
+
 # --- the base model -------------------------------------------------------------------------------
 
 
@@ -536,28 +552,65 @@ def test_a_shape_of_an_earlier_release_is_read() -> None:
     assert ModelShape.model_validate(old).max_position_embeddings is None
 
 
-@pytest.mark.parametrize("text_config", [False, True])
-def test_the_worker_reads_the_window_by_itself(tmp_path: Path, text_config: bool) -> None:
-    config = {"text_config": QWEN3_8B} if text_config else QWEN3_8B
-    (tmp_path / "config.json").write_text(json.dumps(config))
+def test_the_worker_reads_the_window_by_itself(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text(json.dumps(QWEN3_8B))
     assert read_window(tmp_path) == 40960
 
 
 @pytest.mark.parametrize(
     ("config", "words"),
     [
-        ({**QWEN3_8B, "model_type": "llama"}, "is no Qwen3 model: model_type is llama"),
-        ([], "is no Qwen3 model"),
+        ([], "is no JSON object"),
+        (None, "is no JSON object"),
         ({"model_type": "qwen3", "hidden_size": 1}, "lacks intermediate_size, num_attention"),
         ({**QWEN3_8B, "hidden_size": "wide"}, "hidden_size is no number"),
     ],
 )
-def test_what_is_no_qwen3_is_refused(tmp_path: Path, config: object, words: str) -> None:
+def test_a_config_that_is_none_is_refused(tmp_path: Path, config: object, words: str) -> None:
     with pytest.raises(TrainerError) as failed:
         _hub(tmp_path, config, COMPLETE)
     assert failed.value.reason == Reason.BASE_MODEL_NOT_FOUND
     assert words in failed.value.message
     assert failed.value.hint
+
+
+MOE = {
+    **QWEN3_8B,
+    "architectures": ["Qwen3MoeForCausalLM"],
+    "model_type": "qwen3_moe",
+    "num_experts": 128,
+}
+AWQ = {"quant_method": "awq", "bits": 4}
+
+
+@pytest.mark.parametrize(
+    ("config", "card", "names", "words"),
+    [
+        (MOE, "", COMPLETE, "is Qwen3MoeForCausalLM (model_type qwen3_moe): only dense Qwen3"),
+        ({**QWEN3_8B, "model_type": "llama"}, "", COMPLETE, "(model_type llama)"),
+        ({"model_type": "qwen3_vl", "text_config": QWEN3_8B}, "", COMPLETE, "qwen3_vl"),
+        ({**QWEN3_8B, "quantization_config": AWQ}, "", COMPLETE, "quantised already"),
+        (QWEN3_8B, "", COMPLETE | {"modules.json"}, "embeddings"),
+        (QWEN3_8B, "---\npipeline_tag: text-ranking\n---\n", COMPLETE, "text-ranking"),
+    ],
+    ids=["moe", "llama", "vision", "awq", "embedding", "reranker"],
+)
+def test_what_is_out_of_scope_is_refused_before_a_gpu(
+    tmp_path: Path, config: object, card: str, names: set[str], words: str
+) -> None:
+    (tmp_path / "README.md").write_text(card)
+    with pytest.raises(TrainerError) as failed:
+        _hub(tmp_path, config, names)
+    assert failed.value.reason == Reason.BASE_MODEL_UNSUPPORTED
+    assert ACTIONS[failed.value.exit_code] is PodFailureAction.FAIL_JOB
+    assert words in failed.value.message
+    assert failed.value.hint
+
+
+@pytest.mark.parametrize("card", [b"---\ndate: 2026-13-45\n---\n", b"---\n\xff\n---\n"])
+def test_a_card_that_can_t_be_read_refuses_nothing(tmp_path: Path, card: bytes) -> None:
+    (tmp_path / "README.md").write_bytes(card)
+    assert _hub(tmp_path, QWEN3_8B, COMPLETE).shape.hidden_size == QWEN3_8B["hidden_size"]
 
 
 @pytest.mark.parametrize(

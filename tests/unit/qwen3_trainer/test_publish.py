@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from qwen3_api.job.report import Metrics, Provenance, Sizing
 from qwen3_api.v1alpha1.conditions import Reason
-from qwen3_trainer.card import read_license, render_card, resolved_configuration
+from qwen3_trainer.card import render_card, render_plain_card, resolved_configuration
 from qwen3_trainer.failures import TrainerError
 from qwen3_trainer.publish import ADAPTER_FILES, finish_adapter, served_config
 from support.train_jobs import LOCATION, train_job
@@ -181,16 +181,30 @@ def test_the_configuration_holds_values_and_no_places() -> None:
 
 
 @pytest.mark.parametrize(
-    ("readme", "expected"),
+    ("license_name", "problem", "row"),
     [
-        ("---\nlicense: apache-2.0\n---\n# Qwen3", "apache-2.0"),
-        ("---\nlicense: [a]\n---\n", None),
-        ("---\n: : :\n---\n", None),
-        ("---\n- a\n---\n", None),
-        ("# no front matter", None),
-        (f"---\nlicense: {'x' * 257}\n---\n", None),
-        ("", None),
+        ("apache-2.0", "", "| Its license | apache-2.0 |"),
+        (None, "its front matter is not UTF-8", "| unknown: its front matter is not UTF-8 |"),
     ],
 )
-def test_the_license_is_that_of_the_base(readme: str, expected: str | None) -> None:
-    assert read_license(readme) == expected
+def test_the_card_says_why_a_license_is_unknown(
+    license_name: str | None, problem: str, row: str
+) -> None:
+    provenance = PROVENANCE.model_copy(update={"license": license_name})
+    front, body = _parts(render_card(train_job(), METRICS, provenance, problem))
+    assert row in body
+    assert front["license"] == (license_name or "other")
+
+
+def test_the_plain_card_is_one_too() -> None:
+    front, body = _parts(render_plain_card(train_job()))
+    assert (front["base_model"], front["license"]) == ("local/tiny-qwen3", "other")
+    assert "COMMIT.json of the revision r1 of team-a/bot" in body
+
+
+@pytest.mark.parametrize("number", [float("nan"), float("inf")])
+def test_a_number_that_is_none_leaves_the_commit_readable(number: float) -> None:
+    metrics = METRICS.model_copy(update={"final_loss": number, "eval_loss": number})
+    read = Metrics.model_validate_json(metrics.to_json())
+    assert str(read.final_loss) == str(read.eval_loss) == str(number)
+    assert render_card(train_job(), metrics, PROVENANCE)

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from qwen3_api.job.exit_codes import ExitCode
+from qwen3_api.job.exit_codes import ACTIONS, ExitCode, PodFailureAction
 from qwen3_api.job.report import Progress, SavedCheckpoint
 from qwen3_api.v1alpha1.conditions import Reason
 from qwen3_trainer.attempt import Attempt
@@ -234,8 +234,9 @@ def test_without_leave_nothing_is_tried(tmp_path: Path) -> None:
 
 def test_a_killed_worker_is_not_adapted(tmp_path: Path) -> None:
     run = Run(tmp_path, "os.kill(os.getpid(), signal.SIGKILL)")
-    with pytest.raises(TrainerError, match="the container ran out of memory"):
+    with pytest.raises(TrainerError, match="no out-of-memory kill") as caught:
         run.run.train()
+    assert ACTIONS[caught.value.exit_code] is PodFailureAction.COUNT, "the next pod continues"
     assert len(run.plans) == 1
 
 

@@ -4,25 +4,27 @@ import hashlib
 import json
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
+from qwen3_api.base_models import find_unsupported
 from qwen3_api.job.base import FileDigest
 from qwen3_api.job.preflight import ModelShape
 from qwen3_api.job.report import adapter_digest
 from qwen3_api.job.train import HuggingFaceModel, JobBaseModel, S3Model
 from qwen3_api.v1alpha1.conditions import Reason
 from qwen3_trainer.failures import TrainerError
+from qwen3_trainer.front_matter import MODEL_CARD, License, read_front_matter, read_license
 from qwen3_trainer.store import CHUNK, Bucket, Buckets
 from qwen3_trainer.window import DEFAULT_WINDOW
 
 log = logging.getLogger(__name__)
 
 # No pickles (*.bin, *.pt), no code (*.py): they are never downloaded.
-ALLOWED_FILES = ("*.safetensors", "*.json", "*.txt", "*.jinja", "*.model", "README.md")
+ALLOWED_FILES = ("*.safetensors", "*.json", "*.txt", "*.jinja", "*.model", MODEL_CARD)
 _ALLOWED_SUFFIXES = (".safetensors", ".json", ".txt", ".jinja", ".model")
 DESCRIBING_FILES = (
     "config.json",
@@ -30,8 +32,9 @@ DESCRIBING_FILES = (
     "tokenizer_config.json",
     "chat_template.jinja",
     "model.safetensors.index.json",
+    MODEL_CARD,
 )
-"""What tells the shape and the tokens of a model, without its weights."""
+"""What shows kind, shape and tokens of a model, without its weights."""
 _HINT = "The folder needs config.json, tokenizer.json and *.safetensors of a Qwen3 model."
 
 
@@ -42,6 +45,7 @@ class BaseModel:
     path: Path
     commit: str
     """Hub commit, or sha256 over the files' digests."""
+    license: License = field(default_factory=License)
 
 
 @dataclass(frozen=True)
@@ -63,7 +67,8 @@ def fetch(
 ) -> BaseModel:
     """Brings the base model to the disk; `download` takes it from the hub.
 
-    Raises TrainerError: BaseModelNotFound, the store's, or TrainerFailed when the hub is silent.
+    Raises TrainerError: BaseModelNotFound, BaseModelUnsupported, the store's, or TrainerFailed when
+    the hub is silent.
     """
     source = model.source
     if isinstance(source, S3Model):
@@ -72,7 +77,7 @@ def fetch(
         path = download(source)
         fetched = BaseModel(path, path.name)
     _check(model.name, fetched.path)
-    return fetched
+    return replace(fetched, license=read_license(model.name, fetched.path))
 
 
 def _not_found(message: str, hint: str = _HINT) -> TrainerError:
@@ -95,7 +100,7 @@ def _listed(name: str, source: S3Model, buckets: Buckets) -> tuple[Bucket, str, 
         path = key.removeprefix(prefix)
         if "/" in path or not path:
             continue
-        if path == "README.md" or path.endswith(_ALLOWED_SUFFIXES):
+        if path == MODEL_CARD or path.endswith(_ALLOWED_SUFFIXES):
             names.append(path)
         else:
             log.info("left out %s of the base model: not safetensors, JSON or text", path)
@@ -113,7 +118,7 @@ def describe(
     """What there is to know without the weights, and that they are there; `from_hub` is
     `hub.describe`.
 
-    Raises TrainerError: BaseModelNotFound, the store's or the hub's.
+    Raises TrainerError: BaseModelNotFound, BaseModelUnsupported, the store's or the hub's.
     """
     source, commit = model.source, None
     if isinstance(source, S3Model):
@@ -124,7 +129,9 @@ def describe(
     else:
         folder, names = from_hub(source, DESCRIBING_FILES)
         commit = folder.name
-    shape = read_shape(model.name, _read_config(model.name, folder))
+    config = _read_config(model.name, folder)
+    _require_supported(model.name, folder, config, names)
+    shape = read_shape(model.name, config)
     _check_weights(model.name, folder, names)
     if "tokenizer.json" not in names:
         raise _not_found(f"{model.name} has no tokenizer.json")
@@ -152,7 +159,6 @@ def _check_weights(name: str, folder: Path, names: frozenset[str]) -> None:
 def read_shape(name: str, config: dict[str, Any]) -> ModelShape:
     """The shape in a config.json, as transformers' Qwen3Config fills it up. Raises TrainerError:
     BaseModelNotFound."""
-    config = config.get("text_config", config)  # of models that see, too
     defaults = {
         "head_dim": 128,
         "tie_word_embeddings": False,
@@ -173,20 +179,29 @@ _KINDS = dict.fromkeys(ModelShape.model_fields, "number") | {"tie_word_embedding
 
 
 def _check(name: str, folder: Path) -> None:
-    if not any(folder.glob("*.safetensors")):
+    names = frozenset(path.name for path in folder.iterdir())
+    if not any(path.endswith(".safetensors") for path in names):
         raise _not_found(f"{name} has no *.safetensors (pickles are refused)")
-    _read_config(name, folder)
+    _require_supported(name, folder, _read_config(name, folder), names)
 
 
 def _read_config(name: str, folder: Path) -> dict[str, Any]:
     try:
         config: Any = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise _not_found(f"{name} has no readable config.json") from error
-    kind = config.get("model_type") if isinstance(config, dict) else None
-    if not (isinstance(kind, str) and kind.startswith("qwen3")):
-        raise _not_found(f"{name} is no Qwen3 model: model_type is {str(kind)[:40]}")
-    return dict(config)
+    if not isinstance(config, dict):
+        raise _not_found(f"config.json of {name} is no JSON object")
+    return config
+
+
+def _require_supported(
+    name: str, folder: Path, config: dict[str, Any], names: frozenset[str]
+) -> None:
+    task = read_front_matter(folder).fields.get("pipeline_tag")
+    found = find_unsupported(name, config, names, task)
+    if found is not None:
+        raise TrainerError(Reason.BASE_MODEL_UNSUPPORTED, found.message, found.hint)
 
 
 def file_digest(folder: Path, path: str) -> FileDigest:

@@ -6,21 +6,26 @@ import yaml
 
 from qwen3_api.job.report import Metrics, Provenance, Sizing
 from qwen3_api.job.train import TrainJob
+from qwen3_trainer.front_matter import NOT_STATED
 
-LICENSE_LIMIT = 256
-"""Characters that the manifest takes."""
+UNKNOWN_LICENSE = "that-of-the-base-model"
 
 
-def render_card(job: TrainJob, metrics: Metrics, provenance: Provenance) -> str:
+def render_card(
+    job: TrainJob, metrics: Metrics, provenance: Provenance, license_problem: str = NOT_STATED
+) -> str:
     """The card; configuration and license are the manifest's. It holds nothing that differs between
-    two runs of one revision: no times, no attempt, so that equal adapters have equal digests."""
+    two runs of one revision: no times, no attempt, so that equal adapters have equal digests.
+
+    license_problem: why the base model's license is unknown, where the manifest has none.
+    """
     header = yaml.safe_dump(_front_matter(job, metrics, provenance.license), sort_keys=True).strip()
     configuration = yaml.safe_dump(provenance.configuration, sort_keys=False).strip()
     start = "" if provenance.started_from is None else f" It goes on from {_started_from(job)}."
     return (
         f"---\n{header}\n---\n\n# {job.name}\n\n"
         f"A LoRA adapter for {job.base_model.name}, trained by {_method(job)}.{start}\n\n"
-        f"## Training\n\n{_table(_training(job, metrics, provenance))}\n"
+        f"## Training\n\n{_table(_training(job, metrics, provenance, license_problem))}\n"
         f"## Results\n\n{_table(_results(metrics))}\n"
         f"## Data\n\n{_table(_data(job, metrics, provenance))}\n"
         f"## Configuration\n\n```yaml\n{configuration}\n```\n\n"
@@ -39,7 +44,7 @@ def _front_matter(job: TrainJob, metrics: Metrics, base_license: str | None) -> 
         "tags": ["qwen3", "lora", job.method.lower(), "trl", "unsloth"],
     }
     if base_license is None:
-        front["license_name"] = "that-of-the-base-model"
+        front["license_name"] = UNKNOWN_LICENSE
     if metrics.eval_loss is not None:
         loss = {"type": "loss", "name": "Validation loss", "value": metrics.eval_loss}
         result = {
@@ -62,7 +67,26 @@ def _started_from(job: TrainJob) -> str:
     return f"the adapter `{start.digest}`" if start is not None else "a new adapter"
 
 
-def _training(job: TrainJob, metrics: Metrics, provenance: Provenance) -> list[tuple[str, str]]:
+def render_plain_card(job: TrainJob) -> str:
+    """What can be stated whatever happened: the card where `render_card` fails."""
+    front = {
+        "base_model": job.base_model.name,
+        "base_model_relation": "adapter",
+        "library_name": "peft",
+        "license": "other",
+        "license_name": UNKNOWN_LICENSE,
+    }
+    header = yaml.safe_dump(front, sort_keys=True).strip()
+    return (
+        f"---\n{header}\n---\n\n# {job.name}\n\n"
+        f"A LoRA adapter for {job.base_model.name}. Its numbers are in COMMIT.json of the revision "
+        f"{job.revision} of {job.namespace}/{job.name}.\n"
+    )
+
+
+def _training(
+    job: TrainJob, metrics: Metrics, provenance: Provenance, license_problem: str
+) -> list[tuple[str, str]]:
     adapter, hyper = job.adapter, job.hyperparameters
     length = f"{hyper.epochs} epochs" if hyper.epochs else f"{hyper.max_steps} steps"
     sizing = provenance.sizing
@@ -76,6 +100,7 @@ def _training(job: TrainJob, metrics: Metrics, provenance: Provenance) -> list[t
     return [
         ("Fine-tune", f"{job.namespace}/{job.name}, revision {job.revision}"),
         ("Base model", f"{job.base_model.name} at `{provenance.base_commit}`"),
+        ("Its license", provenance.license or f"unknown: {license_problem}"),
         ("Method", f"{_method(job)}, {'QLoRA (nf4)' if quantized else 'LoRA'}"),
         ("Start", _started_from(job)),
         ("Rank, alpha, dropout", f"{adapter.rank}, {adapter.alpha}, {adapter.dropout}"),
@@ -144,16 +169,3 @@ def _usage(job: TrainJob) -> str:
         f'base = AutoModelForCausalLM.from_pretrained("{job.base_model.name}", dtype="auto")\n'
         'model = PeftModel.from_pretrained(base, "<this folder>")'
     )
-
-
-def read_license(readme: str) -> str | None:
-    """The license in the front matter of a base model's card; None if it is too long for a name."""
-    parts = readme.split("---\n", 2)
-    if len(parts) < 3 or parts[0].strip():
-        return None
-    try:
-        front = yaml.safe_load(parts[1])
-    except yaml.YAMLError:
-        return None
-    value = front.get("license") if isinstance(front, dict) else None
-    return value if isinstance(value, str) and len(value) <= LICENSE_LIMIT else None

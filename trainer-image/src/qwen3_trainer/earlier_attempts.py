@@ -6,7 +6,6 @@ who edits it changes the own budget and nothing else.
 """
 
 import logging
-import math
 from dataclasses import dataclass
 
 from pydantic import ValidationError
@@ -18,6 +17,8 @@ from qwen3_trainer.store import Bucket, ObjectMissingError
 log = logging.getLogger(__name__)
 
 MAX_BYTES = 1 << 20
+MAX_GPU_SECONDS = 1e12
+"""Of an attempt: more than any cluster has, and sums of it stay finite."""
 
 
 @dataclass(frozen=True)
@@ -61,5 +62,4 @@ def _read(bucket: Bucket, key: str) -> Progress | None:
         progress = Progress.model_validate_json(bucket.get(key))
     except (ValidationError, ObjectMissingError):
         return None
-    sound = math.isfinite(progress.gpu_seconds) and progress.gpu_seconds >= 0
-    return progress if sound else None
+    return progress if 0 <= progress.gpu_seconds <= MAX_GPU_SECONDS else None

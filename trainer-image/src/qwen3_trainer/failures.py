@@ -23,6 +23,7 @@ EXIT_CODES: dict[Reason, ExitCode] = {
     Reason.BAD_CONFIG: ExitCode.USER_ERROR,
     Reason.INVALID_SPEC: ExitCode.USER_ERROR,
     Reason.BASE_MODEL_NOT_FOUND: ExitCode.USER_ERROR,
+    Reason.BASE_MODEL_UNSUPPORTED: ExitCode.USER_ERROR,
     Reason.GATED_MODEL: ExitCode.USER_ERROR,
     Reason.BUCKET_NOT_FOUND: ExitCode.USER_ERROR,
     Reason.STORAGE_DENIED: ExitCode.USER_ERROR,
@@ -121,8 +122,15 @@ class Interrupted(BaseException):
 
 
 def cut(text: str, limit: int) -> str:
-    """The text in at most `limit` characters, with a mark where it was cut."""
+    """The text as a document takes it: at most `limit` characters, with a mark where it was cut,
+    and no lone surrogates, which JSON can spell and UTF-8 can't."""
+    text = encodable(text)
     return text if len(text) <= limit else text[: limit - 1] + "…"
+
+
+def encodable(text: str) -> str:
+    """The text with a question mark for each lone surrogate."""
+    return text.encode("utf-8", "replace").decode()
 
 
 def is_out_of_memory(error: BaseException) -> bool:
@@ -177,12 +185,36 @@ def out_of_memory(job: TrainJob, detail: str, step: int | None = None) -> Traine
     return TrainerError(Reason.OUT_OF_MEMORY, f"out of memory: {detail}", memory_hint(job), step)
 
 
-def container_killed() -> TrainerError:
-    """OutOfMemory because the kernel ended the process: the GPU has nothing to do with it."""
+def killed_for_memory(command: str, noticed: TrainerError | None = None) -> TrainerError:
+    """OutOfMemory because the kernel ended a process, by its own count: the GPU has nothing to do
+    with it.
+
+    noticed: how another process failed for that.
+    """
+    told = f" ({noticed.message})" if noticed else ""
     return TrainerError(
         Reason.OUT_OF_MEMORY,
-        "the kernel killed the training process: the container ran out of memory",
+        f"the kernel killed the {command} process: the container ran out of memory{told}",
         CONTAINER_MEMORY_HINT,
+        noticed.step if noticed else None,
+    )
+
+
+def killed_without_proof(command: str, *, counted: bool) -> TrainerError:
+    """TrainerFailed, which is tried again: SIGKILL came from somewhere.
+
+    counted: the kernel's count was read, and shows no process that it ended for memory.
+    """
+    memory = (
+        "the kernel counted no out-of-memory kill in this container"
+        if counted
+        else "the kernel's count of out-of-memory kills can't be read here"
+    )
+    return TrainerError(
+        Reason.TRAINER_FAILED,
+        f"the {command} process was killed (SIGKILL); {memory}",
+        "It is tried again, from the last checkpoint if there is one. If it repeats, ask the "
+        "platform team what ends processes on that node.",
     )
 
 

@@ -7,7 +7,7 @@ from collections import deque
 from datetime import UTC, datetime
 from typing import TextIO
 
-from qwen3_trainer.failures import cut
+from qwen3_trainer.failures import cut, encodable
 
 TAIL_LINES = 50
 TAIL_WIDTH = 256
@@ -31,7 +31,7 @@ class JsonFormatter(logging.Formatter):
         }
         if record.exc_info:
             entry["traceback"] = self.formatException(record.exc_info)
-        return json.dumps(entry, ensure_ascii=False)
+        return encodable(json.dumps(entry, ensure_ascii=False))
 
 
 class LogTail(logging.Handler):

@@ -137,6 +137,11 @@ class ProgressWriter:
                 log.warning("progress can't be written, training goes on: %s", error.message)
             self._failing = True
             return
+        except Exception:
+            # The heartbeat must survive it, and whoever reports has nothing to do with it.
+            log.warning("progress can't be written, training continues", exc_info=True)
+            self._failing = True
+            return
         if self._failing:
             log.info("progress is written again")
         self._failing = False

@@ -5,6 +5,7 @@ import logging
 from pathlib import Path
 
 from qwen3_api.job.base import Failure
+from qwen3_api.job.report import TEXT_LIMIT
 from qwen3_trainer.failures import cut
 
 log = logging.getLogger(__name__)
@@ -30,7 +31,7 @@ def library_versions() -> dict[str, str]:
     versions = {}
     for name in _LIBRARIES:
         try:
-            versions[name] = importlib.metadata.version(name)
+            versions[name] = cut(importlib.metadata.version(name), TEXT_LIMIT)
         except importlib.metadata.PackageNotFoundError:
             continue
     return versions

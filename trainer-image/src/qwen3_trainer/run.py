@@ -14,12 +14,14 @@ from pathlib import Path
 from qwen3_api.job import layout
 from qwen3_api.job.exit_codes import ExitCode
 from qwen3_api.job.report import (
+    TEXT_LIMIT,
     Commit,
     Metrics,
     Progress,
     Provenance,
     TrainReport,
     adapter_digest,
+    require_small,
 )
 from qwen3_api.job.train import HuggingFaceModel
 from qwen3_api.v1alpha1.conditions import Reason
@@ -30,7 +32,8 @@ from qwen3_trainer.checkpoints import CheckpointStore, Restored, origin_of
 from qwen3_trainer.data.dataset import PreparedData, prepare
 from qwen3_trainer.earlier_attempts import read_earlier
 from qwen3_trainer.environment import Paths, download_environment, worker_environment
-from qwen3_trainer.failures import Interrupted, TrainerError, classify
+from qwen3_trainer.extras import extra
+from qwen3_trainer.failures import Interrupted, TrainerError, classify, cut
 from qwen3_trainer.guards import Deadline
 from qwen3_trainer.ladder import describe, lowest, sizing_of, with_sizing
 from qwen3_trainer.logs import LogTail, configure
@@ -70,7 +73,7 @@ def main(arguments: list[str], environ: Mapping[str, str] | None = None) -> int:
     try:
         shutdown.install()
         job, pod_uid = read_job(Path(arguments[0] if arguments else layout.JOB_FILE), environ)
-        return _run_job(Attempt(job, pod_uid, paths, shutdown, environ))
+        return run_attempt(Attempt(job, pod_uid, paths, shutdown, environ))
     except TrainerError as error:
         log.error("%s: %s", error.reason, error.message)
         write_termination(paths.termination_log, error.to_failure())
@@ -79,7 +82,8 @@ def main(arguments: list[str], environ: Mapping[str, str] | None = None) -> int:
         return int(ExitCode.INTERRUPTED)
 
 
-def _run_job(attempt: Attempt) -> int:
+def run_attempt(attempt: Attempt) -> int:
+    """Runs an attempt to its end and reports it. Returns the exit code."""
     job = attempt.job
     tail = configure(
         {
@@ -237,36 +241,13 @@ def _publish(
     restored: Restored | None,
 ) -> Ending:
     job, folder = attempt.job, Path(trained.adapter)
-    metrics = Metrics(
-        final_loss=trained.final_loss,
-        train_loss=trained.train_loss,
-        eval_loss=trained.eval_loss,
-        best_step=trained.best_step,
-        steps=trained.steps,
-        epochs=trained.epochs,
-        tokens=trained.tokens,
-        train_seconds=trained.train_seconds,
-        gpu_seconds=round(attempt.meter.revision(time.monotonic()), 1),
-        rows=data.train.count,
-        truncated_rows=trained.truncated_rows,
+    metrics = _metrics(attempt, trained, data)
+    provenance = describe_provenance(attempt, trained, data, base, restored)
+    text = extra(
+        "the model card",
+        lambda: card.render_card(job, metrics, provenance, base.license.problem),
+        card.render_plain_card(job),
     )
-    provenance = Provenance(
-        base_model=job.base_model.name,
-        base_commit=base.commit,
-        dataset_sha256=data.train.sha256,
-        validation_sha256=data.validation.sha256 if data.validation else None,
-        chat_template_sha256=trained.chat_template_sha256,
-        seed=job.hyperparameters.seed,
-        image=job.image,
-        versions=library_versions(),
-        resumed_from_step=restored.step if restored else None,
-        sizing=attempt.sizing,
-        thinking=job.dataset.thinking,
-        started_from=job.adapter.start.digest if job.adapter.start else None,
-        configuration=card.resolved_configuration(job, attempt.sizing),
-        license=_license(base),
-    )
-    text = card.render_card(job, metrics, provenance)
     files = publish.finish_adapter(folder, job.base_model.name, text)
     prefix = f"{attempt.prefix}/{layout.ADAPTER}"
     document = Commit(
@@ -288,9 +269,53 @@ def _publish(
     return Ending("Committed" if won else "AlreadyCommitted", ExitCode.SUCCEEDED)
 
 
-def _license(base: BaseModel) -> str | None:
-    readme = base.path / "README.md"
-    return card.read_license(readme.read_text(encoding="utf-8")) if readme.is_file() else None
+def _metrics(attempt: Attempt, trained: Trained, data: PreparedData) -> Metrics:
+    return Metrics(
+        final_loss=trained.final_loss,
+        train_loss=trained.train_loss,
+        eval_loss=trained.eval_loss,
+        best_step=trained.best_step,
+        steps=trained.steps,
+        epochs=trained.epochs,
+        tokens=trained.tokens,
+        train_seconds=trained.train_seconds,
+        gpu_seconds=round(attempt.meter.revision(time.monotonic()), 1),
+        rows=data.train.count,
+        truncated_rows=trained.truncated_rows,
+    )
+
+
+def describe_provenance(
+    attempt: Attempt,
+    trained: Trained,
+    data: PreparedData,
+    base: BaseModel,
+    restored: Restored | None,
+) -> Provenance:
+    """Provenance of a finished training. What is too long for the manifest is cut or left out:
+    it is no reason to train again."""
+    job = attempt.job
+    no_versions: dict[str, str] = {}
+    return Provenance(
+        base_model=cut(job.base_model.name, TEXT_LIMIT),
+        base_commit=cut(base.commit, TEXT_LIMIT),
+        dataset_sha256=data.train.sha256,
+        validation_sha256=data.validation.sha256 if data.validation else None,
+        chat_template_sha256=trained.chat_template_sha256,
+        seed=job.hyperparameters.seed,
+        image=cut(job.image, TEXT_LIMIT),
+        versions=extra("the list of library versions", library_versions, no_versions),
+        resumed_from_step=restored.step if restored else None,
+        sizing=attempt.sizing,
+        thinking=job.dataset.thinking,
+        started_from=job.adapter.start.digest if job.adapter.start else None,
+        configuration=extra(
+            "the configuration in the manifest",
+            lambda: require_small(card.resolved_configuration(job, attempt.sizing)),
+            None,
+        ),
+        license=base.license.name,
+    )
 
 
 def _report(attempt: Attempt, ending: Ending, tail: LogTail) -> None:
@@ -301,19 +326,21 @@ def _report(attempt: Attempt, ending: Ending, tail: LogTail) -> None:
         write_termination(attempt.paths.termination_log, failure_text.to_failure())
     elif failure is not None:
         write_termination(attempt.paths.termination_log, failure)
-    document = TrainReport(
-        attempt=attempt.pod_uid,
-        outcome=ending.outcome,
-        failure=failure,
-        exit_code=int(ending.exit_code),
-        step=attempt.step,
-        total_steps=attempt.total_steps,
-        started=attempt.started,
-        finished=now(),
-        versions=library_versions(),
-        log_tail=tail.lines(),
-    )
-    try:
+
+    def put() -> None:
+        document = TrainReport(
+            attempt=attempt.pod_uid,
+            outcome=ending.outcome,
+            failure=failure,
+            exit_code=int(ending.exit_code),
+            step=attempt.step,
+            total_steps=attempt.total_steps,
+            started=attempt.started,
+            finished=now(),
+            versions=library_versions(),
+            log_tail=tail.lines(),
+        )
         attempt.bucket.put(f"{attempt.prefix}/{layout.REPORT}", document.to_json())
-    except TrainerError as error:
-        log.warning("no report: %s", error.message)
+
+    # A result that is committed stays one, and a failure keeps its exit code.
+    extra("report.json", put, None)

@@ -18,6 +18,7 @@ from qwen3_trainer.base_model import BaseModel
 from qwen3_trainer.checkpoints import CheckpointUploader, Restored
 from qwen3_trainer.data.dataset import PreparedData
 from qwen3_trainer.environment import TRACKING_FOLDER, cpu_is_allowed, training_environment
+from qwen3_trainer.extras import extra
 from qwen3_trainer.failures import GpuMemoryError, Interrupted, TrainerError, memory_hint
 from qwen3_trainer.guards import Guards
 from qwen3_trainer.progress import ProgressWriter
@@ -67,7 +68,7 @@ class TrainingRun:
         finally:
             with self.attempt.shutdown.finishing():
                 uploader.close()
-                self._upload_tracking()
+                extra("the upload of the offline W&B run", self._upload_tracking, None)
 
     def _upload_tracking(self) -> None:
         attempt = self.attempt

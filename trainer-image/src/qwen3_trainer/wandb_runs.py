@@ -15,8 +15,8 @@ OFFLINE_RUNS = "wandb/offline-run-*"
 def upload_offline_runs(bucket: Bucket, prefix: str, folder: Path) -> int:
     """Uploads the files of every offline run below `folder` (WANDB_DIR) to `prefix`.
 
-    Returns how many there were. A store that is away costs the run's files and a log line, not the
-    attempt.
+    Returns how many it uploaded. A store that is unavailable costs the run's files and a log line,
+    a file that can't be read or named costs that file; neither costs the attempt.
     """
     uploaded = 0
     for run in sorted(folder.glob(OFFLINE_RUNS)):
@@ -28,6 +28,9 @@ def upload_offline_runs(bucket: Bucket, prefix: str, folder: Path) -> int:
             except TrainerError as error:
                 log.warning("the offline W&B run is not in the bucket: %s", error.message)
                 return uploaded
+            except (OSError, UnicodeError) as error:
+                log.warning("left out %r of the offline W&B run: %s", path.name, error)
+                continue
             uploaded += 1
     if uploaded:
         log.info("the offline W&B run is at %s, %d files", prefix, uploaded)

@@ -19,7 +19,6 @@ DEFAULT_WINDOW = 32_768
 def read_window(folder: Path) -> int:
     """What config.json of a base model that was looked at already says."""
     config: dict[str, Any] = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    config = config.get("text_config", config)  # of models that see, too
     return int(config.get("max_position_embeddings") or DEFAULT_WINDOW)
 
 

@@ -24,9 +24,11 @@ from qwen3_trainer.failures import (
     GpuMemoryError,
     Interrupted,
     TrainerError,
-    container_killed,
+    killed_for_memory,
+    killed_without_proof,
 )
 from qwen3_trainer.ladder import MemoryUse
+from qwen3_trainer.oom_kills import count_oom_kills, has_struck
 from qwen3_trainer.shutdown import Shutdown
 from qwen3_trainer.worker.messages import (
     MESSAGE,
@@ -50,6 +52,8 @@ EXIT_SECONDS = 60
 """How long a process may take to end after its last message."""
 FAILED_SECONDS = 5
 """The same after a failure: the others of several processes wait for the one that failed."""
+Result = Done | Downloaded | Trained | Verified
+"""The last word of a worker that did its work: it is on the disk by then."""
 _CHUNK = 1 << 16
 
 
@@ -85,6 +89,7 @@ def run_worker(
     """
     plan_file = folder / f"{command}.json"
     plan_file.write_bytes(plan.to_json())
+    kills = count_oom_kills()
     read_end, write_end = os.pipe()
     with ExitStack() as stack:
         stack.callback(os.close, read_end)
@@ -109,11 +114,13 @@ def run_worker(
                 worker.stop = _stopper(process, last.pid, stack)
                 stack.enter_context(shutdown.forwarding(worker.stop))
             on_message(last)
-            if isinstance(last, Failed):
-                break  # of several processes the first to fail knows why
+            if isinstance(last, Failed | Stopped | Result):
+                # Of several processes the first to fail knows why. And what a library does on its
+                # way out can't undo a result.
+                break
         status = _exit_status(process, FAILED_SECONDS if isinstance(last, Failed) else EXIT_SECONDS)
         output.join(KILL_SECONDS)
-    return _outcome(command, status, last)
+    return _outcome(command, status, last, has_struck(kills, count_oom_kills()))
 
 
 def _start(
@@ -195,22 +202,31 @@ def _exit_status(process: "subprocess.Popen[str]", seconds: float) -> int:
         return 0
 
 
-def _outcome(command: str, status: int, last: Message | None) -> Message:
-    if isinstance(last, Failed):
-        raise _failed(last)
+def _outcome(command: str, status: int, last: Message | None, struck: bool | None) -> Message:
+    """`struck`: the kernel ended a process of this container for memory meanwhile, None where that
+    is unknown."""
+    end = f"signal {signal.Signals(-status).name}" if status < 0 else f"exit code {status}"
     if isinstance(last, Stopped):
         raise Interrupted(last.step)
+    if isinstance(last, Result):
+        if status != 0:
+            log.warning("the %s process ended with %s after its result", command, end)
+        return last
+    named = _failed(last) if isinstance(last, Failed) else None
+    if named is not None and named.reason is not Reason.TRAINER_FAILED:
+        raise named
+    if struck:
+        # Also of a process that only noticed that another one was gone: a rank, a data loader.
+        raise killed_for_memory(command, named)
+    if named is not None:
+        raise named
     if status == -signal.SIGKILL:
-        # Nobody here kills a worker that is still listened to: it was the kernel.
-        raise container_killed()
-    if status != 0 or not isinstance(last, Done | Downloaded | Trained | Verified):
-        end = f"signal {signal.Signals(-status).name}" if status < 0 else f"exit code {status}"
-        raise TrainerError(
-            Reason.TRAINER_FAILED,
-            f"the {command} process ended with {end}",
-            "The log of the pod has its last lines.",
-        )
-    return last
+        raise killed_without_proof(command, counted=struck is not None)
+    raise TrainerError(
+        Reason.TRAINER_FAILED,
+        f"the {command} process ended with {end}",
+        "The log of the pod has its last lines.",
+    )
 
 
 def _failed(last: Failed) -> TrainerError:

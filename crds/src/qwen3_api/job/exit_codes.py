@@ -14,13 +14,14 @@ class ExitCode(IntEnum):
     SUCCEEDED = 0
     """The result is committed (by this attempt or by another one)."""
     UNEXPECTED = 1
-    """An error without a name: counted, retried."""
+    """An error without a name, a SIGKILL that nothing proves to be for memory: counted, retried."""
     USER_ERROR = 42
     """Spec, data or credentials need a change: no retry."""
     INTERRUPTED = 43
     """Told to stop and did, with a checkpoint: free, goes on."""
     OUT_OF_MEMORY = 44
-    """The same spec runs out of memory again: no retry."""
+    """The GPU's, or by the kernel's count the container's. The same spec runs out of it again: no
+    retry."""
     DIVERGED = 45
     """Loss NaN or infinite; the same seed diverges again: no retry."""
     STORAGE_UNAVAILABLE = 46

@@ -7,12 +7,14 @@ import hashlib
 import json
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, StringConstraints
+from pydantic import AfterValidator, ConfigDict, Field, StringConstraints
 
 from qwen3_api.job.base import CONTRACT, Document, Failure, FileDigest, Sha256
 
 PodUid = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9-]{1,64}$")]
-Text = Annotated[str, StringConstraints(max_length=256)]
+TEXT_LIMIT = 256
+"""Characters of a Text."""
+Text = Annotated[str, StringConstraints(max_length=TEXT_LIMIT)]
 CONFIGURATION_LIMIT = 8192
 """Characters of JSON that a manifest's configuration may have."""
 
@@ -104,7 +106,10 @@ class CheckpointManifest(Document):
 
 
 class Metrics(Document):
-    """Numbers of the finished run."""
+    """Numbers of the finished run. One that is not finite is written as "NaN" or "Infinity", which
+    can be read again: as null it would make the whole commit unreadable."""
+
+    model_config = ConfigDict(ser_json_inf_nan="strings")
 
     final_loss: float
     """Mean training loss of the last logged window."""
@@ -125,7 +130,8 @@ class Metrics(Document):
     truncated_rows: int
 
 
-def _require_small(value: dict[str, Any]) -> dict[str, Any]:
+def require_small(value: dict[str, Any]) -> dict[str, Any]:
+    """The configuration of a manifest, unchanged. Raises ValueError over CONFIGURATION_LIMIT."""
     if len(json.dumps(value)) > CONFIGURATION_LIMIT:
         raise ValueError(f"more than {CONFIGURATION_LIMIT} characters of JSON")
     return value
@@ -149,7 +155,7 @@ class Provenance(Document):
     thinking: Text = "AsInData"
     started_from: Text | None = None
     """Digest of the adapter that it went on from."""
-    configuration: Annotated[dict[str, Any], AfterValidator(_require_small)] | None = None
+    configuration: Annotated[dict[str, Any], AfterValidator(require_small)] | None = None
     """Method, hyperparameters, adapter and data settings as ordered, defaults filled in, and under
     `sizing` what was in force at the end; at most 8 KiB as JSON. None in
     manifests of earlier releases."""

@@ -116,6 +116,8 @@ class Reason(StrEnum):
     field."""
     BASE_MODEL_NOT_FOUND = "BaseModelNotFound"
     """The base model isn't in the platform's catalogue, or its source doesn't hold it."""
+    BASE_MODEL_UNSUPPORTED = "BaseModelUnsupported"
+    """The base model is no dense Qwen3 in 16 bits; the message names what it is."""
     STORAGE_NOT_CONFIGURED = "StorageNotConfigured"
     """The operator has no credentials for this endpoint, or the store can't carry results: it has
     no conditional writes, or its address is none."""

@@ -23,7 +23,10 @@ USER_CODES = (
     ExitCode.DIVERGED,
     ExitCode.ADAPTER_UNUSABLE,
 )
-OOM_KILLED = 137
+UNNAMED = (Reason.TRAINER_FAILED, Reason.EVALUATOR_FAILED)
+"""Reasons of a program that has no other."""
+KILLED = 137
+"""128 + SIGKILL, by whomever: also of an eviction, or of a node that was restarted."""
 SILENT_SECONDS = 150.0
 """A trainer that can write to the bucket does so every minute at least (its heartbeat)."""
 
@@ -107,14 +110,25 @@ def silence(message: str) -> Problem:
 def diagnose_failed_job(
     job: JobView, pods: Sequence[PodView], report: TrainReport | None
 ) -> Problem:
-    """Why a Job failed: the report in the bucket first, then the pod's last words."""
+    """Why a Job failed: the report in the bucket first, then the pod's last words. A program that
+    has no name for its end may have one in the pod's state: memory."""
     ended = [p for p in pods if p.exit_code is not None]
     pod = ended[-1] if ended else None
     exit_code = pod.exit_code if pod else report.exit_code if report else None
     failure = report.failure if report else None
     if failure is None and pod is not None:
         failure = parse_termination(pod.termination_message)
-    if failure is not None and failure.reason in REASONS:
+    if failure is not None and failure.reason not in REASONS:
+        failure = None
+    unnamed = failure is None or failure.reason in UNNAMED
+    if pod is not None and pod.out_of_memory and unnamed:
+        problem = Problem(
+            Reason.OUT_OF_MEMORY,
+            "the container was killed for memory (OOMKilled)",
+            "Raise spec.resources.memory or lower microBatchSize and maxSequenceLength.",
+            exit_code=exit_code,
+        )
+    elif failure is not None:
         problem = Problem(
             failure.reason,
             failure.message,
@@ -122,18 +136,19 @@ def diagnose_failed_job(
             user=exit_code is None or exit_code in USER_CODES,
             exit_code=exit_code,
         )
-    elif exit_code == OOM_KILLED:
+    elif pod is not None and exit_code == KILLED:
         problem = Problem(
-            Reason.OUT_OF_MEMORY,
-            "the container was killed for memory",
-            "Raise spec.resources.memory or lower microBatchSize and maxSequenceLength.",
+            Reason.TRAINER_FAILED,
+            _describe_kill(pod),
+            f"Look at the events of the pod of Job {job.name} and of its node.",
+            user=False,
             exit_code=exit_code,
         )
     else:
         words = (pod.termination_message.strip() if pod else "") or job.failed_message
         problem = Problem(
             Reason.TRAINER_FAILED,
-            words[-800:] or "the trainer ended without a word",
+            words[-800:] or "the trainer exited without a termination message",
             f"Look at the logs of Job {job.name}.",
             user=False,
             exit_code=exit_code,
@@ -148,6 +163,15 @@ def diagnose_failed_job(
             retriable=True,
         )
     return problem
+
+
+def _describe_kill(pod: PodView) -> str:
+    """What is known of a SIGKILL that the kubelet doesn't call OOMKilled."""
+    killed = f"the container of pod {pod.name} was killed ({pod.ending})"
+    if pod.taken_away:
+        return f"{killed}: {pod.taken_away[:400]}"
+    words = pod.termination_message.strip()[-400:]
+    return f"{killed}, not for memory as far as its state shows{f': {words}' if words else ''}"
 
 
 def recall_failure(

@@ -1,5 +1,7 @@
 """The preflight of a revision: start it, wait for it, understand what it says. Pure."""
 
+from dataclasses import replace
+
 from qwen3_api.job.preflight import Preflight
 from qwen3_api.v1alpha1.conditions import Reason
 from qwen3_api.v1alpha1.finetune import FineTuneSpec
@@ -36,6 +38,7 @@ from qwen3_operator.settings import Settings
 POLL_SECONDS = 5.0
 """Only a second look: the end of the pod wakes the fine-tune."""
 RUNNING = "data, base model and storage are being looked at"
+MEMORY_HINT = "Ask the platform team to raise preflight.memory."
 
 
 def plan_preflight(
@@ -68,7 +71,7 @@ def plan_preflight(
         return _refused(job, found)
     if job.failed:
         told = recall_failure(ft.status.failure, job, observed.preflight_pods)
-        problem = told or diagnose_failed_job(job, observed.preflight_pods, None)
+        problem = told or _for_memory(diagnose_failed_job(job, observed.preflight_pods, None))
         return TrainingPlan(
             Reason(problem.reason), problem.message, problem=problem, validated=False
         )
@@ -90,6 +93,13 @@ def plan_preflight(
             requeue_after=POLL_SECONDS * 2,
         )
     return _waiting(RUNNING)
+
+
+def _for_memory(problem: Problem) -> Problem:
+    """The memory of a preflight is the platform's setting, not the run's."""
+    if problem.reason != Reason.OUT_OF_MEMORY:
+        return problem
+    return replace(problem, hint=MEMORY_HINT, user=False)
 
 
 def _is_older(found: Preflight, job: JobView) -> bool:
@@ -131,6 +141,7 @@ def _refused(job: JobView, found: Preflight) -> TrainingPlan:
         failure.reason if known else Reason.TRAINER_FAILED,
         failure.message,
         f"{failure.hint} If only the data changed, delete Job {job.name} then: it runs again.",
+        user=failure.reason != Reason.OUT_OF_MEMORY,
         retriable=True,
     )
     return TrainingPlan(Reason(problem.reason), problem.message, problem=problem, validated=False)

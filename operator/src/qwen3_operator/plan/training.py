@@ -258,7 +258,7 @@ def _plan_running(observed: Observed, now: datetime) -> TrainingPlan:
     if ended and not live:
         return TrainingPlan(
             Reason.RETRYING,
-            f"pod {ended[-1].name} ended with code {ended[-1].exit_code}; the next one follows",
+            f"pod {ended[-1].name} ended with {ended[-1].ending}; the next one follows",
             admitted=True,
             requeue_after=POLL_STARTING,
         )

@@ -6,7 +6,9 @@ import pytest
 
 from qwen3_api.job.base import Failure
 from qwen3_api.job.evaluate import EvalProgressDocument, EvalResult
+from qwen3_api.v1alpha1.conditions import Reason
 from qwen3_api.v1alpha1.evaluation import Verdict
+from qwen3_api.v1alpha1.failure import FailureClass
 from qwen3_api.v1alpha1.finetune_status import FineTuneStatus
 from qwen3_operator.desired.names import ANNOTATION_PARKED
 from qwen3_operator.observed import FineTune, Problem
@@ -212,10 +214,20 @@ def test_a_pod_that_waits_says_for_what(
 
 
 def test_out_of_memory_names_the_field_of_an_evaluation() -> None:
-    found = plan(job=build_eval_job(failed=True), pods=(build_pod(phase="Failed", exit_code=137),))
+    pod = build_pod(phase="Failed", exit_code=137, ended_reason="OOMKilled")
+    found = plan(job=build_eval_job(failed=True), pods=(pod,))
     assert found.status is not None
     assert found.status.failure is not None
     assert found.status.failure.hint == "Raise spec.runner.memory."
+
+
+def test_a_kill_that_nobody_calls_memory_is_a_failure_of_the_system() -> None:
+    pod = build_pod(phase="Failed", exit_code=137, ended_reason="Error")
+    found = plan(job=build_eval_job(failed=True), pods=(pod,))
+    assert found.status is not None
+    assert found.status.failure is not None
+    assert found.status.failure.reason == Reason.EVALUATOR_FAILED
+    assert found.status.failure.failure_class is FailureClass.SYSTEM
 
 
 def test_progress_ends_full() -> None:

@@ -158,6 +158,18 @@ def test_a_failure_is_told_with_its_hint() -> None:
     assert ready(FT, **world) == ("False", "DiskFull")
 
 
+@pytest.mark.parametrize(
+    ("ended", "reason"),
+    [("OOMKilled", Reason.OUT_OF_MEMORY), ("Error", Reason.TRAINER_FAILED)],
+)
+def test_only_the_pod_s_state_makes_a_kill_one_for_memory(ended: str, reason: Reason) -> None:
+    pod = build_pod(phase="Failed", exit_code=137, ended_reason=ended)
+    problem = made(export_job=build_export_job(FT, failed=True), export_pods=(pod,)).problem
+    assert problem is not None
+    assert problem.reason == reason
+    assert ("export.memory" in problem.hint) is (reason is Reason.OUT_OF_MEMORY)
+
+
 def test_no_node_with_the_room_is_told() -> None:
     pod = build_pod(phase="Pending", unschedulable="0/3 nodes: insufficient ephemeral-storage")
     found = made(export_job=build_export_job(FT), export_pods=(pod,))

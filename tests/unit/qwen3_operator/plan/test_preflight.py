@@ -132,6 +132,22 @@ def test_a_crash_is_told_by_its_last_words() -> None:
     assert found.problem.reason == BAD.reason
 
 
+def test_the_memory_of_a_preflight_is_the_platform_s() -> None:
+    pod = build_pod(phase="Failed", exit_code=137, ended_reason="OOMKilled")
+    found = plan(preflight_job=build_preflight_job(FT, failed=True), preflight_pods=(pod,))
+    assert found.problem is not None
+    assert found.problem.reason == Reason.OUT_OF_MEMORY
+    assert found.problem.hint == "Ask the platform team to raise preflight.memory."
+    assert not found.problem.user
+    document = Failure(reason="OutOfMemory", message="m", hint="Ask.")
+    told = plan(
+        preflight=build_preflight(FT, failure=document),
+        preflight_job=build_preflight_job(FT, failed=True),
+    )
+    assert told.problem is not None
+    assert not told.problem.user
+
+
 def test_a_completed_job_without_a_document_is_told() -> None:
     found = plan(preflight_job=build_preflight_job(FT, complete=True))
     assert found.reason is Reason.COMMIT_MISSING

@@ -174,10 +174,21 @@ def test_complete_without_commit_stalls() -> None:
 def test_failed_job_stalls_and_stays() -> None:
     found = plan(
         job=build_job(FT, failed=True, failed_reason="PodFailurePolicy"),
-        pods=(build_pod(phase="Failed", exit_code=137),),
+        pods=(build_pod(phase="Failed", exit_code=137, ended_reason="OOMKilled"),),
     )
     assert found.reason is Reason.OUT_OF_MEMORY
     assert writes(found) == [], "the evidence stays"
+
+
+@pytest.mark.parametrize(
+    ("reason", "words"),
+    [("Error", "ended with code 137; the"), ("OOMKilled", "ended with code 137 (OOMKilled); the")],
+)
+def test_between_two_pods_it_says_how_the_last_one_ended(reason: str, words: str) -> None:
+    pods = (build_pod(phase="Failed", exit_code=137, ended_reason=reason),)
+    found = plan(job=build_job(FT), pods=pods)
+    assert found.reason is Reason.RETRYING
+    assert words in found.message
 
 
 def test_suspending_does_not_hide_a_failure() -> None:

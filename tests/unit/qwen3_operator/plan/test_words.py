@@ -1,19 +1,23 @@
 """Conditions, checks that admission can't do, and the reasons found in pods."""
 
 import json
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 import pytest
 
 from qwen3_api.job.base import Failure
+from qwen3_api.job.exit_codes import ExitCode
 from qwen3_api.job.report import TrainReport
 from qwen3_api.v1alpha1.conditions import ConditionType, Reason
 from qwen3_api.v1alpha1.failure import FailureClass
 from qwen3_api.v1alpha1.meta import ConditionStatus
-from qwen3_operator.observed import JobView, Observed, PodView, Problem
+from qwen3_operator.desired.job import build_failure_policy
+from qwen3_operator.observed import JobView, Observed, PodView, Problem, parse_pod
 from qwen3_operator.plan.conditions import Conditions, find
 from qwen3_operator.plan.diagnosis import (
+    KILLED,
     build_failure,
     diagnose_failed_job,
     diagnose_waiting,
@@ -153,6 +157,13 @@ def ended(code: int | None, message: str = "", number: int = 0) -> PodView:
     return build_pod(number, phase="Failed", exit_code=code, termination_message=message)
 
 
+def for_memory(code: int) -> PodView:
+    return replace(ended(code), ended_reason="OOMKilled")
+
+
+UNPROVED = Failure(reason="TrainerFailed", message="the train process was killed (SIGKILL)")
+
+
 @pytest.mark.parametrize(
     ("pods", "found", "reason", "user"),
     [
@@ -163,7 +174,16 @@ def ended(code: int | None, message: str = "", number: int = 0) -> PodView:
         ),
         pytest.param((), report(FAILURE), "DatasetInvalid", True, id="pods are gone"),
         pytest.param((), report(FAILURE, 46), "DatasetInvalid", False, id="so is its code"),
-        pytest.param((ended(137),), None, "OutOfMemory", True, id="killed"),
+        pytest.param((ended(137),), None, "TrainerFailed", False, id="killed by whomever"),
+        pytest.param((for_memory(137),), None, "OutOfMemory", True, id="killed for memory"),
+        pytest.param((for_memory(1),), None, "OutOfMemory", True, id="a child killed for memory"),
+        pytest.param(
+            (for_memory(1),), report(UNPROVED, 1), "OutOfMemory", True, id="proved by the state"
+        ),
+        pytest.param((ended(1),), report(UNPROVED, 1), "TrainerFailed", False, id="not proved"),
+        pytest.param(
+            (for_memory(42),), report(FAILURE), "DatasetInvalid", True, id="a name beats the state"
+        ),
         pytest.param((ended(1, "Traceback"),), None, "TrainerFailed", False, id="log"),
         pytest.param((), None, "TrainerFailed", False, id="nothing"),
         pytest.param(
@@ -183,6 +203,89 @@ def test_diagnose_failed_job(
     status = build_failure(problem)
     assert status.failure_class is (FailureClass.USER if user else FailureClass.SYSTEM)
     Reason(problem.reason)
+
+
+def parsed(status: dict[str, Any], terminated: dict[str, Any]) -> PodView:
+    """A failed pod as the API server has it."""
+    metadata = {"name": "p", "uid": "u", "creationTimestamp": "2026-11-01T00:00:00Z"}
+    containers = [{"state": {"terminated": terminated}}]
+    status = {"phase": "Failed", "containerStatuses": containers, **status}
+    return parse_pod({"metadata": metadata, "spec": {}, "status": status})
+
+
+DISRUPTED = {
+    "type": "DisruptionTarget",
+    "status": "True",
+    "reason": "PreemptionByScheduler",
+    "message": "default-scheduler: preempting to accommodate a higher priority pod",
+}
+
+
+@pytest.mark.parametrize(
+    ("status", "terminated", "reason", "words"),
+    [
+        (
+            {},
+            {"exitCode": 137, "reason": "OOMKilled"},
+            Reason.OUT_OF_MEMORY,
+            "the container was killed for memory (OOMKilled)",
+        ),
+        (
+            {},
+            {"exitCode": 137, "reason": "Error"},
+            Reason.TRAINER_FAILED,
+            "pod p was killed (code 137), not for memory as far as its state shows",
+        ),
+        (
+            {},
+            {
+                "exitCode": 137,
+                "reason": "ContainerStatusUnknown",
+                "message": "The container could not be located when the pod was terminated",
+            },
+            Reason.TRAINER_FAILED,
+            "(code 137 (ContainerStatusUnknown)), not for memory as far as its state shows: The "
+            "container could not be located",
+        ),
+        (
+            {"reason": "Evicted", "message": "The node was low on resource: memory."},
+            {"exitCode": 137, "reason": "Error"},
+            Reason.TRAINER_FAILED,
+            "was killed (code 137): Evicted: The node was low on resource: memory.",
+        ),
+        (
+            {"reason": "Terminated", "message": "Pod was terminated in response to node shutdown."},
+            {"exitCode": 137, "reason": "Error"},
+            Reason.TRAINER_FAILED,
+            "(code 137): Terminated: Pod was terminated in response to node shutdown.",
+        ),
+        (
+            {"conditions": [DISRUPTED]},
+            {"exitCode": 137, "reason": "Error"},
+            Reason.TRAINER_FAILED,
+            "(code 137): PreemptionByScheduler: default-scheduler: preempting",
+        ),
+    ],
+    ids=["memory", "nobody says", "lost", "evicted", "node shutdown", "preempted"],
+)
+def test_a_killed_container_has_the_cause_that_its_pod_states(
+    status: dict[str, Any], terminated: dict[str, Any], reason: Reason, words: str
+) -> None:
+    problem = diagnose_failed_job(JOB, (parsed(status, terminated),), None)
+    assert problem.reason == reason
+    assert words in problem.message
+    assert problem.hint
+    assert problem.user is (reason is Reason.OUT_OF_MEMORY), "else a retry may work"
+
+
+def test_no_rule_of_a_job_makes_a_sigkill_final() -> None:
+    """What nobody proved is tried again: Kubernetes counts what no rule matches."""
+    rules = build_failure_policy("trainer")["rules"]
+    codes = [code for rule in rules for code in rule.get("onExitCodes", {}).get("values", [])]
+    assert KILLED not in codes
+    assert ExitCode.UNEXPECTED not in codes, (
+        "what the trainer ends with, when its worker was killed"
+    )
 
 
 def test_the_last_pod_speaks() -> None:

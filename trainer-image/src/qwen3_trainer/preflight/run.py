@@ -9,6 +9,7 @@ leave no preflight.json: the next pod writes it, and what is in the bucket is fi
 
 import logging
 from collections.abc import Mapping
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -23,7 +24,8 @@ from qwen3_trainer import base_model
 from qwen3_trainer.cpu_run import run_order
 from qwen3_trainer.data.dataset import refused_rows
 from qwen3_trainer.environment import Paths
-from qwen3_trainer.failures import TrainerError, disk_full, is_disk_full
+from qwen3_trainer.failures import TrainerError, disk_full, is_disk_full, killed_for_memory
+from qwen3_trainer.oom_kills import count_oom_kills, has_struck
 from qwen3_trainer.preflight.checks import (
     check_duplicates,
     check_leakage,
@@ -49,6 +51,8 @@ from qwen3_trainer.store import (
 )
 
 log = logging.getLogger(__name__)
+
+MEMORY_HINT = "Ask the platform team to raise preflight.memory."
 
 
 @dataclass
@@ -90,10 +94,11 @@ def look_and_tell(run: Run) -> None:
     if patiently(lambda: _is_told_already(run)):
         log.info("the preflight of this revision is in the bucket already")
         return
+    kills = count_oom_kills()
     try:
         _look(run)
     except Exception as error:
-        named = _named(error)
+        named = name_failure(error, has_struck(kills, count_oom_kills()))
         if ACTIONS[named.exit_code] is PodFailureAction.FAIL_JOB:
             _write(run, named)
         raise named from error
@@ -149,9 +154,16 @@ def _write(run: Run, error: TrainerError | None) -> None:
             log.warning("no preflight.json: %s", refused.message)
 
 
-def _named(error: Exception) -> TrainerError:
+def name_failure(error: Exception, struck: bool | None) -> TrainerError:
+    """The failure behind any error, with the hint that fits a preflight.
+
+    struck: the kernel ended a process of this container for memory meanwhile; None: unknown.
+    """
     if isinstance(error, TrainerError):
         return error
+    if isinstance(error, BrokenProcessPool) and struck:
+        named = killed_for_memory("preflight")
+        return TrainerError(named.reason, named.message, MEMORY_HINT)
     if is_disk_full(error):
         return disk_full(f"{type(error).__name__}: {error}")
     detail = f"{type(error).__name__}: {error}"

@@ -1,5 +1,6 @@
 """What the log of transformers' Trainer tells, which a checkpoint carries on. Pure."""
 
+import math
 from typing import Any
 
 from qwen3_api.job.train import JobEarlyStopping
@@ -8,7 +9,7 @@ LogHistory = list[dict[str, Any]]
 
 
 def losses(log_history: LogHistory) -> tuple[float, float]:
-    """Final and mean training loss.
+    """Final and mean training loss; NaN where the log has none.
 
     transformers' own mean divides the loss since the resume by all steps.
     """
@@ -17,6 +18,8 @@ def losses(log_history: LogHistory) -> tuple[float, float]:
     for entry in entries:
         total += entry["loss"] * (entry["step"] - previous)
         previous = entry["step"]
+    if not previous:
+        return math.nan, math.nan
     return float(entries[-1]["loss"]), total / previous
 
 

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, TypeAdapter
+from pydantic import ConfigDict, Field, TypeAdapter
 
 from qwen3_api.job.base import Document, Failure
 from qwen3_api.job.export import ExportJob
@@ -166,6 +166,8 @@ class Stopped(Document):
 
 class Trained(Document):
     """The last step was made and the adapter is on the disk."""
+
+    model_config = ConfigDict(ser_json_inf_nan="strings")  # as Metrics
 
     kind: Literal["trained"] = "trained"
     adapter: str
