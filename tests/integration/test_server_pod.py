@@ -464,7 +464,7 @@ async def test_tools_are_taken_and_called(pod: Pod, tmp_path: Path) -> None:
                 logit_bias=NO_SPACE,
             )
             message = forced.choices[0].message
-            assert message.content is None
+            assert not message.content
             assert message.tool_calls is not None
             call: Any = message.tool_calls[0]
             assert call.function.name == "weather"
