@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Packs what a GPU machine without network lacks: Python 3.12 packages for x86-64 Linux and the S3
-# server, for gpu/check.sh (about 55 MB) or for gpu/serve.sh (about 280 MB).
+# server, for gpu/check.sh (about 55 MB) or for gpu/serve.sh (about 200 MB).
 #
-#   gpu/bundle.sh train|serve OUT_DIR      writes OUT_DIR/<name>.tar.xz.aa, .ab, … of at most 60 MB each
+#   gpu/bundle.sh train|serve OUT_DIR      writes OUT_DIR/<name>.tar.xz.aa, .ab, … of at most 50 MB each
 #   there: cat OUT_DIR/serve.tar.xz.* | tar xJf - -C /tmp; PYTHONPATH=/tmp/gpu-site gpu/serve.sh
 #
 # Needs uv: the one on the PATH, or that of `make init`.
@@ -31,5 +31,5 @@ find . -name __pycache__ -prune -exec rm -rf {} +
 
 mkdir -p "$out"
 rm -f "$out/$name".tar.xz.*
-tar cf - -C "$work" gpu-site | xz -T0 -6 | split -b 60000000 - "$out/$name.tar.xz."
+tar cf - -C "$work" gpu-site | xz -T0 -3 | split -b 50000000 - "$out/$name.tar.xz."
 ls -l "$out/$name".tar.xz.*

@@ -11,7 +11,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -222,7 +222,8 @@ class Pod:
         """SIGKILL to a container's processes."""
         program = getattr(self, name)
         if program is not None:
-            os.killpg(program.pid, signal.SIGKILL)
+            with suppress(ProcessLookupError):  # it ended before
+                os.killpg(program.pid, signal.SIGKILL)
             program.wait()
             setattr(self, name, None)
 
