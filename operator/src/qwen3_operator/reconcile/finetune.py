@@ -1,5 +1,6 @@
 """One fine-tune: gather (gather.py), plan, apply, status, events."""
 
+from datetime import datetime
 from typing import Any
 
 from qwen3_api.job import layout
@@ -58,15 +59,18 @@ async def reconcile_finetune(ctx: Context, key: Key) -> Result:
         try:
             observed = await gather_finetune(ctx, ft)
         except Transient:
-            await _tell_outage(ctx, ft, body, revision)
+            await _tell_outage(ctx, ft, body, revision, ctx.mark_unanswered(ft.meta.uid))
             raise
+        ctx.mark_answered(ft.meta.uid)
         plan = plan_finetune(ft, observed, ctx.settings, ctx.now())
         if observed.commit is not None:
             failpoint("after-commit")
         return await _carry_out(ctx, ft, body, plan)
 
 
-async def _tell_outage(ctx: Context, ft: FineTune, body: dict[str, Any], revision: str) -> None:
+async def _tell_outage(
+    ctx: Context, ft: FineTune, body: dict[str, Any], revision: str, since: datetime
+) -> None:
     """The store is away: nothing can be decided, but no status may outlive the truth."""
     if ft.spec is None or ft.meta.deleting:
         return
@@ -75,9 +79,15 @@ async def _tell_outage(ctx: Context, ft: FineTune, body: dict[str, Any], revisio
         pool = pool_name(ft.spec, ctx.settings)
         view = await ctx.gather_pool(ft.meta.namespace, pool, serving.desired_replicas)
     runs = any(p.running for p in gather_pods(ctx, ft, revision))
-    status = plan_without_store(ft, view, ctx.now(), runs=runs)
-    if status is None:
-        return
+    status = plan_without_store(ft, view, ctx.now(), runs=runs, since=since)
+    if status is not None:
+        await _write_and_emit(ctx, ft, body, status)
+
+
+async def _write_and_emit(
+    ctx: Context, ft: FineTune, body: dict[str, Any], status: FineTuneStatus
+) -> None:
+    """The status, and an event for each of its changes."""
     await _write_status(ctx, ft, body, status)
     await ctx.emit(reference(body), tell_changes(ft, status))
 
