@@ -1,6 +1,7 @@
 """The decision about one fine-tune: training and serving planned apart, told in one status."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
 
 from qwen3_api.v1alpha1.conditions import ConditionType, Reason
@@ -31,6 +32,15 @@ from qwen3_operator.plan.training import plan_training
 from qwen3_operator.plan.validate import validate
 from qwen3_operator.settings import Settings
 
+ARTIFACTS_RETAINED = Event(
+    "Normal", "ArtifactsKept", "The artifacts stay in the bucket: deletionPolicy is Retain"
+)
+ARTIFACTS_IN_DOUBT = Event(
+    "Warning",
+    "ArtifactsKept",
+    "The artifacts stay in the bucket: spec.artifacts can't be read, so the operator knows neither "
+    "the policy nor the place. Remove the folder by hand.",
+)
 RECHECK_SECONDS = 30.0
 """How often a problem that is mended outside the cluster (a bucket, say) is looked at again."""
 
@@ -164,9 +174,16 @@ def _plan_finalizer(ft: FineTune, spec: FineTuneSpec) -> bool | None:
 
 def plan_deletion(ft: FineTune, observed: Observed) -> FineTunePlan:
     """Ours only with deletionPolicy Delete: stop the Jobs, wait for their pods, remove the folder,
-    let go. A pod that still runs could write after the folder was emptied."""
+    let go. A pod that still runs could write after the folder was emptied.
+
+    The present spec decides: it may have been edited after the finalizer was added.
+    """
     if FINALIZER not in ft.meta.finalizers:
         return FineTunePlan(status=None)
+    if ft.artifacts is None:
+        return FineTunePlan(status=None, finalizer=False, events=(ARTIFACTS_IN_DOUBT,))
+    if ft.artifacts.deletion_policy is not DeletionPolicy.DELETE:
+        return FineTunePlan(status=None, finalizer=False, events=(ARTIFACTS_RETAINED,))
     ours = (observed.job, observed.preflight_job, observed.export_job, *observed.other_jobs)
     jobs = [j for j in ours if j is not None]
     if jobs or observed.pods:
@@ -180,6 +197,38 @@ def plan_deletion(ft: FineTune, observed: Observed) -> FineTunePlan:
         delete_artifacts=True,
         finalizer=False,
         events=(Event("Normal", "ArtifactsDeleted", "Removed the artifacts from the bucket"),),
+    )
+
+
+def with_waiting_deletion(ft: FineTune, refusal: Problem | None, now: datetime) -> FineTuneStatus:
+    """The status while the artifacts can't be removed.
+
+    refusal: the store's; None: it doesn't answer.
+    """
+    problem = refusal or Problem(
+        Reason.STORAGE_UNAVAILABLE,
+        "the object store doesn't answer",
+        "Check that its endpoint can be reached from the operator's pod.",
+        user=False,
+        retriable=True,
+    )
+    problem = replace(
+        problem,
+        message=f"the artifacts can't be removed: {problem.message}",
+        hint=f"{problem.hint} With deletionPolicy Retain they stay and it is deleted.".strip(),
+    )
+    conditions = Conditions(ft.status.conditions, ft.meta.generation, now)
+    conditions.keep(*KNOWN, ConditionType.VALIDATED, ConditionType.SERVED)
+    conditions.set(ConditionType.READY, False, Reason.DELETING, problem.told)
+    waits = ConditionType.STALLED if refusal is not None else ConditionType.RECONCILING
+    conditions.set(waits, True, problem.reason, problem.told)
+    return ft.status.model_copy(
+        update={
+            "observed_generation": ft.meta.generation,
+            "conditions": conditions.to_list(),
+            "stage": Reason.DELETING.value,
+            "failure": build_failure(problem),
+        }
     )
 
 
