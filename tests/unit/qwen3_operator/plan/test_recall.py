@@ -164,6 +164,24 @@ def test_ready_is_what_the_sidecars_confirm(
     assert again.serving == after(READY).status.serving
 
 
+def test_documents_that_an_operator_remembers_wake_no_pool() -> None:
+    """It has read the commit before; the pool's reconcile could only meet the same refusal."""
+    found = plan(after(READY), blind(job=JOB, commit=COMMIT, verified=True))
+    assert told(status_of(found))["Ready"] == ("False", "StorageDenied")
+    assert does_nothing(found)
+
+
+def test_an_export_that_is_missing_keeps_it_from_ready() -> None:
+    spec = build_spec(serving={"replicas": 2}, export={"gguf": ["q8_0"]})
+    done = replace(READY, exports=(build_export(build_finetune(spec), "gguf-q8_0"),))
+    for world, ready in ((READY, "False"), (done, "True")):
+        before = after(world, spec)
+        assert told(before.status)["Ready"][0] == ready
+        status = status_of(plan(before, blind(ONE, TWO, job=JOB)))
+        assert told(status)["Ready"][0] == ready
+        assert told(status)["Exported"] == told(before.status)["Exported"]
+
+
 def test_an_operator_that_starts_without_a_key_finds_what_serves() -> None:
     """Its pods were down when the status was written last."""
     down = replace(READY, pool=build_pool(DOWN, replicas=2))
