@@ -1,10 +1,14 @@
 """Ready says what is so at this moment."""
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from kubernetes.stream import stream
 
-from support.finetunes import Body, Tenant, is_true
+from qwen3_local import s3, tenants
+from qwen3_local.tenants import Platform
+from support.finetunes import Body, Tenant, condition, is_true
 from support.quickstart import QUICKSTART, agent_status, ask, pod_ready, service_url
 from support.waiting import wait_for
 
@@ -73,3 +77,70 @@ def test_a_new_pod_is_never_ready_without_the_adapter(quickstart: Body, tenant: 
     tenant.patch(QUICKSTART, {"serving": {"replicas": 1}})
     wait_for(lambda: len(tenant.pool_pods()), lambda n: n == 1, "back to one pod", 180)
     tenant.wait_ready(QUICKSTART, 180)
+
+
+def operator_pods(tenant: Tenant) -> list[tuple[str, int]]:
+    """uid and restarts of each pod of the operator."""
+    found = tenant.core.list_namespaced_pod(
+        tenants.SYSTEM, label_selector="app.kubernetes.io/name=qwen3-operator"
+    ).items
+    return sorted(
+        (p.metadata.uid, sum(c.restart_count for c in p.status.container_statuses)) for p in found
+    )
+
+
+def store_key(tenant: Tenant, pair: s3.Credentials) -> None:
+    """Put a key pair into the operator's Secret."""
+    secret = tenants.credentials_secret(tenants.OPERATOR_SECRET, tenants.SYSTEM, pair)
+    tenant.core.patch_namespaced_secret(
+        tenants.OPERATOR_SECRET, tenants.SYSTEM, {"stringData": secret["stringData"]}
+    )
+
+
+def is_whole(body: Body) -> bool:
+    """Ready, without any restriction."""
+    return is_true(body, "Ready") and not is_true(body, "Degraded")
+
+
+@contextmanager
+def revoked_key(tenant: Tenant, store: s3.S3Server) -> Iterator[s3.Credentials]:
+    """The operator's key is refused; a good one, not yet in its Secret. At the end all is as it
+    was."""
+    new = s3.Credentials("rotated-operator", "rotated-operator-secret")
+    s3.ensure_identity(store, "rotated-operator", new, s3.ADMIN)
+    s3.remove_identity(store, "operator")
+    try:
+        yield new
+    finally:
+        s3.ensure_identity(store, "operator", store.credentials, s3.ADMIN)
+        store_key(tenant, store.credentials)
+        s3.remove_identity(store, "rotated-operator")
+        tenant.wait(QUICKSTART, is_whole, "the first key is in use again", 240)
+
+
+def test_what_serves_stays_reported_while_the_operators_key_is_refused(
+    quickstart: Body, platform: Platform, tenant: Tenant
+) -> None:
+    """And a rotated key is taken without a restart, once the kubelet has updated the file."""
+    before = tenant.wait(QUICKSTART, is_whole, "served", 240)
+    operator, jobs = operator_pods(tenant), {j.metadata.uid for j in tenant.jobs(QUICKSTART)}
+    pool = {p.metadata.uid for p in tenant.pool_pods()}
+    with revoked_key(tenant, platform.store) as new:
+        body = tenant.wait(QUICKSTART, lambda b: is_true(b, "Degraded"), "the refusal", 120)
+        for type_ in ("Ready", "Served", "Trained", "ArtifactStored", "Validated"):
+            assert is_true(body, type_), condition(body, type_)
+        assert (condition(body, "Degraded") or {})["reason"] == "StorageDenied"
+        assert body["status"]["stage"] == "StorageDenied"
+        kept = ("serving", "history", "revisions", "currentRevision", "training")
+        assert {k: body["status"].get(k) for k in kept} == {
+            k: before["status"].get(k) for k in kept
+        }
+        serving = body["status"]["serving"]
+        answer = ask(service_url(tenant, body), serving["modelName"], "Hello")
+        assert answer.model_id == serving["modelID"]
+        store_key(tenant, new)
+        after = tenant.wait(QUICKSTART, is_whole, "the rotated key is in use", 240)
+        assert after["status"]["serving"] == before["status"]["serving"]
+        assert operator_pods(tenant) == operator
+    assert {j.metadata.uid for j in tenant.jobs(QUICKSTART)} == jobs
+    assert {p.metadata.uid for p in tenant.pool_pods()} == pool

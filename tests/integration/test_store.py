@@ -187,6 +187,52 @@ async def test_a_tenants_key_reaches_its_prefix_only(
     assert caught.value.problem.reason == Reason.STORAGE_DENIED
 
 
+async def test_a_key_is_refused_rotated_and_taken(
+    server: Store, folder: S3Location, tmp_path: Path
+) -> None:
+    """By the same client: neither a restored nor a rotated key needs a restart."""
+    files, place = tmp_path / "keys", folder.join("x")
+
+    def grant(pair: s3.Credentials) -> None:
+        s3.ensure_identity(server.server, "rotating", pair, s3.ADMIN)
+
+    old, new = s3.Credentials("rotating-1", "first"), s3.Credentials("rotating-2", "second")
+    grant(old)
+    settings = build_settings(server.server.endpoint, files, old.access_key, old.secret_key)
+    store = ObjectStore(settings)
+    assert await store.put_if(place, b"x", None)
+
+    async def refused() -> Problem:
+        problems = []
+        for call in (
+            store.get(place),
+            store.put_if(place, b"y", None),
+            store.delete_prefix(folder),
+        ):
+            with pytest.raises(StorageProblem) as caught:
+                await call
+            problems.append(caught.value.problem)
+        assert {p.reason for p in problems} == {Reason.STORAGE_DENIED}
+        assert {p.message for p in problems} == {problems[0].message}, "status would change with it"
+        return problems[0]
+
+    s3.remove_identity(server.server, "rotating")
+    assert "InvalidAccessKeyId" in (await refused()).message
+    assert "rotate the operator's key" in (await refused()).hint
+    grant(old)
+    assert await store.get(place) is not None
+
+    grant(new)
+    await refused()
+    (files / "AWS_ACCESS_KEY_ID").write_text(f"{new.access_key}\n")
+    (files / "AWS_SECRET_ACCESS_KEY").write_text(f"{new.secret_key}\n")
+    with pytest.raises(StorageProblem):
+        await store.get(place)
+    found = await store.get(place)
+    assert found is not None, "the files are read after the refusal"
+    assert found.body == b"x"
+
+
 async def test_nobody_answers(folder: S3Location, tmp_path: Path) -> None:
     settings = build_settings("http://127.0.0.1:9", tmp_path / "keys", "a", "b")
     away = folder.model_copy(update={"endpoint": "http://127.0.0.1:9"})

@@ -10,6 +10,7 @@ from datetime import datetime
 from typing import Any
 
 from qwen3_operator.errors import Conflict, Stalled
+from qwen3_operator.observed import Problem
 from qwen3_operator.plan.conditions import format_time
 from support.operator_world import NAMESPACE, NOW, merge
 
@@ -146,6 +147,8 @@ class Bucket:
     writes: int = 0
     away: bool = False
     """Nobody gets an answer."""
+    refuses: Problem | None = None
+    """The answer to the operator; the pods have keys of their own."""
     held: asyncio.Event | None = None
     """Streams wait for it, if there is one."""
 

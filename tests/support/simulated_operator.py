@@ -19,7 +19,7 @@ from qwen3_operator.reconcile.dispatch import Reconcilers
 from qwen3_operator.runtime.keys import Key
 from qwen3_operator.settings import Settings
 from qwen3_operator.store.artifacts import Artifacts
-from qwen3_operator.store.client import Fetched, ObjectStore
+from qwen3_operator.store.client import Fetched, ObjectStore, StorageProblem
 from support.operator_world import SETTINGS
 from support.simulated_api import Body
 
@@ -46,6 +46,8 @@ class StoreModel:
     def _knock(self) -> None:
         if self._bucket.away:
             raise Transient("StorageUnavailable", "nobody answers")
+        if self._bucket.refuses is not None:
+            raise StorageProblem(self._bucket.refuses)
 
     async def stream(self, location: S3Location) -> AsyncIterator[bytes]:
         self._knock()
@@ -89,6 +91,9 @@ class ClientModel:
     def _observe(self, body: Body) -> Body:
         self._operator.cache.put(copy.deepcopy(body))
         return copy.deepcopy(body)
+
+    async def get(self, kind: Kind, namespace: str, name: str) -> Body | None:
+        return copy.deepcopy(self._api.get(kind.name, name))
 
     async def apply(
         self, obj: Body, field_manager: str = FIELD_MANAGER, force: bool = True

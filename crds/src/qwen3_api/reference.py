@@ -245,9 +245,10 @@ def render_conditions() -> str:
     ]
     return _page(
         "Conditions and reasons",
-        "`kubectl get` shows the reason of `Ready` as the stage. Conditions follow the Kubernetes "
-        "API conventions and kstatus: wait for `Ready`, look at `Stalled` to learn that waiting is "
-        "no use, and mind `observedGeneration`.",
+        "`kubectl get` shows the reason of `Ready` as the stage; beside `Ready=True`, that of "
+        "`Degraded` if the operator can't read the bucket. Conditions follow the Kubernetes API "
+        "conventions and kstatus: wait for `Ready`, look at `Stalled` to learn that waiting is no "
+        "use, and mind `observedGeneration`.",
         "## Types",
         _table(("Type", "True means"), types),
         "## Reasons",

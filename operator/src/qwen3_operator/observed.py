@@ -18,6 +18,7 @@ from qwen3_api.serving.pool import AgentStatus, CurrentAlias
 from qwen3_api.v1alpha1.evaluation import EvalSpec, EvalStatus
 from qwen3_api.v1alpha1.finetune import FineTuneSpec
 from qwen3_api.v1alpha1.finetune_status import FineTuneStatus
+from qwen3_api.v1alpha1.resources import ArtifactsSpec
 
 Object = Mapping[str, Any]
 
@@ -76,6 +77,9 @@ class FineTune:
     spec: FineTuneSpec | None
     status: FineTuneStatus
     error: str = ""
+    artifacts: ArtifactsSpec | None = None
+    """spec.artifacts, parsed on its own where the whole spec can't be; None if that can't be done
+    either."""
 
 
 @dataclass(frozen=True)
@@ -111,8 +115,18 @@ def parse_finetune(body: Object) -> FineTune:
     try:
         spec = FineTuneSpec.model_validate(body.get("spec") or {})
     except ValidationError as error:
-        return FineTune(parse_meta(body), None, status, _explain(error))
-    return FineTune(parse_meta(body), spec, status)
+        return FineTune(parse_meta(body), None, status, _explain(error), _parse_artifacts(body))
+    return FineTune(parse_meta(body), spec, status, artifacts=spec.artifacts)
+
+
+def _parse_artifacts(body: Object) -> ArtifactsSpec | None:
+    spec = body.get("spec")
+    if not isinstance(spec, Mapping):
+        return None
+    try:
+        return ArtifactsSpec.model_validate(spec.get("artifacts", {}))
+    except ValidationError:
+        return None
 
 
 def parse_evaluation(body: Object) -> Evaluation:

@@ -10,7 +10,8 @@ class ConditionType(StrEnum):
     """Types of conditions. Reconciling and Stalled exist only while True (kstatus)."""
 
     READY = "Ready"
-    """The current generation is fully done; for a served object, the right digest answers now."""
+    """The current generation is fully done; for a served object, the right digest answers now, as
+    the sidecars of all ready pods confirm, also while the bucket can't be read."""
     RECONCILING = "Reconciling"
     """The operator is working towards the current generation."""
     STALLED = "Stalled"
@@ -32,7 +33,8 @@ class ConditionType(StrEnum):
     SERVED = "Served"
     """Some good revision answers under the public name, perhaps the previous one."""
     DEGRADED = "Degraded"
-    """It serves, but below what was asked: fewer pods, or an older revision."""
+    """It serves, but with fewer pods or an older revision than the spec wants; or, beside Ready,
+    the operator can't read its bucket (StorageDenied, BucketNotFound, StorageUnavailable)."""
     HOLDOUT_CLEAN = "HoldoutClean"
     """(Qwen3Eval) No question is in the training data of the target, as far as it was compared."""
     SUCCEEDED = "Succeeded"
@@ -122,9 +124,10 @@ class Reason(StrEnum):
     """The operator has no credentials for this endpoint, or the store can't carry results: it has
     no conditional writes, or its address is none."""
     BUCKET_NOT_FOUND = "BucketNotFound"
-    """The bucket doesn't exist."""
+    """The bucket doesn't exist. What is known of earlier results stays in status."""
     STORAGE_DENIED = "StorageDenied"
-    """The object store refused the credentials, or the region that they signed for."""
+    """The object store refused the credentials (missing, expired, without the right), or the region
+    that they signed for. What is known of earlier results stays in status."""
     CREDENTIALS_NOT_FOUND = "CredentialsNotFound"
     """A Secret that a pod needs is missing or lacks a key: of the storage, the hub or W&B."""
     DATASET_NOT_FOUND = "DatasetNotFound"
@@ -171,8 +174,9 @@ class Reason(StrEnum):
     INTERRUPTED = "Interrupted"
     """The pod was told to stop; it saved a checkpoint."""
     STORAGE_UNAVAILABLE = "StorageUnavailable"
-    """The object store doesn't answer. A run that trains goes on; preflight and trainer wait
-    for ten minutes at their start, and the trainer with its finished adapter."""
+    """The object store doesn't answer. What serves stays in service, and a run that trains
+    continues; preflight and trainer wait for ten minutes at their start, and the trainer with its
+    finished adapter."""
     ADAPTER_UNUSABLE = "AdapterUnusable"
     """After training, base plus adapter could not be loaded or did not generate."""
     GPU_UNAVAILABLE = "GPUUnavailable"

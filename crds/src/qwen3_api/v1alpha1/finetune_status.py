@@ -272,7 +272,8 @@ class FineTuneStatus(StatusModel):
     conditions: Annotated[list[Condition], Field(max_length=16), ListMap("type")] = []
     """conditions, one of each type."""
     stage: ShortText | None = None
-    """stage is the reason of Ready, for people; no contract."""
+    """stage is the reason of Ready, or of the store that can't be read beside Ready=True; no
+    contract."""
     current_revision: ShortText | None = None
     """currentRevision answers under the public name (or is stored, without serving)."""
     candidate_revision: ShortText | None = None

@@ -143,4 +143,4 @@ class ArtifactsSpec(KubeModel):
     """s3 bucket of the results."""
     deletion_policy: DeletionPolicy = DeletionPolicy.RETAIN
     """deletionPolicy: Retain leaves the artifacts when the object is deleted, Delete removes
-    them."""
+    them. It can be changed until they are removed."""

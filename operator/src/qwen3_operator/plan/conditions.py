@@ -7,6 +7,15 @@ from qwen3_api.v1alpha1.conditions import ConditionType, Reason
 from qwen3_api.v1alpha1.meta import Condition, ConditionStatus
 
 ONLY_WHILE_TRUE = (ConditionType.RECONCILING, ConditionType.STALLED, ConditionType.DEGRADED)
+KNOWN = (
+    ConditionType.ADMITTED,
+    ConditionType.TRAINED,
+    ConditionType.ARTIFACT_STORED,
+    ConditionType.EXPORTED,
+    ConditionType.EVALUATED,
+    ConditionType.GATE_PASSED,
+)
+"""What was found out about a revision; it stands while nothing newer can be."""
 MESSAGE_LIMIT = 1024
 
 
@@ -51,6 +60,26 @@ class Conditions:
             reason=str(reason),
             message=message[:MESSAGE_LIMIT],
         )
+
+    def keep(self, *types: ConditionType) -> None:
+        """Set these as they were before, those that were."""
+        for type_ in types:
+            before = self._previous.get(type_)
+            if before is not None:
+                self.set(type_, before.status, before.reason, before.message)
+
+    def drop(self, type_: ConditionType) -> None:
+        """Remove a condition that was set."""
+        self._current.pop(type_, None)
+
+    def has(self, type_: ConditionType) -> bool:
+        """It was set."""
+        return type_ in self._current
+
+    def was(self, type_: ConditionType) -> ConditionStatus | None:
+        """Its status before; None if it had none."""
+        before = self._previous.get(type_)
+        return before.status if before is not None else None
 
     def to_list(self) -> list[Condition]:
         """All of them: Ready first, then by type, so that `kubectl describe` reads well."""

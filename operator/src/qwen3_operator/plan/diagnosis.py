@@ -181,18 +181,21 @@ def recall_failure(
     what is left would tell less. None while the pod is there, and of another Job."""
     if told is None or told.job_uid != job.uid or told.attempt is None:
         return None
-    if any(p.uid == told.attempt for p in pods):
-        return None
+    return None if any(p.uid == told.attempt for p in pods) else problem_of(told)
+
+
+def problem_of(failure: FailureStatus) -> Problem:
+    """A recorded status.failure as a Problem."""
     return Problem(
-        told.reason,
-        told.message,
-        told.hint,
-        user=told.failure_class is FailureClass.USER,
-        exit_code=told.exit_code,
-        retriable=told.retriable,
-        job_uid=told.job_uid,
-        attempt=told.attempt,
-        reported=told.log_uri is not None,
+        failure.reason,
+        failure.message,
+        failure.hint,
+        user=failure.failure_class is FailureClass.USER,
+        exit_code=failure.exit_code,
+        retriable=failure.retriable,
+        job_uid=failure.job_uid,
+        attempt=failure.attempt,
+        reported=failure.log_uri is not None,
     )
 
 

@@ -65,7 +65,6 @@ from qwen3_operator.settings import Settings
 POLL_SECONDS = 5.0
 WAIT_SECONDS = 15.0
 STORAGE_SECONDS = 30.0
-DECIDED = (Verdict.PASSED, Verdict.FAILED, Verdict.INCONCLUSIVE, Verdict.COMPLETED)
 HINTS = {
     Reason.CREDENTIALS_NOT_FOUND: "Create the Secret that it names in this namespace: with "
     "OPENAI_API_KEY if an endpoint's secretRef names it, with AWS_ACCESS_KEY_ID and "
@@ -126,9 +125,10 @@ def plan_evaluation(
         return EvalPlan(status=None)
     if ev.spec is not None and ev.spec.schedule is not None:
         return plan_scheduled(ev, ev.spec, ev.spec.schedule, observed.runs, now)
-    if observed.storage_problem is not None and ev.status.verdict in DECIDED:
-        # What was decided stands, whatever becomes of the bucket.
-        return EvalPlan(status=None, requeue_after=STORAGE_SECONDS)
+    if ev.status.verdict is not None and _is_unread(ev, observed, settings):
+        # A verdict stands, whatever becomes of the bucket. An error too: its cause may not be found
+        # a second time, and a bad adapter would be loaded again.
+        return EvalPlan(status=None, requeue_after=STORAGE_SECONDS if ev.spec else None)
     step = _next_step(ev, observed, settings)
     status = _build_status(ev, observed, step, now)
     return EvalPlan(
@@ -138,6 +138,13 @@ def plan_evaluation(
         events=(*step.events, *_events(ev, status)),
         requeue_after=step.requeue_after,
     )
+
+
+def _is_unread(ev: Evaluation, observed: EvalObserved, settings: Settings) -> bool:
+    """The report can't be read: the spec has no usable bucket, or the store refuses."""
+    if ev.spec is None or observed.storage_problem is not None:
+        return True
+    return resolve_storage(ev.spec.output.s3, settings) is None
 
 
 def _next_step(ev: Evaluation, observed: EvalObserved, settings: Settings) -> _Step:

@@ -1,34 +1,46 @@
 """The decision about one fine-tune: training and serving planned apart, told in one status."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
 
 from qwen3_api.v1alpha1.conditions import ConditionType, Reason
-from qwen3_api.v1alpha1.finetune import FineTuneSpec
+from qwen3_api.v1alpha1.finetune import FineTuneSpec, alias_of
 from qwen3_api.v1alpha1.finetune_status import FineTuneStatus
 from qwen3_api.v1alpha1.meta import ConditionStatus
 from qwen3_api.v1alpha1.resources import DeletionPolicy
 from qwen3_api.v1alpha1.serving_spec import ServingMode
 from qwen3_operator.desired.names import (
     FINALIZER,
+    pool_endpoint,
     pool_name,
     resolve_storage,
     revision_id,
     spec_hash,
 )
-from qwen3_operator.observed import FineTune, JobView, Observed, Problem
-from qwen3_operator.plan.conditions import Conditions, find
+from qwen3_operator.observed import FineTune, JobView, Observed, PoolView, Problem
+from qwen3_operator.plan.conditions import KNOWN, Conditions, find
 from qwen3_operator.plan.diagnosis import build_failure
 from qwen3_operator.plan.export import plan_export
 from qwen3_operator.plan.finetune_status import Story, build_status
 from qwen3_operator.plan.plan import Deletion, Event, FineTunePlan, TrainingPlan
-from qwen3_operator.plan.promotion import asked_revision
-from qwen3_operator.plan.served import ServingPlan
+from qwen3_operator.plan.promotion import asked_revision, wanted_revision
+from qwen3_operator.plan.recall import recall_revision, recall_serving
+from qwen3_operator.plan.served import POLL_STEADY, ServingPlan
 from qwen3_operator.plan.serving import plan_serving
 from qwen3_operator.plan.training import plan_training
 from qwen3_operator.plan.validate import validate
 from qwen3_operator.settings import Settings
 
+ARTIFACTS_RETAINED = Event(
+    "Normal", "ArtifactsKept", "The artifacts stay in the bucket: deletionPolicy is Retain"
+)
+ARTIFACTS_IN_DOUBT = Event(
+    "Warning",
+    "ArtifactsKept",
+    "The artifacts stay in the bucket: spec.artifacts can't be read, so the operator knows neither "
+    "the policy nor the place. Remove the folder by hand.",
+)
 RECHECK_SECONDS = 30.0
 """How often a problem that is mended outside the cluster (a bucket, say) is looked at again."""
 
@@ -40,7 +52,7 @@ def plan_finetune(
     if ft.meta.deleting:
         return plan_deletion(ft, observed)
     if ft.spec is None:
-        return _plan_unreadable(ft, now)
+        return _plan_unreadable(ft, observed, now)
     spec = ft.spec
     digest = spec_hash(spec)
     revision = revision_id(digest)
@@ -58,11 +70,27 @@ def plan_finetune(
     export = None
     if problem is None and storage is not None:
         export = plan_export(ft, spec, observed, storage, settings)
+    readable = storage is not None and observed.storage_problem is None
     serving = None
-    if spec.serving.mode is ServingMode.SHARED_BASE and observed.storage_problem is None:
-        serving = plan_serving(ft, spec, revision, observed, settings, now)
+    if spec.serving.mode is ServingMode.SHARED_BASE:
+        serving = (
+            plan_serving(ft, spec, revision, observed, settings, now)
+            if readable
+            else _recall_serving(ft, spec, revision, observed, settings)
+        )
     promote = serving.promote if serving is not None and problem is None else None
-    story = Story(revision, digest, problem, storage, training, serving, export, observed, settings)
+    story = Story(
+        revision,
+        digest,
+        problem,
+        storage,
+        training,
+        serving,
+        export,
+        observed,
+        settings,
+        recall_revision(ft, spec, revision, observed),
+    )
     status = build_status(ft, spec, story, now)
     return FineTunePlan(
         status=status,
@@ -80,7 +108,9 @@ def plan_finetune(
         ),
         finalizer=_plan_finalizer(ft, spec),
         promote=promote,
-        wake_pool=pool_name(spec, settings) if _pool_must_look(serving, observed) else None,
+        wake_pool=pool_name(spec, settings)
+        if readable and _pool_must_look(serving, observed)
+        else None,
         events=(
             *training.events,
             *(export.events if export else ()),
@@ -92,6 +122,21 @@ def plan_finetune(
             serving.requeue_after if serving else None,
             export.requeue_after if export else None,
         ),
+    )
+
+
+def _recall_serving(
+    ft: FineTune, spec: FineTuneSpec, revision: str, observed: Observed, settings: Settings
+) -> ServingPlan | None:
+    """Serving without the pointer: the sidecars report the digest, status names its revision."""
+    pool = observed.pool or PoolView(name="", exists=False, desired_replicas=spec.serving.replicas)
+    return recall_serving(
+        ft,
+        alias_of(ft.meta.namespace, ft.meta.name, spec),
+        wanted_revision(spec, revision),
+        pool,
+        pool_endpoint(ft.meta.namespace, pool.name, settings) if pool.name else None,
+        revision=revision,
     )
 
 
@@ -129,9 +174,16 @@ def _plan_finalizer(ft: FineTune, spec: FineTuneSpec) -> bool | None:
 
 def plan_deletion(ft: FineTune, observed: Observed) -> FineTunePlan:
     """Ours only with deletionPolicy Delete: stop the Jobs, wait for their pods, remove the folder,
-    let go. A pod that still runs could write after the folder was emptied."""
+    let go. A pod that still runs could write after the folder was emptied.
+
+    The present spec decides: it may have been edited after the finalizer was added.
+    """
     if FINALIZER not in ft.meta.finalizers:
         return FineTunePlan(status=None)
+    if ft.artifacts is None:
+        return FineTunePlan(status=None, finalizer=False, events=(ARTIFACTS_IN_DOUBT,))
+    if ft.artifacts.deletion_policy is not DeletionPolicy.DELETE:
+        return FineTunePlan(status=None, finalizer=False, events=(ARTIFACTS_RETAINED,))
     ours = (observed.job, observed.preflight_job, observed.export_job, *observed.other_jobs)
     jobs = [j for j in ours if j is not None]
     if jobs or observed.pods:
@@ -148,9 +200,50 @@ def plan_deletion(ft: FineTune, observed: Observed) -> FineTunePlan:
     )
 
 
-def _plan_unreadable(ft: FineTune, now: datetime) -> FineTunePlan:
-    """The stored spec breaks a rule that is newer than it. Whatever serves goes on."""
+def with_waiting_deletion(ft: FineTune, refusal: Problem | None, now: datetime) -> FineTuneStatus:
+    """The status while the artifacts can't be removed.
+
+    refusal: the store's; None: it doesn't answer.
+    """
+    problem = refusal or Problem(
+        Reason.STORAGE_UNAVAILABLE,
+        "the object store doesn't answer",
+        "Check that its endpoint can be reached from the operator's pod.",
+        user=False,
+        retriable=True,
+    )
+    problem = replace(
+        problem,
+        message=f"the artifacts can't be removed: {problem.message}",
+        hint=f"{problem.hint} With deletionPolicy Retain they stay and it is deleted.".strip(),
+    )
     conditions = Conditions(ft.status.conditions, ft.meta.generation, now)
+    conditions.keep(*KNOWN, ConditionType.VALIDATED, ConditionType.SERVED)
+    conditions.set(ConditionType.READY, False, Reason.DELETING, problem.told)
+    waits = ConditionType.STALLED if refusal is not None else ConditionType.RECONCILING
+    conditions.set(waits, True, problem.reason, problem.told)
+    return ft.status.model_copy(
+        update={
+            "observed_generation": ft.meta.generation,
+            "conditions": conditions.to_list(),
+            "stage": Reason.DELETING.value,
+            "failure": build_failure(problem),
+        }
+    )
+
+
+def _plan_unreadable(ft: FineTune, observed: Observed, now: datetime) -> FineTunePlan:
+    """The stored spec breaks a rule that is newer than it. What serves stays in service, and
+    status keeps reporting it."""
+    conditions = Conditions(ft.status.conditions, ft.meta.generation, now)
+    conditions.keep(*KNOWN, ConditionType.SERVED)
+    serving = ft.status.serving
+    if serving is not None and serving.model_name is not None and observed.pool is not None:
+        found = recall_serving(ft, serving.model_name, None, observed.pool, serving.endpoint)
+        if found is not None:
+            serving = found.status
+            reason = Reason.SERVED if found.served else found.reason
+            conditions.set(ConditionType.SERVED, found.served, reason, found.served_message)
     conditions.set(ConditionType.READY, False, Reason.INVALID_SPEC, ft.error)
     conditions.set(ConditionType.STALLED, True, Reason.INVALID_SPEC, ft.error)
     conditions.set(ConditionType.VALIDATED, False, Reason.INVALID_SPEC, ft.error)
@@ -159,12 +252,17 @@ def _plan_unreadable(ft: FineTune, now: datetime) -> FineTunePlan:
             "observed_generation": ft.meta.generation,
             "conditions": conditions.to_list(),
             "stage": Reason.INVALID_SPEC.value,
+            "serving": serving,
             "failure": build_failure(
                 Problem(Reason.INVALID_SPEC, ft.error, "Correct the field and apply again.")
             ),
         }
     )
-    return FineTunePlan(status=status, events=tell_changes(ft, status))
+    return FineTunePlan(
+        status=status,
+        events=tell_changes(ft, status),
+        requeue_after=POLL_STEADY if observed.pool is not None else None,
+    )
 
 
 def with_refusal(ft: FineTune, status: FineTuneStatus, why: str, now: datetime) -> FineTuneStatus:

@@ -10,6 +10,7 @@ from qwen3_api.v1alpha1.finetune import FineTuneSpec
 from qwen3_api.v1alpha1.finetune_status import FineTuneStatus, RevisionStatus, TrainingStatus
 from qwen3_api.v1alpha1.meta import ConditionStatus
 from qwen3_api.v1alpha1.promotion import EvaluationStatus
+from qwen3_api.v1alpha1.serving_spec import ServingMode
 from qwen3_api.v1alpha1.tracking import WandbMode
 from qwen3_operator.desired.names import (
     StorageTarget,
@@ -18,7 +19,7 @@ from qwen3_operator.desired.names import (
 from qwen3_operator.desired.orders import revision_folder
 from qwen3_operator.observed import FineTune, Observed, Problem
 from qwen3_operator.plan.conditions import Conditions, format_time
-from qwen3_operator.plan.diagnosis import build_failure
+from qwen3_operator.plan.diagnosis import build_failure, problem_of
 from qwen3_operator.plan.export import ExportPlan, build_export_status
 from qwen3_operator.plan.fit import resolve_price
 from qwen3_operator.plan.numbers import count, decimal
@@ -30,6 +31,7 @@ from qwen3_operator.plan.promotion import (
     kept_evaluation,
     set_evaluation_conditions,
 )
+from qwen3_operator.plan.recall import Recalled, last_move
 from qwen3_operator.plan.served import ServingPlan, owned_alias
 from qwen3_operator.plan.training_status import (
     begun_in_4_bits,
@@ -59,6 +61,32 @@ class Story:
     export: ExportPlan | None
     observed: Observed
     settings: Settings
+    recalled: Recalled
+
+    @property
+    def refused(self) -> bool:
+        """The store refuses the operator, and that is the only problem."""
+        return self.problem is not None and self.problem == self.observed.storage_problem
+
+    @property
+    def settled(self) -> bool:
+        """The store refuses, and nothing is left to be done: earlier reads found every result of
+        this spec, and the sidecars confirm what serves."""
+        known = self.recalled
+        return (
+            self.refused
+            and self.serving is not None
+            and self.serving.ready
+            and known.stored
+            and known.exported is not False
+            and known.failure is None
+        )
+
+    @property
+    def recorded_failure(self) -> FailureStatus | None:
+        """The failure of a run that status recorded before the bucket became unreadable."""
+        unread = self.refused or self.storage is None
+        return self.recalled.failure if unread else None
 
 
 def build_status(ft: FineTune, spec: FineTuneSpec, story: Story, now: datetime) -> FineTuneStatus:
@@ -72,7 +100,7 @@ def build_status(ft: FineTune, spec: FineTuneSpec, story: Story, now: datetime) 
     serving = story.serving.status if story.serving else None
     current = serving.revision if serving else None
     job = job_name(ft.meta.name, story.revision)
-    if story.serving is None and story.observed.verified:
+    if spec.serving.mode is not ServingMode.SHARED_BASE and story.recalled.stored:
         current = story.revision
     preflight = build_preflight_status(
         ft.status.preflight,
@@ -115,7 +143,7 @@ def build_status(ft: FineTune, spec: FineTuneSpec, story: Story, now: datetime) 
             evaluation if stop is not None and stop.reason in REFUSED else None,
             now,
         ),
-        failure=_failure(ft, story, stop or _warning(story)),
+        failure=story.recorded_failure or _failure(ft, story, stop or _warning(story)),
     )
 
 
@@ -129,7 +157,9 @@ def _failure(ft: FineTune, story: Story, problem: Problem | None) -> FailureStat
 
 
 def _warning(story: Story) -> Problem | None:
-    """Why a pod can't start for now."""
+    """A problem that stops nothing: a pod can't start for now, or the store refuses."""
+    if story.settled:
+        return story.problem
     return story.training.warning or (story.export.warning if story.export else None)
 
 
@@ -157,6 +187,10 @@ def _offline_runs(ft: FineTune, spec: FineTuneSpec, story: Story) -> str | None:
 
 
 def _blocking_problem(story: Story) -> Problem | None:
+    if story.settled:
+        return None
+    if story.recorded_failure is not None:
+        return problem_of(story.recorded_failure)
     if story.problem is not None:
         return story.problem
     if story.training.problem is not None:
@@ -171,8 +205,7 @@ def _set_stages(conditions: Conditions, story: Story) -> None:
     unknown = ConditionStatus.UNKNOWN
     training, serving, observed = story.training, story.serving, story.observed
     if story.problem is not None:
-        conditions.set(ConditionType.VALIDATED, False, story.problem.reason, story.problem.message)
-        conditions.set(ConditionType.TRAINED, unknown, Reason.PENDING)
+        _set_known(conditions, story, story.problem)
     else:
         _set_validated(conditions, training)
         if training.admitted is not None:
@@ -187,7 +220,7 @@ def _set_stages(conditions: Conditions, story: Story) -> None:
         conditions.set(ConditionType.ARTIFACT_STORED, False, p.reason, p.message)
     elif observed.verified:
         conditions.set(ConditionType.ARTIFACT_STORED, True, Reason.VERIFIED)
-    else:
+    elif story.problem is None or not conditions.has(ConditionType.ARTIFACT_STORED):
         conditions.set(ConditionType.ARTIFACT_STORED, unknown, Reason.PENDING)
     if serving is not None:
         reason = Reason.SERVED if serving.served else serving.reason
@@ -195,6 +228,35 @@ def _set_stages(conditions: Conditions, story: Story) -> None:
     export = story.export
     if export is not None and export.reason is not Reason.NOT_REQUESTED:
         conditions.set(ConditionType.EXPORTED, export.done, export.reason, export.message)
+
+
+def _set_known(conditions: Conditions, story: Story, problem: Problem) -> None:
+    """Training isn't planned with such a problem; what earlier reads found stands."""
+    known = story.recalled
+    true, unknown = ConditionStatus.TRUE, ConditionStatus.UNKNOWN
+    if known.current:
+        conditions.keep(
+            ConditionType.ADMITTED, ConditionType.TRAINED, ConditionType.ARTIFACT_STORED
+        )
+    if story.refused and known.current and conditions.was(ConditionType.VALIDATED) is true:
+        conditions.keep(ConditionType.VALIDATED)
+    else:
+        conditions.set(ConditionType.VALIDATED, False, problem.reason, problem.message)
+    if not known.committed:
+        conditions.set(ConditionType.TRAINED, unknown, Reason.PENDING)
+    elif not known.current or conditions.was(ConditionType.TRAINED) is not true:
+        conditions.set(ConditionType.TRAINED, True, Reason.COMMITTED)
+    if known.stored and not known.current:
+        conditions.set(ConditionType.ARTIFACT_STORED, True, Reason.VERIFIED)
+    exported = conditions.was(ConditionType.EXPORTED)
+    if known.exported is None:
+        return
+    if known.current and (exported is true) is known.exported:
+        conditions.keep(ConditionType.EXPORTED)
+    elif known.exported:
+        conditions.set(ConditionType.EXPORTED, True, Reason.EXPORTED)
+    else:
+        conditions.set(ConditionType.EXPORTED, unknown, Reason.PENDING)
 
 
 def _set_validated(conditions: Conditions, training: TrainingPlan) -> None:
@@ -215,6 +277,8 @@ def _summarise(
         message = stop.told
         conditions.set(ConditionType.READY, False, reason, message)
         conditions.set(ConditionType.STALLED, True, reason, message)
+    elif story.settled:
+        return _set_settled(conditions, story)
     elif training.planned:
         reason, message = training.reason, training.message
         conditions.set(ConditionType.READY, True, reason, message)
@@ -244,6 +308,16 @@ def _summarise(
         conditions.set(ConditionType.RECONCILING, busy, reason, message)
     _set_degraded(conditions, story)
     return reason
+
+
+def _set_settled(conditions: Conditions, story: Story) -> str:
+    """Ready, as the sidecars confirm, and Degraded, because the store refuses."""
+    problem, serving = story.problem, story.serving
+    assert problem is not None and serving is not None  # noqa: S101, PT018  (by `settled`)
+    message = f"{serving.message}; {problem.message}"
+    conditions.set(ConditionType.READY, True, serving.reason, message)
+    conditions.set(ConditionType.DEGRADED, True, problem.reason, problem.told)
+    return problem.reason
 
 
 def _is_exporting(story: Story) -> bool:
@@ -318,8 +392,21 @@ def _build_revisions(
     if evaluation is not None and evaluation.revision == story.revision:
         entry = entry.model_copy(update={"verdict": evaluation.verdict})
     rest = [r for r in ft.status.revisions if r.id != story.revision]
-    serving = story.serving.status.revision if story.serving else None
     keep = rest[: spec.revision_history_limit - 1]
-    dropped = [r for r in rest[len(keep) :] if r.id == serving]
+    incumbents = _incumbents(ft, story)
+    dropped = [r for r in rest[len(keep) :] if r.id in incumbents]
     # The serving one takes the place of the last, when status can't hold one more.
     return [entry, *keep[: MAX_REVISIONS - 1 - len(dropped)], *dropped]
+
+
+def _incumbents(ft: FineTune, story: Story) -> set[str]:
+    """The revision that answers and the one that the public name stands for, even if no pod is
+    ready. While the bucket can't be read, the last recorded move names it."""
+    current = owned_alias(story.observed.alias, ft.meta.uid)
+    unread = story.storage is None or story.observed.storage_problem is not None
+    found = (
+        story.serving.status.revision if story.serving else None,
+        current.revision if current is not None else None,
+        last_move(ft.status) if unread else None,
+    )
+    return {revision for revision in found if revision is not None}

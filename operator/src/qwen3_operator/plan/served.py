@@ -64,6 +64,18 @@ def answering_id(pods: Sequence[PoolPod], alias: str) -> str | None:
     return ids.pop() if len(ids) == 1 else None
 
 
+def agreed_answer(pods: Sequence[PoolPod], alias: str) -> tuple[str, str] | None:
+    """Id and digest of the adapter that all of these pods answer the public name from; None if they
+    don't agree, or if there are none."""
+    answering = answering_id(pods, alias) if pods else None
+    if answering is None:
+        return None
+    adapters = [agent_adapter(p.agent, answering) for p in pods]
+    digests = {a.digest if a and a.state == "Loaded" else None for a in adapters}
+    digest = digests.pop() if len(digests) == 1 else None
+    return (answering, digest) if digest else None
+
+
 def owned_alias(alias: Alias | None, uid: str) -> CurrentAlias | None:
     """What the public name stands for, if it is this fine-tune's."""
     current = alias.current if alias else None

@@ -29,8 +29,7 @@ from qwen3_operator.plan.served import (
     LASTING,
     POLL_STEADY,
     ServingPlan,
-    agent_adapter,
-    answering_id,
+    agreed_answer,
     describe_served,
     find_refusal,
     holds,
@@ -111,15 +110,12 @@ def _build_status(
     settings: Settings,
 ) -> ServingStatus:
     """What answers right now, as the sidecars report it; nothing if they don't agree."""
-    answering = answering_id(ready, alias) if ready else None
-    revision = digest = None
+    answering, digest = agreed_answer(ready, alias) or (None, None)
+    revision = None
     if current is not None and answering is not None:
         # The present one last: two revisions may have trained the same bytes, and so share an id.
         revisions = {current.previous_id: current.previous_revision, current.id: current.revision}
-        adapters = [agent_adapter(p.agent, answering) for p in ready]
-        digests = {a.digest if a and a.state == "Loaded" else None for a in adapters}
-        if len(digests) == 1 and (digest := digests.pop()):
-            revision = revisions.get(answering)
+        revision = revisions.get(answering)
     return ServingStatus(
         endpoint=pool_endpoint(ft.meta.namespace, pool.name, settings) if pool.name else None,
         model_name=alias,

@@ -29,10 +29,10 @@ def check_base_model(spec: FineTuneSpec, observed: Observed, settings: Settings)
 
 
 def check_storage(spec: FineTuneSpec, observed: Observed, settings: Settings) -> Problem | None:
-    """The operator can reach the bucket."""
+    """The operator has an endpoint and a bucket for the results."""
     s3 = spec.artifacts.s3
     if resolve_storage(s3, settings) is not None:
-        return observed.storage_problem
+        return None
     if settings.store_for(s3.endpoint) is None:
         return Problem(
             Reason.STORAGE_NOT_CONFIGURED,
@@ -76,12 +76,19 @@ def check_start(spec: FineTuneSpec, observed: Observed, settings: Settings) -> P
     return observed.start if isinstance(observed.start, Problem) else None
 
 
+def check_bucket(spec: FineTuneSpec, observed: Observed, settings: Settings) -> Problem | None:
+    """The store accepts the operator's requests. It comes last: a refusal proves nothing about the
+    rest of the spec, and what serves can stay Ready with it."""
+    return observed.storage_problem
+
+
 CHECKS: tuple[Check, ...] = (
     check_base_model,
     check_storage,
     check_rank,
     check_alias,
     check_start,
+    check_bucket,
 )
 
 

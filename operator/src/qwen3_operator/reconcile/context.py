@@ -6,14 +6,20 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from qwen3_api.v1alpha1.conditions import ConditionType
+from qwen3_api.v1alpha1.conditions import ConditionType, Reason
 from qwen3_api.v1alpha1.finetune import alias_of
 from qwen3_api.v1alpha1.meta import ConditionStatus
 from qwen3_api.v1alpha1.serving_spec import ServingMode
 from qwen3_operator.cluster.cache import Cache
 from qwen3_operator.cluster.client import Client
 from qwen3_operator.cluster.kinds import DEPLOYMENT, EVALUATION, FINE_TUNE, POD, kind_of
-from qwen3_operator.desired.names import LABEL_POOL, pool_endpoint, pool_name, pool_of
+from qwen3_operator.desired.names import (
+    LABEL_POOL,
+    pool_endpoint,
+    pool_name,
+    pool_of,
+    resolve_storage,
+)
 from qwen3_operator.observed import (
     Evaluation,
     FineTune,
@@ -47,6 +53,7 @@ class Context:
     now: Callable[[], datetime]
     wake: Callable[[Key], None]
     _parsed: dict[str, tuple[str, FineTune]] = field(default_factory=dict)
+    _unanswered: dict[str, datetime] = field(default_factory=dict)
 
     def finetunes(self, namespace: str) -> list[FineTune]:
         """All fine-tunes of a namespace; each version is parsed once."""
@@ -87,6 +94,15 @@ class Context:
     def forget(self, uid: str) -> None:
         """A fine-tune is gone."""
         self._parsed.pop(uid, None)
+        self._unanswered.pop(uid, None)
+
+    def mark_unanswered(self, uid: str) -> datetime:
+        """The store didn't answer a read for this fine-tune; returns when that started."""
+        return self._unanswered.setdefault(uid, self.now())
+
+    def mark_answered(self, uid: str) -> None:
+        """The store answered, if only with a refusal."""
+        self._unanswered.pop(uid, None)
 
     def members(self, namespace: str, pool: str) -> list[FineTune]:
         """Fine-tunes that want to be served by this pool."""
@@ -99,20 +115,35 @@ class Context:
             and pool_name(ft.spec, self.settings) == pool
         ]
 
+    def pool_at(self, namespace: str, endpoint: str) -> str | None:
+        """Name of the pool with this endpoint, if it is there."""
+        for body in self.cache.list(DEPLOYMENT, namespace):
+            pool = body["metadata"]["labels"].get(LABEL_POOL)
+            if pool and pool_endpoint(namespace, pool, self.settings) == endpoint:
+                return str(pool)
+        return None
+
     def held_aliases(self, namespace: str, pool: str) -> list[str]:
-        """Public names on this pool whose fine-tunes can't be read: an edit of theirs waits, what
-        they serve goes on. By their last status, since only a spec says more."""
+        """Public names on this pool of fine-tunes that are no pool's members for now: their spec
+        can't be read, or the settings have lost its bucket, a part of the pool's name. What they
+        serve stays in service. Found by their last status, the only thing that is left."""
         endpoint = pool_endpoint(namespace, pool, self.settings)
         return [
             ft.status.serving.model_name
             for ft in self.finetunes(namespace)
-            if ft.spec is None
+            if self._is_lost(ft)
             and not ft.meta.deleting
             and ft.status.serving is not None
             and ft.status.serving.model_name is not None
             and any(r.adapter_digest for r in ft.status.revisions)
             and ft.status.serving.endpoint == endpoint
         ]
+
+    def _is_lost(self, ft: FineTune) -> bool:
+        if ft.spec is None:
+            return True
+        shared = ft.spec.serving.mode is ServingMode.SHARED_BASE
+        return shared and resolve_storage(ft.spec.artifacts.s3, self.settings) is None
 
     def alias_owner(self, ft: FineTune) -> str | None:
         """Another fine-tune with the better claim on the same public name, or None.
@@ -179,11 +210,14 @@ def asks_adapter(body: Object) -> bool:
 def _claim(ft: FineTune, alias: str) -> tuple[bool, datetime, str]:
     """Sorts the claims on a public name, the best first."""
     validated = find(ft.status.conditions, ConditionType.VALIDATED)
+    serving = ft.status.serving
     has_it = (
-        ft.status.serving is not None
-        and ft.status.serving.model_name == alias
+        serving is not None
+        and serving.model_name == alias
         and validated is not None
-        and validated.status is ConditionStatus.TRUE
+        # What answers keeps it, whatever is wrong now: its data, or the store.
+        and (validated.status is ConditionStatus.TRUE or serving.revision is not None)
+        and validated.reason != Reason.ALIAS_TAKEN
     )
     return (not has_it, ft.meta.created, ft.meta.name)
 

@@ -17,7 +17,6 @@ from qwen3_operator.desired.names import (
     LABEL_FINE_TUNE,
     LABEL_POOL,
     LABEL_SCHEDULE,
-    pool_endpoint,
     pool_name,
 )
 from qwen3_operator.observed import parse_evaluation
@@ -114,14 +113,11 @@ class Reconcilers:
                     for other in ctx.finetunes(namespace)
                     if other.meta.uid != ft.meta.uid
                 ]
-        if ft.status.serving is not None:
+        serving = ft.status.serving
+        if serving is not None and serving.endpoint is not None:
             # The pool that it has served on: a spec that left it, or can't be read, doesn't say.
-            found += [
-                Key(keys.POOL, namespace, pool)
-                for body in ctx.cache.list(DEPLOYMENT, namespace)
-                if (pool := body["metadata"]["labels"].get(LABEL_POOL))
-                and pool_endpoint(namespace, pool, ctx.settings) == ft.status.serving.endpoint
-            ]
+            pool = ctx.pool_at(namespace, serving.endpoint)
+            found += [Key(keys.POOL, namespace, pool)] if pool is not None else []
         for body in ctx.cache.list(EVALUATION, namespace):
             ev = parse_evaluation(body)
             if ev.spec is not None and name in named_fine_tunes(ev.spec):

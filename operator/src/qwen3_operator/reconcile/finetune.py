@@ -1,5 +1,6 @@
 """One fine-tune: gather (gather.py), plan, apply, status, events."""
 
+from datetime import datetime
 from typing import Any
 
 from qwen3_api.job import layout
@@ -25,6 +26,7 @@ from qwen3_operator.plan.finetune import (
     plan_finetune,
     tell_changes,
     with_refusal,
+    with_waiting_deletion,
 )
 from qwen3_operator.plan.outage import plan_without_store
 from qwen3_operator.plan.plan import Deletion, Event, FineTunePlan
@@ -32,14 +34,15 @@ from qwen3_operator.reconcile.context import Context, reference
 from qwen3_operator.reconcile.gather import gather_finetune, gather_pods
 from qwen3_operator.runtime.keys import POOL, Key
 from qwen3_operator.runtime.reconciler import Result
+from qwen3_operator.store.client import StorageProblem
 
 logger = get_logger(__name__)
 KINDS: dict[str, Kind] = {"Job": JOB, "Qwen3Eval": EVALUATION}
 ARTIFACTS_KEPT = Event(
     "Warning",
     "ArtifactsKept",
-    "The artifacts stay: the spec can't be read, or the operator has lost its settings for the "
-    "bucket. Remove the folder by hand.",
+    "The artifacts stay in the bucket: the operator's settings don't name it any more. Remove the "
+    "folder by hand.",
 )
 
 
@@ -58,15 +61,18 @@ async def reconcile_finetune(ctx: Context, key: Key) -> Result:
         try:
             observed = await gather_finetune(ctx, ft)
         except Transient:
-            await _tell_outage(ctx, ft, body, revision)
+            await _tell_outage(ctx, ft, body, revision, ctx.mark_unanswered(ft.meta.uid))
             raise
+        ctx.mark_answered(ft.meta.uid)
         plan = plan_finetune(ft, observed, ctx.settings, ctx.now())
         if observed.commit is not None:
             failpoint("after-commit")
         return await _carry_out(ctx, ft, body, plan)
 
 
-async def _tell_outage(ctx: Context, ft: FineTune, body: dict[str, Any], revision: str) -> None:
+async def _tell_outage(
+    ctx: Context, ft: FineTune, body: dict[str, Any], revision: str, since: datetime
+) -> None:
     """The store is away: nothing can be decided, but no status may outlive the truth."""
     if ft.spec is None or ft.meta.deleting:
         return
@@ -75,9 +81,15 @@ async def _tell_outage(ctx: Context, ft: FineTune, body: dict[str, Any], revisio
         pool = pool_name(ft.spec, ctx.settings)
         view = await ctx.gather_pool(ft.meta.namespace, pool, serving.desired_replicas)
     runs = any(p.running for p in gather_pods(ctx, ft, revision))
-    status = plan_without_store(ft, view, ctx.now(), runs=runs)
-    if status is None:
-        return
+    status = plan_without_store(ft, view, ctx.now(), runs=runs, since=since)
+    if status is not None:
+        await _write_and_emit(ctx, ft, body, status)
+
+
+async def _write_and_emit(
+    ctx: Context, ft: FineTune, body: dict[str, Any], status: FineTuneStatus
+) -> None:
+    """The status, and an event for each of its changes."""
     await _write_status(ctx, ft, body, status)
     await ctx.emit(reference(body), tell_changes(ft, status))
 
@@ -111,7 +123,7 @@ async def _carry_out(
         events = tell_changes(ft, status)
         requeue_after = refused.recheck or RECHECK_SECONDS
     await _promote(ctx, ft, plan)
-    if plan.delete_artifacts and not await _delete_artifacts(ctx, ft):
+    if plan.delete_artifacts and not await _delete_artifacts(ctx, ft, body):
         events = (ARTIFACTS_KEPT,)
     failpoint("before-status")
     await _write_status(ctx, ft, body, status)
@@ -162,13 +174,28 @@ async def _promote(ctx: Context, ft: FineTune, plan: FineTunePlan) -> None:
     logger.info("public name written", extra={"alias": alias.alias, "model_id": alias.id})
 
 
-async def _delete_artifacts(ctx: Context, ft: FineTune) -> bool:
-    """Empty the folder; False when nobody knows any more where it is."""
-    storage = resolve_storage(ft.spec.artifacts.s3, ctx.settings) if ft.spec else None
+async def _delete_artifacts(ctx: Context, ft: FineTune, body: dict[str, Any]) -> bool:
+    """Empty the folder; False when the settings don't name its bucket any more.
+
+    Raises:
+        StorageProblem, Transient: the store refuses or doesn't answer, which status reports; or the
+            object was edited after the plan was made.
+    """
+    storage = resolve_storage(ft.artifacts.s3, ctx.settings) if ft.artifacts else None
     if storage is None:
         return False
+    # Removal is final, and the watch may lag behind an edit to Retain.
+    now = await ctx.client.get(FINE_TUNE, ft.meta.namespace, ft.meta.name)
+    known = (ft.meta.uid, ft.meta.generation)
+    if now is None or (now["metadata"]["uid"], now["metadata"]["generation"]) != known:
+        raise Conflict("SpecChanged", f"{ft.meta.name} was edited or replaced meanwhile")
     folder = layout.finetune_prefix(storage.prefix, ft.meta.namespace, ft.meta.uid)
-    count = await ctx.artifacts.remove(storage.location(folder))
+    try:
+        count = await ctx.artifacts.remove(storage.location(folder))
+    except (StorageProblem, Transient) as error:
+        refusal = error.problem if isinstance(error, StorageProblem) else None
+        await _write_and_emit(ctx, ft, body, with_waiting_deletion(ft, refusal, ctx.now()))
+        raise
     logger.info("artifacts deleted", extra={"objects": count})
     return True
 

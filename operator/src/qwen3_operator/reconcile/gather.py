@@ -36,6 +36,7 @@ from qwen3_operator.observed import (
     JobView,
     Observed,
     PodView,
+    PoolView,
     Problem,
     controller_uid,
     parse_evaluation,
@@ -60,7 +61,8 @@ async def gather_finetune(ctx: Context, ft: FineTune) -> Observed:
     ]
     if ft.spec is None:
         pods = gather_pods(ctx, ft, None) if ft.meta.deleting else ()
-        return Observed(other_jobs=tuple(jobs), pods=pods)
+        pool = None if ft.meta.deleting else await _gather_recorded_pool(ctx, ft)
+        return Observed(other_jobs=tuple(jobs), pods=pods, pool=pool)
     revision = revision_id(spec_hash(ft.spec))
     name, preflight = job_name(ft.meta.name, revision), preflight_name(ft.meta.name, revision)
     export = export_name(ft.meta.name, revision)
@@ -77,15 +79,42 @@ async def gather_finetune(ctx: Context, ft: FineTune) -> Observed:
         else None,
     )
     storage = resolve_storage(ft.spec.artifacts.s3, ctx.settings)
-    if storage is None or ft.meta.deleting:
+    if ft.meta.deleting:
         return observed
+    if storage is None:
+        # The pool can't be found by its name either: the bucket is a part of that.
+        return replace(observed, pool=await _gather_recorded_pool(ctx, ft))
     try:
         observed = await _gather_artifacts(ctx, ft, revision, observed, storage)
         if observed.commit is None:
             observed = replace(observed, start=await _gather_start(ctx, ft, ft.spec))
         return await _gather_serving(ctx, ft, ft.spec, observed, storage)
     except StorageProblem as error:
-        return replace(observed, storage_problem=error.problem)
+        observed = replace(observed, storage_problem=error.problem)
+    if ft.spec.serving.mode is not ServingMode.SHARED_BASE:
+        return observed
+    return replace(observed, pool=await _gather_pool(ctx, ft, ft.spec))
+
+
+async def _gather_pool(ctx: Context, ft: FineTune, spec: FineTuneSpec) -> PoolView:
+    """The pool, as the cluster and the sidecars report it."""
+    pool = pool_name(spec, ctx.settings)
+    replicas = max(
+        [m.spec.serving.replicas for m in ctx.members(ft.meta.namespace, pool) if m.spec],
+        default=spec.serving.replicas,
+    )
+    return await ctx.gather_pool(ft.meta.namespace, pool, replicas)
+
+
+async def _gather_recorded_pool(ctx: Context, ft: FineTune) -> PoolView | None:
+    """The pool that the status records; None if it records none. A deleted one has no pods."""
+    serving = ft.status.serving
+    if serving is None or serving.endpoint is None:
+        return None
+    pool = ctx.pool_at(ft.meta.namespace, serving.endpoint)
+    if pool is None:
+        return PoolView(name="", exists=False, desired_replicas=serving.desired_replicas)
+    return await ctx.gather_pool(ft.meta.namespace, pool, serving.desired_replicas)
 
 
 def gather_pods(
@@ -238,15 +267,10 @@ async def _gather_serving(
 ) -> Observed:
     if spec.serving.mode is not ServingMode.SHARED_BASE:
         return observed
-    pool = pool_name(spec, ctx.settings)
     alias = alias_of(ft.meta.namespace, ft.meta.name, spec)
     pointer = storage.location(layout.alias_key(storage.prefix, ft.meta.namespace, alias))
-    replicas = max(
-        [m.spec.serving.replicas for m in ctx.members(ft.meta.namespace, pool) if m.spec],
-        default=spec.serving.replicas,
-    )
     found, view = await asyncio.gather(
-        ctx.artifacts.read_alias(pointer), ctx.gather_pool(ft.meta.namespace, pool, replicas)
+        ctx.artifacts.read_alias(pointer), _gather_pool(ctx, ft, spec)
     )
     current = owned_alias(found, ft.meta.uid)
     deciding, others = gather_evaluations(ctx, ft, spec, current.revision if current else None)

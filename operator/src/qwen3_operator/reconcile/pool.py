@@ -38,7 +38,6 @@ from qwen3_operator.reconcile.gather import gather_evaluations, read_verified
 from qwen3_operator.reconcile.guests import find_sides, gather_guests
 from qwen3_operator.runtime.keys import Key
 from qwen3_operator.runtime.reconciler import Result
-from qwen3_operator.store.client import StorageProblem
 
 logger = get_logger(__name__)
 KINDS: dict[str, Kind] = {
@@ -58,7 +57,7 @@ class PoolReconciler:
         """Make one pool so.
 
         Raises:
-            Transient, Stalled, NotLeader: the queue tries again.
+            Transient, Stalled (StorageProblem), NotLeader: the queue tries again.
         """
         ctx = self._ctx
         candidates = ctx.members(key.namespace, key.name)
@@ -69,25 +68,23 @@ class PoolReconciler:
             # The settings lost the model or the store: told in each member's status. What serves
             # goes on serving.
             return Result()
-        try:
-            members = (
-                [
-                    m
-                    for ft in candidates
-                    if (m := await self._gather_member(ft, storage, key)) is not None
-                ]
-                if storage
-                else []
-            )
-            index, etag = (
-                await ctx.artifacts.read_index(_index_location(key, storage))
-                if storage
-                else (None, None)
-            )
-            guests = await gather_guests(ctx, evaluations, index, key)
-        except StorageProblem as error:
-            # Told in each member's status; the pool stays as it is.
-            raise Transient(error.problem.reason, error.problem.message) from error
+        # A bucket that can't be read ends the reconcile here: an index of those members that happen
+        # to be known would unload the others. The status of each member reports why.
+        members = (
+            [
+                m
+                for ft in candidates
+                if (m := await self._gather_member(ft, storage, key)) is not None
+            ]
+            if storage
+            else []
+        )
+        index, etag = (
+            await ctx.artifacts.read_index(_index_location(key, storage))
+            if storage
+            else (None, None)
+        )
+        guests = await gather_guests(ctx, evaluations, index, key)
         exists = any(ctx.cache.get(kind, key.namespace, key.name) for kind in WATCHED)
         held = ctx.held_aliases(key.namespace, key.name)
         pods: tuple[PoolPod, ...] = ()

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from qwen3_api.v1alpha1.conditions import Reason
-from qwen3_operator.errors import OperatorError, Waiting
+from qwen3_operator.errors import OperatorError, Stalled, Waiting
 from qwen3_operator.logs import get_logger
 from qwen3_operator.observed import Problem
 
@@ -112,8 +112,12 @@ class Checks:
     def _note(self, key: str, error: BaseException) -> None:
         before = self._failed.get(key)
         count = before.in_a_row if before is not None else 0
+        longest = LONGEST_PAUSE_SECONDS
+        if isinstance(error, Stalled) and error.recheck is not None:
+            # A refusal costs no reading, and no event reports that the store accepts again.
+            longest = error.recheck
         # The exponent is capped only so that the power can't overflow.
-        pause = min(LONGEST_PAUSE_SECONDS, FIRST_PAUSE_SECONDS * 2.0 ** min(count, 30))
+        pause = min(longest, FIRST_PAUSE_SECONDS * 2.0 ** min(count, 30))
         _remember(self._failed, key, _Failed(error, count + 1, self._clock() + pause))
 
 

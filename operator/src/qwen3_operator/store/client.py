@@ -1,8 +1,8 @@
 """One S3 client per configured bucket, and the few verbs that the operator needs.
 
 The operator reads with its own credentials, from files that the kubelet mounts; it never reads a
-tenant's Secret. Files are read once per process: a rotated Secret restarts the pod by the chart's
-checksum annotation.
+tenant's Secret. The files are read at start, and again whenever the store refuses what they held:
+the kubelet replaces them when the Secret is rotated.
 
 The client is obstore, whose requests run outside the interpreter: docs/adr/0032-obstore.md.
 """
@@ -21,7 +21,8 @@ from obstore.store import S3Store
 
 from qwen3_api.job.base import S3Location
 from qwen3_api.v1alpha1.conditions import Reason
-from qwen3_operator.errors import OperatorError, Transient
+from qwen3_operator.errors import OperatorError, Stalled, Transient
+from qwen3_operator.logs import get_logger
 from qwen3_operator.observed import Problem
 from qwen3_operator.settings import Settings
 
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from obstore import GetResult
     from obstore.store import S3Config
 
+logger = get_logger(__name__)
 CONNECT = timedelta(seconds=5)
 READ = timedelta(seconds=20)
 """Of silence. A large adapter may take much longer as a whole."""
@@ -44,7 +46,19 @@ MAX_DOCUMENT = 4 * 1024 * 1024
 DEFAULT_REGION = "us-east-1"
 """Signatures need a region even where the store has none; the pods' clients take the same."""
 
-DENIED = {"AccessDenied", "403", "Forbidden", "InvalidAccessKeyId", "SignatureDoesNotMatch"}
+BAD_KEY = {
+    "ExpiredToken",
+    "InvalidAccessKeyId",
+    "InvalidToken",
+    "SignatureDoesNotMatch",
+    "TokenRefreshRequired",
+}
+"""The key itself is refused, by AWS partly with status 400."""
+NO_RIGHT = {"AccessDenied", "Forbidden"}
+"""The key lacks a right. For one object of a batch to delete, obstore gives no status."""
+DENIED_STATUS = {"401", "403"}
+"""Whatever the code is: stores have many of their own (AllAccessDisabled, UserSuspended)."""
+SKEWED = "RequestTimeTooSkewed"
 ELSEWHERE = {
     "AuthorizationHeaderMalformed",
     "PermanentRedirect",
@@ -52,7 +66,10 @@ ELSEWHERE = {
     "301",
 }
 """The bucket is in another region than the one that the request was signed for."""
-MISSING = {"NoSuchKey", "404", "NotFound"}
+MISSING = {"NoSuchKey", "NotFound"}
+"""A 404 without a code comes from a proxy, not from the store: it proves nothing about the object,
+and a result that seems lost would be trained again."""
+NOWHERE = {"404", "NoSuchBucket"}
 CONDITION_FAILED = {"PreconditionFailed", "ConditionalRequestConflict"}
 # As S3 sends it, and as obstore tells of one key among those to be deleted.
 CODE = re.compile(r"(?:<Code>|\(code: )(\w+)")
@@ -60,16 +77,27 @@ STATUS = re.compile(r"status code: (\d{3})")
 # obstore's own words for PermanentRedirect, whose answer it doesn't quote.
 REDIRECTED = "redirect without LOCATION"
 REGION = re.compile(r"<Region>([a-z0-9-]{1,40})</Region>")
+RECHECK_SECONDS = 30.0
+"""From a refusal to the next attempt."""
+KEY_HINT = (
+    "Ask the platform team to rotate the operator's key: a valid one in the Secret of "
+    "storage.default (or storage.additional) is taken without a restart."
+)
+RIGHTS_HINT = (
+    "Ask the platform team: the key in the Secret of storage.default (or storage.additional) must "
+    "be allowed to read, write, list and delete there."
+)
+CLOCK_HINT = "Ask the platform team to set the clock of the operator's node, or of the store."
 
 Refused = (BaseError, FileNotFoundError)
 """What obstore raises; a missing object or bucket is the built-in FileNotFoundError."""
 
 
-class StorageProblem(OperatorError):  # noqa: N818  carries a Problem of the API's vocabulary
-    """The store refuses; somebody has to act."""
+class StorageProblem(Stalled):
+    """The store refuses until a user or an administrator acts. Carries a Problem of the API."""
 
     def __init__(self, problem: Problem) -> None:
-        super().__init__(f"{problem.reason}: {problem.message}")
+        super().__init__(problem.reason, problem.message, recheck=RECHECK_SECONDS)
         self.problem = problem
 
 
@@ -91,6 +119,13 @@ def code_of(error: BaseException) -> str:
         return "PermanentRedirect"
     found = CODE.search(text) or STATUS.search(text)
     return found.group(1) if found else ""
+
+
+def is_denied(error: BaseException) -> bool:
+    """The store refuses the key, or has granted it too little."""
+    found = STATUS.search(str(error))
+    status = found.group(1) if found else ""
+    return code_of(error) in BAD_KEY | NO_RIGHT or status in DENIED_STATUS
 
 
 def classify(error: BaseException, location: S3Location) -> OperatorError:
@@ -118,12 +153,15 @@ def classify(error: BaseException, location: S3Location) -> OperatorError:
                 retriable=True,
             )
         )
-    if code in DENIED:
+    if is_denied(error):
+        # A bad key is refused everywhere: which object was read first must not change the message.
+        refused = f"bucket {location.bucket}" if code in BAD_KEY else location.uri
+        hint = KEY_HINT if code in BAD_KEY else RIGHTS_HINT
         return StorageProblem(
             Problem(
                 Reason.STORAGE_DENIED,
-                f"the object store refused the operator's credentials for {location.uri}: {code}",
-                "Ask the platform team: the Secret of storage.default (or storage.additional).",
+                f"the object store refused the operator's credentials for {refused}: {code}",
+                CLOCK_HINT if code == SKEWED else hint,
                 user=False,
                 retriable=True,
             )
@@ -172,6 +210,26 @@ class ObjectStore:
             self._clients.popitem(last=False)
         return client
 
+    def _refuse(self, error: BaseException, location: S3Location) -> OperatorError:
+        """What a refusal means. A refused key is read again from its files, for the next call."""
+        if is_denied(error):
+            self._read_again(location.endpoint)
+        return classify(error, location)
+
+    def _read_again(self, endpoint: str | None) -> None:
+        store, known = self._stores[endpoint]
+        try:
+            found = read_credentials(store.credentials_dir)
+        except OSError as error:
+            logger.warning("credentials can't be read", extra={"error": str(error)})
+            return
+        if found == known:
+            return
+        self._stores[endpoint] = (store, found)
+        for key in [k for k in self._clients if k[0] == endpoint]:
+            del self._clients[key]
+        logger.info("credentials were read again", extra={"endpoint": endpoint or "AWS"})
+
     async def get(self, location: S3Location) -> Fetched | None:
         """A small object and its ETag, or None.
 
@@ -191,7 +249,7 @@ class ObjectStore:
                 return Fetched(b"", etag)
             return Fetched(bytes(await found.bytes_async()), etag)
         except Refused as error:
-            raise classify(error, location) from error
+            raise self._refuse(error, location) from error
 
     async def stream(self, location: S3Location) -> AsyncIterator[bytes]:
         """The bytes of an object in chunks; none at all if it doesn't exist.
@@ -205,7 +263,7 @@ class ObjectStore:
                 async for chunk in found.stream(min_chunk_size=CHUNK):
                     yield bytes(chunk)
         except Refused as error:
-            raise classify(error, location) from error
+            raise self._refuse(error, location) from error
 
     async def _open(self, location: S3Location) -> "GetResult | None":
         try:
@@ -237,13 +295,15 @@ class ObjectStore:
                 # A multipart upload knows no condition.
                 use_multipart=False,
             )
-        except (AlreadyExistsError, PreconditionError):
-            return False
         except Refused as error:
             code = code_of(error)
             if code in CONDITION_FAILED or (etag is not None and code in MISSING):
                 return False
-            raise classify(error, location) from error
+            # obstore takes every 404 of a conditional write for its condition.
+            lost = isinstance(error, AlreadyExistsError | PreconditionError)
+            if lost and code not in NOWHERE:
+                return False
+            raise self._refuse(error, location) from error
         return True
 
     async def list_folder(self, location: S3Location, most: int) -> dict[str, int]:
@@ -264,7 +324,7 @@ class ObjectStore:
                 if len(found) >= most:
                     break
         except Refused as error:
-            raise classify(error, location) from error
+            raise self._refuse(error, location) from error
         return dict(list(found.items())[:most])
 
     async def delete_prefix(self, location: S3Location) -> int:
@@ -279,7 +339,7 @@ class ObjectStore:
                 await obstore.delete_async(client, [item["path"] for item in page])
                 count += len(page)
         except Refused as error:
-            raise classify(error, location) from error
+            raise self._refuse(error, location) from error
         return count
 
 

@@ -178,11 +178,27 @@ def test_a_store_that_refuses_is_no_verdict() -> None:
     assert found.requeue_after is not None
 
 
-def test_a_verdict_outlives_the_store() -> None:
-    done = plan(job=build_eval_job(complete=True, ttl=86400), report=build_report()).status
-    found = plan(build_eval(done), storage_problem=STORE_REFUSES)
-    assert (found.status, found.events) == (None, ())
-    assert found.requeue_after is not None
+@pytest.mark.parametrize(
+    "world",
+    [
+        {"job": build_eval_job(complete=True, ttl=86400), "report": build_report()},
+        {"job": build_eval_job(failed=True), "pods": (build_pod(phase="Failed", exit_code=137),)},
+    ],
+    ids=["completed", "failed"],
+)
+def test_a_verdict_outlives_the_store(world: dict[str, Any]) -> None:
+    """An error too: its pod may be deleted when the store accepts again."""
+    done = plan(**world).status
+    assert done is not None
+    assert done.verdict is not None
+    elsewhere = {"output": {"s3": {"endpoint": "http://unknown.test"}}}
+    for found in (
+        plan(build_eval(done), storage_problem=STORE_REFUSES),
+        plan(build_eval(done, **elsewhere)),
+        plan(build_eval(done, suites=[])),
+    ):
+        assert (found.status, found.events) == (None, ())
+    assert plan(build_eval(done), storage_problem=STORE_REFUSES).requeue_after is not None
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,12 @@ from qwen3_api.v1alpha1.meta import ConditionStatus
 from qwen3_operator.desired.names import FINALIZER, pool_name
 from qwen3_operator.observed import FineTune, Observed, Problem
 from qwen3_operator.plan.conditions import find
-from qwen3_operator.plan.finetune import plan_finetune, tell_changes, with_refusal
+from qwen3_operator.plan.finetune import (
+    plan_finetune,
+    tell_changes,
+    with_refusal,
+    with_waiting_deletion,
+)
 from qwen3_operator.plan.finetune_status import MAX_REVISIONS
 from qwen3_operator.plan.plan import Deletion, FineTunePlan
 from support.operator_world import (
@@ -30,12 +35,16 @@ from support.operator_world import (
     build_preflight,
     build_spec,
     id_of,
+    merge,
     revision_of,
     serving_pod,
     spec_of,
 )
 
 UNSERVED = build_spec(serving={"mode": "None"})
+DELETE = build_spec(artifacts={"deletionPolicy": "Delete"})
+RETAIN = build_spec(artifacts={"deletionPolicy": "Retain"})
+UNREADABLE = build_spec(adapter={"rank": 7})
 FT = build_finetune()
 COMMIT = build_commit(FT)
 READY = Observed(
@@ -357,15 +366,17 @@ def test_a_refusal_is_told_and_nothing_else() -> None:
 
 
 def test_finalizer_only_for_deletion_policy_delete() -> None:
-    delete = build_spec(artifacts={"deletionPolicy": "Delete"})
     assert plan().finalizer is None
-    assert plan(build_finetune(delete)).finalizer is True
-    assert plan(build_finetune(delete, finalizers=(FINALIZER,))).finalizer is None
+    assert plan(build_finetune(DELETE)).finalizer is True
+    assert plan(build_finetune(DELETE, finalizers=(FINALIZER,))).finalizer is None
     assert plan(build_finetune(finalizers=(FINALIZER,))).finalizer is False
 
 
+GOING: dict[str, Any] = {"deleting": True, "finalizers": (FINALIZER, "someone.else/theirs")}
+
+
 def test_deletion_stops_jobs_waits_for_pods_then_removes() -> None:
-    ft = build_finetune(deleting=True, finalizers=(FINALIZER, "someone.else/theirs"))
+    ft = build_finetune(DELETE, **GOING)
     job, old = build_job(ft), build_job(ft, revision="01d00000", complete=True)
     first = plan(ft, job=job, other_jobs=(old,), pods=(build_pod(),))
     assert {d.name for d in first.delete} == {job.name, old.name}
@@ -378,6 +389,56 @@ def test_deletion_stops_jobs_waits_for_pods_then_removes() -> None:
     assert last.status is None
 
 
+@pytest.mark.parametrize(
+    ("spec", "removes", "event"),
+    [
+        (DELETE, True, ("Normal", "ArtifactsDeleted")),
+        (build_spec(), False, ("Normal", "ArtifactsKept")),
+        (RETAIN, False, ("Normal", "ArtifactsKept")),
+        (merge(DELETE, UNREADABLE), True, ("Normal", "ArtifactsDeleted")),
+        (merge(RETAIN, UNREADABLE), False, ("Normal", "ArtifactsKept")),
+        (UNREADABLE, False, ("Normal", "ArtifactsKept")),
+        (build_spec(artifacts={"deletionPolicy": "Maybe"}), False, ("Warning", "ArtifactsKept")),
+        (merge(DELETE, {"artifacts": {"later": 1}}), False, ("Warning", "ArtifactsKept")),
+        ({**UNREADABLE, "artifacts": "Delete"}, False, ("Warning", "ArtifactsKept")),
+        ({**UNREADABLE, "artifacts": None}, False, ("Warning", "ArtifactsKept")),
+    ],
+)
+def test_the_spec_decides_at_the_last_moment(
+    spec: dict[str, Any], removes: bool, event: tuple[str, str]
+) -> None:
+    """The finalizer is what the spec was once. In doubt the artifacts stay, with an event."""
+    found = plan(build_finetune(spec, **GOING))
+    assert (found.delete_artifacts, found.finalizer) == (removes, False)
+    assert [(e.type, e.reason) for e in found.events] == [event]
+
+
+def test_what_is_retained_waits_for_nothing() -> None:
+    found = plan(build_finetune(RETAIN, **GOING), job=build_job(FT), pods=(build_pod(),))
+    assert (found.finalizer, found.delete, found.delete_artifacts) == (False, (), False)
+
+
+@pytest.mark.parametrize(
+    ("refusal", "waits", "reason"),
+    [
+        (Problem(Reason.STORAGE_DENIED, "no", "Rotate the key."), "Stalled", "StorageDenied"),
+        (None, "Reconciling", "StorageUnavailable"),
+    ],
+)
+def test_a_deletion_that_waits_for_the_bucket_reports_why(
+    refusal: Problem | None, waits: str, reason: str
+) -> None:
+    ft = build_finetune(DELETE, status_of(plan(observed=READY)), **GOING)
+    status = FineTuneStatus.model_validate(with_waiting_deletion(ft, refusal, NOW).to_wire())
+    assert told(status)["Ready"] == ("False", "Deleting")
+    assert told(status)[waits] == ("True", reason)
+    assert told(status)["Trained"] == ("True", "Committed")
+    assert "With deletionPolicy Retain they stay" in status.conditions[0].message
+    assert [e.reason for e in tell_changes(ft, status)] == [reason]
+    again = build_finetune(DELETE, status, **GOING)
+    assert with_waiting_deletion(again, refusal, NOW).to_wire() == status.to_wire()
+
+
 def test_deletion_without_our_finalizer_is_not_ours() -> None:
-    ft = build_finetune(deleting=True, finalizers=("someone.else/theirs",))
+    ft = build_finetune(DELETE, deleting=True, finalizers=("someone.else/theirs",))
     assert plan(ft, job=build_job(ft)) == FineTunePlan(status=None)

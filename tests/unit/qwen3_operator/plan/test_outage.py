@@ -89,6 +89,92 @@ def test_what_is_not_is_taken_back(pods: tuple[PoolPod, ...], served: str) -> No
     assert again is None, "once"
 
 
+def written(status: FineTuneStatus | None) -> FineTune:
+    assert status is not None
+    return build_finetune(SPEC, status, generation=2)
+
+
+def test_what_was_taken_back_is_given_back_during_the_outage() -> None:
+    """A sidecar needs no bucket to load again what it has on its disk."""
+    before = ready()
+    taken = written(plan_without_store(before, build_pool(replicas=2), NOW, runs=False))
+    assert plan_without_store(taken, build_pool(ONE, DOWN, replicas=2), NOW, runs=False) is not None
+    back = plan_without_store(taken, build_pool(ONE, TWO, replicas=2), NOW, runs=False)
+    assert back is not None
+    assert conditions(back) == conditions(before.status)
+    assert (back.serving, back.stage) == (before.status.serving, before.status.stage)
+    assert tell_changes(taken, back)[0].reason == "Ready"
+
+
+OLD = build_commit(FT, "01d00000")
+
+
+def test_served_is_what_the_sidecars_report_also_without_ready() -> None:
+    """An older revision serves while the present one trains."""
+    old = serving_pod(FT, OLD, "server-0")
+    world = Observed(
+        job=build_job(FT),
+        pods=(build_pod(),),
+        progress=build_progress(updated="2026-03-01T11:59:50Z"),
+        alias=build_alias(FT, OLD),
+        pool=build_pool(old, replicas=1),
+    )
+    before = written(plan_finetune(FT, world, SETTINGS, NOW).status)
+    known = before.status.revisions[0].model_copy(
+        update={"id": OLD.revision, "adapter_digest": OLD.digest}
+    )
+    before = written(
+        before.status.model_copy(update={"revisions": [*before.status.revisions, known]})
+    )
+    assert conditions(before.status)["Served"] == "True"
+    assert plan_without_store(before, build_pool(old), NOW, runs=True) is None
+    gone = plan_without_store(before, build_pool(DOWN), NOW, runs=True)
+    assert gone is not None
+    assert conditions(gone)["Served"] == "False"
+    assert "Degraded" not in conditions(gone)
+    assert gone.serving is not None
+    assert gone.serving.digest is None
+    assert gone.stage == before.status.stage, "nothing else is known"
+    assert plan_without_store(written(gone), build_pool(DOWN), NOW, runs=True) is None, "once"
+    back = plan_without_store(written(gone), build_pool(old), NOW, runs=True)
+    assert back is not None
+    assert conditions(back)["Served"] == "True"
+    assert back.serving == before.status.serving
+
+    silent = plan_without_store(before, build_pool(DOWN), NOW + timedelta(minutes=3), runs=True)
+    assert silent is not None
+    assert conditions(silent)["Served"] == "False"
+    assert silent.stage == Reason.STORAGE_UNAVAILABLE
+
+
+def test_a_lasting_outage_is_reported_beside_ready() -> None:
+    before, pool = ready(), build_pool(ONE, TWO, replicas=2)
+    for seconds, reported in ((0, False), (29, False), (30, True), (600, True)):
+        now = NOW + timedelta(seconds=seconds)
+        found = plan_without_store(before, pool, now, runs=False, since=NOW)
+        assert (found is not None) is reported
+    assert found is not None
+    assert conditions(found) == conditions(before.status) | {"Degraded": "True"}
+    assert found.conditions[0].reason == "Served"
+    assert found.conditions[0].message.endswith("on 2 pods; the object store doesn't answer")
+    assert found.stage == Reason.STORAGE_UNAVAILABLE, "kubectl get must not hide it"
+    assert found.serving == before.status.serving
+    assert [(e.type, e.reason) for e in tell_changes(before, found)] == [
+        ("Warning", Reason.STORAGE_UNAVAILABLE)
+    ]
+    told = written(found)
+    assert plan_without_store(told, pool, NOW + timedelta(hours=1), runs=False, since=NOW) is None
+    assert plan_without_store(told, pool, NOW, runs=False, since=NOW) is None, "a new operator"
+    gone = plan_without_store(told, build_pool(replicas=2), NOW, runs=False, since=NOW)
+    assert gone is not None
+    assert "Degraded" not in conditions(gone)
+    observed = Observed(commit=COMMIT, verified=True, alias=build_alias(FT, COMMIT), pool=pool)
+    after = plan_finetune(told, observed, SETTINGS, NOW).status
+    assert after is not None
+    assert conditions(after) == conditions(before.status)
+    assert (after.stage, after.failure) == ("Served", None)
+
+
 def training(heard: str = "2026-03-01T11:59:50Z") -> FineTune:
     observed = Observed(
         job=build_job(FT), pods=(build_pod(),), progress=build_progress(updated=heard)

@@ -12,6 +12,7 @@ from qwen3_api.job.base import Failure
 from qwen3_api.job.exit_codes import ExitCode
 from qwen3_api.job.report import TrainReport
 from qwen3_api.job.train import TrainJob
+from qwen3_operator.observed import Problem
 from qwen3_operator.plan.conditions import format_time
 from qwen3_operator.runtime.keys import FINE_TUNE, POOL, Key
 from support.operator_simulator import World, is_preflight
@@ -58,6 +59,12 @@ def ready(world: World, name: str = "bot") -> dict[str, Any]:
     body = world.finetune(name)
     assert body is not None
     return next(c for c in body["status"]["conditions"] if c["type"] == "Ready")
+
+
+def uid(world: World, name: str) -> str:
+    body = world.finetune(name)
+    assert body is not None
+    return str(body["metadata"]["uid"])
 
 
 def serve(world: World, operator: Operator, *names: str, **changes: Any) -> None:
@@ -133,8 +140,13 @@ def test_nonsense_behind_the_name_heals(world: World, operator: Operator) -> Non
         assert not [e for e in operator.errors if "PromotionLost" in str(e)]
 
 
-def test_an_unreadable_object_waits_for_its_pods_and_tells_what_stays(
-    world: World, operator: Operator
+@pytest.mark.parametrize(
+    ("edit", "kept"),
+    [({"adapter": {"rank": 7}}, 0), ({"artifacts": {"deletionPolicy": "Delete", "new": 1}}, 1)],
+    ids=["its artifacts are known", "nothing is known"],
+)
+def test_an_unreadable_object_waits_for_its_pods_and_reports_what_stays(
+    world: World, operator: Operator, edit: dict[str, Any], kept: int
 ) -> None:
     world.create(
         "bot", build_spec(serving={"mode": "None"}, artifacts={"deletionPolicy": "Delete"})
@@ -148,34 +160,265 @@ def test_an_unreadable_object_waits_for_its_pods_and_tells_what_stays(
         if number == 0:
             world.end_pod(pod, ExitCode.SUCCEEDED)
     assert world.training_pods()
-    world.edit("bot", adapter={"rank": 7})
+    folder = f"/{uid(world, 'bot')}/"
+    world.edit("bot", **edit)
     world.delete("bot")
     operator.deliver()
     operator.work()
-    assert not world.api.all("Job")
     operator.deliver()
     operator.reconcile(BOT)
-    assert world.finetune("bot") is not None, "its pod still runs"
+    if not kept:
+        assert not world.api.all("Job")
+        assert world.finetune("bot") is not None, "its pod still runs"
     world.api.collect_garbage()
     world.terminate_pods()
     operator.deliver()
     operator.reconcile(BOT)
     assert world.finetune("bot") is None
-    assert world.events["ArtifactsKept"] == 1
-    assert world.events["ArtifactsDeleted"] == 0
+    assert any(folder in key for key in world.bucket.objects) is bool(kept)
+    assert (world.events["ArtifactsKept"], world.events["ArtifactsDeleted"]) == (kept, 1 - kept)
 
 
 def test_artifacts_are_removed_with_their_object(world: World, operator: Operator) -> None:
     serve(world, operator, "bot", artifacts={"deletionPolicy": "Delete"})
-    body = world.finetune("bot")
-    assert body is not None
-    folder = f"/{body['metadata']['uid']}/"
+    folder = f"/{uid(world, 'bot')}/"
     assert any(folder in key for key in world.bucket.objects)
     world.delete("bot")
     turn(world, operator, 4)
     assert world.finetune("bot") is None
     assert not [key for key in world.bucket.objects if folder in key]
     assert world.events["ArtifactsDeleted"] == 1
+
+
+def relent(world: World) -> None:
+    """A user wants to keep the artifacts after all."""
+    world.edit("bot", artifacts={"deletionPolicy": "Retain"})
+
+
+def test_retain_is_what_the_spec_says_at_the_end(world: World, operator: Operator) -> None:
+    """Edited and deleted while no operator ran: our finalizer is older than the spec."""
+    serve(world, operator, "bot", artifacts={"deletionPolicy": "Delete"})
+    folder = f"/{uid(world, 'bot')}/"
+    before = {key for key in world.bucket.objects if folder in key}
+    relent(world)
+    world.delete("bot")
+    restarted = Operator(world)
+    restarted.resync()
+    restarted.work()
+    assert world.finetune("bot") is None
+    assert {key for key in world.bucket.objects if folder in key} == before
+    assert (world.events["ArtifactsKept"], world.events["ArtifactsDeleted"]) == (1, 0)
+
+
+REFUSED = Problem("StorageDenied", "the object store refused", "Rotate the key.", retriable=True)
+
+
+@pytest.mark.parametrize("refusal", [REFUSED, None], ids=["refused", "unanswered"])
+def test_a_deletion_that_waits_for_the_bucket_can_be_let_go(
+    world: World, operator: Operator, refusal: Problem | None
+) -> None:
+    serve(world, operator, "bot", artifacts={"deletionPolicy": "Delete"})
+    folder = f"/{uid(world, 'bot')}/"
+    world.bucket.refuses, world.bucket.away = refusal, refusal is None
+    world.delete("bot")
+    turn(world, operator, 4)
+    body = world.finetune("bot")
+    assert body is not None
+    assert body["status"]["stage"] == "Deleting"
+    assert world.events[refusal.reason if refusal else "StorageUnavailable"] == 1, "one event"
+    relent(world)
+    turn(world, operator, 2)
+    assert world.finetune("bot") is None
+    world.bucket.refuses, world.bucket.away = None, False
+    turn(world, operator, 2)
+    assert any(folder in key for key in world.bucket.objects)
+    assert world.events["ArtifactsDeleted"] == 0
+
+
+def test_a_deletion_that_waits_for_a_pod_can_be_let_go(world: World, operator: Operator) -> None:
+    serve(world, operator, "bot", artifacts={"deletionPolicy": "Delete"})
+    folder = f"/{uid(world, 'bot')}/"
+    world.edit("bot", hyperparameters={"seed": 7})
+    for end in (True, False):
+        operator.deliver()
+        operator.work()
+        world.control_jobs()
+        for pod in world.job_pods():
+            world.start_pod(pod)
+            if end:
+                world.end_pod(pod, ExitCode.SUCCEEDED)
+    world.delete("bot")
+    operator.deliver()
+    operator.work()
+    assert world.finetune("bot") is not None, "its pod still runs"
+    relent(world)
+    operator.deliver()
+    operator.work()
+    assert world.finetune("bot") is None
+    assert any(folder in key for key in world.bucket.objects)
+
+
+def test_an_edit_that_the_watch_has_not_delivered_counts(world: World, operator: Operator) -> None:
+    serve(world, operator, "bot", artifacts={"deletionPolicy": "Delete"})
+    folder = f"/{uid(world, 'bot')}/"
+    world.delete("bot")
+    for _ in range(3):  # its Jobs go, then their pods
+        operator.deliver()
+        operator.woken.clear()
+        if world.job_pods():
+            operator.reconcile(BOT)
+            world.api.collect_garbage()
+            world.terminate_pods()
+    relent(world)
+    operator.reconcile(BOT)
+    assert "edited" in str(operator.errors[-1])
+    operator.deliver()
+    operator.reconcile(BOT)
+    assert world.finetune("bot") is None
+    assert any(folder in key for key in world.bucket.objects)
+
+
+# --- a store that refuses
+
+
+MISSING = Problem("BucketNotFound", "bucket qwen3 doesn't exist", "Create it.", retriable=True)
+
+
+def told(world: World, name: str = "bot") -> dict[str, tuple[str, str]]:
+    """Status and reason of all conditions."""
+    body = world.finetune(name)
+    assert body is not None
+    return {c["type"]: (c["status"], c["reason"]) for c in body["status"]["conditions"]}
+
+
+def status_of(world: World, name: str = "bot") -> dict[str, Any]:
+    body = world.finetune(name)
+    assert body is not None
+    return copy.deepcopy(body["status"])
+
+
+def look(world: World, operator: Operator) -> None:
+    """A routine look at everything, and what follows from it."""
+    world.advance(60)
+    operator.deliver()
+    operator.resync()
+    operator.work()
+    turn(world, operator, 2)
+
+
+@pytest.mark.parametrize("restart", [False, True], ids=["", "a new operator"])
+@pytest.mark.parametrize("problem", [REFUSED, MISSING], ids=lambda p: p.reason)
+def test_what_serves_stays_reported_while_the_store_refuses(
+    world: World, operator: Operator, problem: Problem, *, restart: bool
+) -> None:
+    serve(world, operator, "bot", "cat")
+    before, objects = status_of(world), copy.deepcopy(world.bucket.objects)
+    deployments = copy.deepcopy(world.api.all("Deployment"))
+    created = world.api.created.copy()
+    world.bucket.refuses = problem
+    operator = Operator(world) if restart else operator
+    operator.writes.clear()
+    for _ in range(3):
+        look(world, operator)
+        during = status_of(world)
+        assert told(world)["Ready"] == ("True", "Served")
+        assert told(world)["Degraded"] == ("True", problem.reason)
+        kept = ("serving", "history", "revisions", "training", "currentRevision", "preflight")
+        assert {k: during.get(k) for k in kept} == {k: before.get(k) for k in kept}
+        assert {"Served", "Trained", "ArtifactStored", "Validated", "Admitted"} <= set(told(world))
+    assert world.bucket.objects == objects
+    assert world.api.all("Deployment") == deployments
+    assert world.api.created == created
+    assert set(operator.writes) == {"status", "event"}
+    world.bucket.refuses = None
+    operator.resync()
+    operator.work()
+    assert status_of(world) == before
+    assert world.bucket.objects == objects
+
+
+def test_a_pool_that_restarts_while_the_store_refuses_comes_back(
+    world: World, operator: Operator
+) -> None:
+    """The key of its pods is another."""
+    serve(world, operator, "bot")
+    before = status_of(world)
+    world.bucket.refuses = REFUSED
+    for name, server in world.servers.items():
+        server.crash()
+        world.probe(name)
+    operator.deliver()
+    operator.reconcile(BOT)
+    assert (told(world)["Ready"], told(world)["Served"][0]) == (("False", "StorageDenied"), "False")
+    turn(world, operator, 3)
+    look(world, operator)
+    assert (told(world)["Ready"], told(world)["Served"][0]) == (("True", "Served"), "True")
+    assert status_of(world)["serving"] == before["serving"]
+
+
+def test_an_elder_does_not_get_the_name_over_a_refusal(world: World, operator: Operator) -> None:
+    """Status records which of them has it: a refusal must not erase that."""
+    world.create("elder", build_spec(serving={"mode": "None"}))
+    world.advance(60)
+    serve(world, operator, "bot", serving={"modelName": "helper"})
+    owner = {p.owner_uid for p in world.pointers().values()}
+    world.bucket.refuses = REFUSED
+    world.edit("elder", serving={"mode": "SharedBase", "modelName": "helper"})
+    # A new revision: nothing is valid of it yet.
+    world.edit("bot", hyperparameters={"seed": 7})
+    look(world, operator)
+    assert told(world)["Validated"][0] == "False"
+    world.bucket.refuses = None
+    operator.reconcile(Key(FINE_TUNE, NAMESPACE, "elder"))
+    assert ready(world, "elder")["reason"] == "AliasTaken"
+    for _ in range(3):
+        look(world, operator)
+    assert {p.owner_uid for p in world.pointers().values()} == owner
+    assert ready(world)["status"] == "True"
+
+
+def test_settings_that_lost_the_bucket_take_nothing_down(world: World, operator: Operator) -> None:
+    """A pool's name is made of the bucket's: without it, the pool seems to have no members."""
+    serve(world, operator, "bot")
+    before, objects = status_of(world), copy.deepcopy(world.bucket.objects)
+    (pool,) = world.api.all("Deployment")
+    default = SETTINGS.storage.default.model_copy(update={"bucket": None})
+    storage = SETTINGS.storage.model_copy(update={"default": default})
+    restarted = Operator(world, settings=SETTINGS.model_copy(update={"storage": storage}))
+    restarted.reconcile(Key(POOL, NAMESPACE, pool["metadata"]["name"]))
+    look(world, restarted)
+    assert world.api.all("Deployment") == [pool]
+    assert world.bucket.objects == objects
+    assert ready(world)["reason"] == "StorageNotConfigured"
+    assert told(world)["Served"] == ("True", "Served")
+    assert told(world)["Trained"] == ("True", "Committed")
+    assert status_of(world)["serving"] == before["serving"]
+    fixed = Operator(world)
+    fixed.resync()
+    fixed.work()
+    assert ready(world)["status"] == "True"
+    assert status_of(world)["serving"] == before["serving"]
+
+
+def test_a_lasting_outage_is_reported_until_the_store_is_back(
+    world: World, operator: Operator
+) -> None:
+    serve(world, operator, "bot")
+    before = status_of(world)
+    world.bucket.away = True
+    operator.reconcile(BOT)
+    assert status_of(world) == before, "it may be a hiccup"
+    world.advance(31)
+    operator.reconcile(BOT)
+    assert told(world)["Ready"] == ("True", "Served")
+    assert told(world)["Degraded"] == ("True", "StorageUnavailable")
+    assert status_of(world)["serving"] == before["serving"]
+    world.bucket.away = False
+    operator.reconcile(BOT)
+    assert status_of(world) == before
+    world.bucket.away = True
+    operator.reconcile(BOT)
+    assert status_of(world) == before, "another hiccup"
 
 
 def test_ready_costs_few_writes_and_then_none(world: World, operator: Operator) -> None:

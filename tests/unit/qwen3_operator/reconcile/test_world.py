@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 
 from qwen3_api.job.exit_codes import ExitCode
 from qwen3_api.v1alpha1.finetune_status import FineTuneStatus
+from qwen3_api.v1alpha1.meta import Condition
+from qwen3_operator.observed import Problem
 from qwen3_operator.runtime.keys import FINE_TUNE, POOL, Key
 from support.operator_simulator import World
 from support.operator_world import NAMESPACE, build_spec
@@ -18,6 +20,7 @@ from support.simulated_api import LIVE
 from support.simulated_operator import Crash, Operator
 
 NAMES = ("bot", "cat")
+STORE_REASONS = ("StorageDenied", "BucketNotFound", "StorageUnavailable")
 SEED = 100
 
 
@@ -34,6 +37,8 @@ class Run:
         self.operator = Operator(self.world)
         self.answered: dict[tuple[str, str], str] = {}
         self.previous_indexes = self.world.indexes()
+        self.trained: set[tuple[str, str]] = set()
+        self.moves: dict[str, list[tuple[str, str, str]]] = {}
 
     # --- actions: (who, how), both small numbers
 
@@ -138,6 +143,14 @@ class Run:
         """The object store goes away or comes back."""
         self.world.bucket.away = how == 0
 
+    def refuse(self, who: int, how: int) -> None:
+        """It refuses the operator's key, has lost the bucket, or lets it in again."""
+        refusals = [
+            Problem("StorageDenied", "the object store refused", "Rotate the key.", user=False),
+            Problem("BucketNotFound", "there is no bucket", "Create it."),
+        ]
+        self.world.bucket.refuses = refusals[who % 2] if how < 3 else None
+
     def rename(self, who: int, how: int) -> None:
         """Another public name, perhaps the one that the other fine-tune has."""
         self.world.edit(NAMES[who % 2], serving={"modelName": (None, "helper")[how % 2]})
@@ -156,8 +169,12 @@ class Run:
     # --- invariants
 
     def watch_truth(self, key: Key) -> None:
-        """Reconcile with all news delivered; then Ready=True must be so in the world."""
+        """Reconcile with all news delivered; then Ready=True must be so in the world, and what
+        serves in status, whatever the store answers."""
+        before = self.confirmed(key.name)
         self.operator.reconcile(key)
+        if before is not None:
+            self.check_reported(key.name, before)
         body = self.world.finetune(key.name)
         if body is None or "status" not in body or "deletionTimestamp" in body["metadata"]:
             return
@@ -179,6 +196,39 @@ class Run:
         assert status.candidate_revision is None
         self.check_rivals(key.name, status.serving.model_name)
 
+    def confirmed(self, name: str) -> dict[str, str] | None:
+        """What serves by status, under the spec's public name, if the fine-tune owns it and every
+        ready pod confirms it."""
+        body = self.world.finetune(name)
+        serving = (body or {}).get("status", {}).get("serving") or {}
+        if body is None or not serving.get("digest") or not serving.get("endpoint"):
+            return None
+        wanted, alias = body["spec"]["serving"], serving["modelName"]
+        pointer = self.world.pointers().get(alias)
+        pool = serving["endpoint"].split("//")[1].split(".")[0]
+        answers = {
+            (s.status().aliases.get(alias), s.loaded.get(serving["modelID"]))
+            for s in self.world.ready_servers(pool)
+        }
+        if (
+            wanted["mode"] != "SharedBase"
+            or alias != (wanted.get("modelName") or f"{NAMESPACE}.{name}")
+            or pointer is None
+            or pointer.owner_uid != body["metadata"]["uid"]
+            or answers != {(serving["modelID"], serving["digest"])}
+        ):
+            return None
+        return {k: serving[k] for k in ("modelID", "digest", "revision")}
+
+    def check_reported(self, name: str, before: dict[str, str]) -> None:
+        body = self.world.finetune(name)
+        if body is None or "deletionTimestamp" in body["metadata"]:
+            return
+        found = body["status"].get("serving") or {}
+        assert {k: found.get(k) for k in before} == before, "status has lost what serves"
+        conditions = {c["type"]: c["status"] for c in body["status"]["conditions"]}
+        assert conditions.get("Served") == "True", conditions
+
     def check_rivals(self, name: str, alias: str | None) -> None:
         """A public name is one fine-tune's: the pointer's owner is the one that is Ready."""
         body = self.world.finetune(name)
@@ -193,7 +243,7 @@ class Run:
         self.check_answers()
         self.check_events()
         for error in self.operator.errors:
-            assert type(error).__name__ in ("Conflict", "Transient"), repr(error)
+            assert type(error).__name__ in ("Conflict", "Transient", "StorageProblem"), repr(error)
 
     def check_pods(self) -> None:
         """At most one training pod of a revision of an object runs at a time."""
@@ -213,10 +263,26 @@ class Run:
                 assert types.get(only_true) is None or types[only_true].status == "True"
             assert not {"Reconciling", "Stalled"} <= set(types)
             if types["Ready"].status == "True":
-                assert not {"Reconciling", "Stalled", "Degraded"} & set(types)
+                assert not {"Reconciling", "Stalled"} & set(types)
+                assert "Degraded" not in types or types["Degraded"].reason in STORE_REASONS
             assert all(c.observed_generation == status.observed_generation for c in types.values())
             assert len({r.id for r in status.revisions}) == len(status.revisions)
+            self.check_known(body["metadata"]["uid"], status, types)
         self.world.statuses.clear()
+
+    def check_known(
+        self, uid: str, status: FineTuneStatus, conditions: dict[str, Condition]
+    ) -> None:
+        """A commit is never taken back, nor is a move of the public name."""
+        revision = status.revisions[0].id if status.revisions else ""
+        if "Trained" in conditions and conditions["Trained"].status == "True":
+            self.trained.add((uid, revision))
+        known = (uid, revision) in self.trained
+        assert not known or conditions["Trained"].status == "True", "it was trained before"
+        moves = [(e.time, e.revision, e.action) for e in status.history]
+        before = self.moves.get(uid, [])
+        assert moves[len(moves) - len(before) :] == before, "history was rewritten"
+        self.moves[uid] = moves
 
     def wants(self, owner_uid: str, alias: str) -> bool:
         """The owner of a public name still asks for it to be served."""
@@ -284,7 +350,7 @@ class Run:
 
     def settle(self) -> None:
         """Everything that was begun is finished by well-behaved actors."""
-        self.world.bucket.away = False
+        self.world.bucket.away, self.world.bucket.refuses = False, None
         for server in self.world.servers.values():
             server.refuses = False
         quiet = 0
@@ -353,7 +419,7 @@ class Run:
 WEIGHTS = {
     "nothing": 1, "create": 1, "edit": 2, "delete": 1, "reconcile": 3, "reconcile_blind": 1,
     "die": 1, "control": 2, "kubelets": 1, "train": 2, "serve": 3, "disturb": 1, "damage": 1,
-    "outlaw": 1, "rename": 1, "outage": 1, "wait": 1,
+    "outlaw": 1, "rename": 1, "outage": 1, "refuse": 1, "wait": 1,
 }  # fmt: skip
 Step = tuple[str, int, int]
 STEPS = st.lists(
@@ -400,6 +466,12 @@ KNOWN: dict[str, list[Step]] = {
     ],
     "the pod restarts while the store is away": [*SERVED, ("outage", 0, 0), ("disturb", 0, 0),
         ("reconcile", 1, 0),
+    ],
+    "the store refuses while it serves, is edited and the pool restarts": [*SERVED,
+        ("refuse", 0, 0), ("reconcile", 1, 7), ("disturb", 0, 0), ("reconcile", 1, 0),
+        ("serve", 0, 0), ("reconcile", 1, 7), ("edit", 1, 6), ("reconcile", 1, 7),
+        ("outlaw", 1, 1), ("reconcile", 1, 7), ("serve", 0, 0), ("outlaw", 1, 0),
+        ("edit", 1, 4), ("reconcile", 1, 7), ("die", 1, 2), ("reconcile", 1, 7),
     ],
     "there and back while the pod is in its grace period": [
         ("create", 1, 1), ("reconcile", 1, 7), ("control", 0, 0), ("kubelets", 0, 1),

@@ -8,6 +8,7 @@ import pytest
 from qwen3_operator.errors import Transient, Waiting
 from qwen3_operator.observed import Problem
 from qwen3_operator.store.checks import AT_ONCE, REMEMBERED, Checks
+from qwen3_operator.store.client import StorageProblem
 
 BAD = Problem("ArtifactCorrupt", "damaged")
 
@@ -125,6 +126,19 @@ async def test_an_error_is_told_to_all_and_tried_again_after_longer_and_longer_p
     assert await told.get() == "bot"
     assert await checks.ask("a", work, "bot") is None
     assert work.begun == 4
+
+
+async def test_a_refusal_is_looked_at_again_soon_however_often_it_came(told: Told) -> None:
+    clock, work = Clock(), Work()
+    checks = Checks(told.put_nowait, clock=clock)
+    work.gate.set()
+    work.outcome = StorageProblem(Problem("StorageDenied", "no", retriable=True))
+    for _ in range(10):
+        with pytest.raises(StorageProblem):
+            await checks.ask("a", work, "bot")
+        clock.now += 30.1
+    work.outcome = None
+    assert await checks.ask("a", work, "bot") is None
 
 
 async def test_only_some_read_at_once(checks: Checks, told: Told) -> None:

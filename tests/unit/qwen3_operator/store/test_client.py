@@ -1,6 +1,7 @@
 """Which client the operator opens for a bucket, and what the answers of a store mean."""
 
 import re
+from collections.abc import Awaitable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -9,6 +10,7 @@ from aiohttp import web
 
 from qwen3_api.job.base import S3Location
 from qwen3_api.v1alpha1.conditions import Reason
+from qwen3_operator.errors import OperatorError, Transient
 from qwen3_operator.settings import Settings
 from qwen3_operator.store.client import ObjectStore, StorageProblem, open_client
 from support.web_server import serve_app
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
     from obstore.store import S3Config
 
 WRONG = "<Error><Code>{}</Code><Message>wrong</Message>{}</Error>"
+ABSENT = WRONG.format("NoSuchKey", "")
 EXPECTED = "<Region>eu-west-1</Region>"
 
 
@@ -40,15 +43,17 @@ def test_every_store_can_be_opened(endpoint: str | None, told: dict[str, str]) -
 class Bucket:
     """Answers every request alike and remembers the region that it was signed for."""
 
-    def __init__(self, status: int = 404, body: str = "") -> None:
+    def __init__(self, status: int = 404, body: str = ABSENT) -> None:
         self.status, self.body = status, body
         self.regions: list[str] = []
+        self.keys: list[str] = []
 
     async def answer(self, request: web.Request) -> web.Response:
         """The same to everybody."""
-        scope = re.search(r"Credential=\w+/\d+/([\w-]+)/s3/", request.headers["Authorization"])
-        assert scope is not None
-        self.regions.append(scope.group(1))
+        found = re.search(r"Credential=(\w+)/\d+/([\w-]+)/s3/", request.headers["Authorization"])
+        assert found is not None
+        self.keys.append(found.group(1))
+        self.regions.append(found.group(2))
         return web.Response(status=self.status, text=self.body, content_type="application/xml")
 
     def build_app(self) -> web.Application:
@@ -113,3 +118,83 @@ async def test_a_wrong_region_is_told(tmp_path: Path, status: int, body: str, wh
             assert problem.message.startswith(f"bucket b isn't in region eu-south-1{where}: ")
             assert "spec.artifacts.s3.region" in problem.hint
     assert set(bucket.regions) == {"eu-south-1"}
+
+
+def calls(store: ObjectStore, place: S3Location) -> Iterator[Awaitable[object]]:
+    """Every verb, one after the other."""
+    yield store.get(place)
+    yield anext(store.stream(place))
+    yield store.put_if(place, b"x", None)
+    yield store.put_if(place, b"x", '"etag"')
+    yield store.list_folder(place, 9)
+    yield store.delete_prefix(place)
+
+
+DENIED, MISSING, OUTAGE = Reason.STORAGE_DENIED, Reason.BUCKET_NOT_FOUND, None
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "reason", "hint"),
+    [
+        (403, "InvalidAccessKeyId", DENIED, "rotate the operator's key"),
+        (403, "SignatureDoesNotMatch", DENIED, "rotate the operator's key"),
+        (400, "ExpiredToken", DENIED, "rotate the operator's key"),
+        (400, "InvalidToken", DENIED, "rotate the operator's key"),
+        (400, "TokenRefreshRequired", DENIED, "rotate the operator's key"),
+        (403, "AccessDenied", DENIED, "must be allowed to read, write, list and delete"),
+        (403, "AllAccessDisabled", DENIED, "must be allowed to"),
+        (403, "UserSuspended", DENIED, "must be allowed to"),
+        (401, "Unauthorized", DENIED, "must be allowed to"),
+        (403, "", DENIED, "must be allowed to"),
+        (403, "RequestTimeTooSkewed", DENIED, "set the clock"),
+        (404, "NoSuchBucket", MISSING, "Create the bucket"),
+        (404, "", OUTAGE, ""),
+        (400, "RequestTimeout", OUTAGE, ""),
+        (503, "SlowDown", OUTAGE, ""),
+    ],
+)
+async def test_what_an_answer_means(
+    tmp_path: Path, status: int, code: str, reason: Reason | None, hint: str
+) -> None:
+    """A 404 without a code is a proxy's: taken for a missing COMMIT.json it would retrain."""
+    bucket = Bucket(status, WRONG.format(code, "") if code else "nothing here")
+    async with serve_app(bucket.build_app()) as endpoint:
+        store = build_store(tmp_path, endpoint, None)
+        place = S3Location(endpoint=endpoint, region=None, bucket="b", prefix="k")
+        for call in calls(store, place):
+            with pytest.raises(OperatorError) as raised:
+                await call
+            if reason is None:
+                assert isinstance(raised.value, Transient)
+                continue
+            assert isinstance(raised.value, StorageProblem)
+            problem = raised.value.problem
+            assert problem.reason == reason
+            assert code in problem.message or reason is MISSING
+            assert hint in problem.hint
+            assert problem.retriable
+            assert raised.value.recheck is not None, "no event reports that the store accepts again"
+
+
+async def test_a_rotated_key_is_taken_when_the_old_one_is_refused(tmp_path: Path) -> None:
+    bucket = Bucket(403, WRONG.format("InvalidAccessKeyId", ""))
+    async with serve_app(bucket.build_app()) as endpoint:
+        store = build_store(tmp_path, endpoint, None)
+        place = S3Location(endpoint=endpoint, region=None, bucket="b", prefix="k")
+
+        async def ask() -> None:
+            with pytest.raises(StorageProblem):
+                await store.get(place)
+
+        await ask()
+        (tmp_path / "AWS_ACCESS_KEY_ID").write_text("new")
+        await ask()
+        await ask()
+        (tmp_path / "AWS_SECRET_ACCESS_KEY").unlink()
+        await ask()
+        assert bucket.keys == ["a", "a", "new", "new"]
+        (tmp_path / "AWS_SECRET_ACCESS_KEY").write_text("b")
+        (tmp_path / "AWS_ACCESS_KEY_ID").write_text("newer")
+        bucket.status, bucket.body = 404, ABSENT
+        assert await store.get(place) is None
+        assert bucket.keys[4:] == ["new"], "as long as it is good, no file is looked at"
