@@ -396,7 +396,7 @@ def test_a_verdict_stays_reported() -> None:
 def test_a_recorded_failure_outlives_a_refusal() -> None:
     """Its pod is deleted when the store accepts again, and it left no report."""
     job = build_job(FT, failed=True)
-    pod = build_pod(phase="Failed", exit_code=137)
+    pod = build_pod(phase="Failed", exit_code=137, ended_reason="OOMKilled")
     before = after(Observed(job=job, pods=(pod,)))
     assert before.status.failure is not None
     assert before.status.failure.reason == Reason.OUT_OF_MEMORY
