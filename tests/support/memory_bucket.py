@@ -1,8 +1,10 @@
 """A bucket of the trainer in memory, with or without conditional writes."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
-from qwen3_trainer.store import Bucket, ObjectExistsError, ObjectMissingError
+from qwen3_api.job.base import S3Location
+from qwen3_trainer.store import Bucket, Buckets, ObjectExistsError, ObjectMissingError
 
 
 class MemoryBucket(Bucket):
@@ -28,3 +30,19 @@ class MemoryBucket(Bucket):
     def list(self, prefix: str) -> Iterator[tuple[str, int]]:
         """Keys and sizes."""
         return ((k, len(v)) for k, v in sorted(self.objects.items()) if k.startswith(prefix))
+
+    def download(self, key: str, path: Path) -> None:
+        """Raises ObjectMissingError."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(self.get(key))
+
+
+class OneBucket(Buckets):
+    """The same for every location."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.bucket = MemoryBucket()
+
+    def at(self, location: S3Location) -> MemoryBucket:
+        return self.bucket
