@@ -14,6 +14,7 @@ import pytest
 from qwen3_api.job import layout
 from qwen3_api.job.report import Commit, FileDigest, adapter_digest
 from qwen3_local import tenants
+from support.adapters import make_huge_header
 from support.finetunes import Body, Tenant, is_true
 from support.quickstart import NAMESPACE, QUICKSTART, agent_status, ask, service_url
 
@@ -50,12 +51,19 @@ def foreign_auto_map(files: Files) -> tuple[Files, Files]:
     return changed, changed
 
 
+def huge_header(files: Files) -> tuple[Files, Files]:
+    """Parsed, it takes 1.4 GiB; the sidecar has 1 GiB."""
+    changed = files | {"adapter_model.safetensors": make_huge_header()}
+    return changed, changed
+
+
 CASES = [
     (flipped_byte, "ArtifactCorrupt"),
     (missing_file, "ArtifactCorrupt"),
     (pickle_file, "ArtifactRefused"),
     (other_base, "ArtifactRefused"),
     (foreign_auto_map, "ArtifactRefused"),
+    (huge_header, "ArtifactRefused"),
 ]
 
 
@@ -85,7 +93,7 @@ def test_a_bad_adapter_is_never_served(
 ) -> None:
     commit, files = good
     incumbent = tenant.get(QUICKSTART)["status"]["serving"]
-    before = loaded(tenant)
+    before, starts = loaded(tenant), restarts(tenant)
     seed = 1000 + [c[0] for c in CASES].index(damage)
     tenant.patch(QUICKSTART, {"suspend": True, "hyperparameters": {"seed": seed}})
     body = tenant.wait(
@@ -112,6 +120,7 @@ def test_a_bad_adapter_is_never_served(
     assert is_true(body, "Served")
     assert body["status"]["serving"]["digest"] == incumbent["digest"]
     assert loaded(tenant) <= before
+    assert restarts(tenant) == starts
     answer = ask(service_url(tenant, body), incumbent["modelName"], "Hello")
     assert answer.model_id == incumbent["modelID"]
 
@@ -121,6 +130,13 @@ def loaded(tenant: Tenant) -> set[tuple[str, str]]:
     said = agent_status(tenant.pool_pods()[0])
     assert said is not None
     return {(a.id, a.digest) for a in said.adapters if a.state == "Loaded"}
+
+
+def restarts(tenant: Tenant) -> dict[str, int]:
+    """Of the containers of the pool's pod: vLLM and its sidecar."""
+    status = tenant.pool_pods()[0].status
+    containers = [*status.container_statuses, *status.init_container_statuses]
+    return {container.name: container.restart_count for container in containers}
 
 
 def write_result(

@@ -30,7 +30,7 @@ from qwen3_api.v1alpha1.conditions import Reason
 from qwen3_server.base_model import fetch_base
 from qwen3_server.errors import PodError
 from qwen3_server.store import Store
-from support.adapters import make_adapter
+from support.adapters import make_adapter, make_huge_header
 from support.pool_pod import BASE, MAX_TOKENS, Bucket, Pod, running_pod, until, until_ready
 from support.ports import free_ports
 
@@ -329,6 +329,40 @@ async def _unfit_adapter(pod: Pod, tmp_path: Path) -> PoolAdapter:
     }
     save_file(tensors, path)
     return await pod.upload(folder, name="unfit", required=False)
+
+
+async def test_a_candidate_with_a_97_mb_header_costs_the_incumbent_nothing(
+    pod: Pod, tmp_path: Path
+) -> None:
+    good = await _adapter(pod, tmp_path, "calm", seed=16)
+    await until_ready(pod, await pod.write_index([good], {"calm": good.id}))
+    make_adapter(tmp_path / "huge", seed=17)
+    (tmp_path / "huge" / "adapter_model.safetensors").write_bytes(make_huge_header())
+    hostile = await pod.upload(tmp_path / "huge", name="huge", required=False)
+    agent = pod.agent
+    assert agent is not None
+
+    async def refused_while_ready() -> bool:
+        assert (await pod.ready())[0] == 200
+        found = {a.id: (a.state, a.reason) for a in (await pod.status()).adapters}
+        return found.get(hostile.id) == ("Failed", "ArtifactRefused")
+
+    async with _steady_requests(pod, "calm") as seen:
+        await pod.write_index([good, hostile], {"calm": good.id})
+        await until(pod, 60, "the hostile one is refused", refused_while_ready)
+        await _until_more(pod, seen, 10)
+    assert set(seen) == {(200, good.id)}
+    assert agent.poll() is None
+    # With the process of the check (256 MiB over its start) it stays within its container's 1 GiB.
+    assert _peak_mib(agent.pid) < 512
+    (message,) = [a.message for a in (await pod.status()).adapters if a.id == hostile.id]
+    assert "its header has 96999992 bytes, 4194304 are allowed" in message
+
+
+def _peak_mib(pid: int) -> int:
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    (kib,) = [line.split()[1] for line in lines if line.startswith("VmHWM:")]
+    return int(kib) // 1024
 
 
 async def test_a_required_adapter_that_is_bad_keeps_the_pod_unready(

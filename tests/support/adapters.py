@@ -105,6 +105,19 @@ def make_adapter(
     (folder / "README.md").write_text("# an adapter\n")
 
 
+HUGE_HEADER_BYTES = 97 * 10**6
+"""Just below the 100 MB that safetensors itself accepts; parsed, 1.4 GiB."""
+
+
+def make_huge_header(size: int = HUGE_HEADER_BYTES) -> bytes:
+    """A valid safetensors file of `size` bytes that is all header: tensors without a byte."""
+    entry = '"%07x":{"dtype":"F32","shape":[0],"data_offsets":[0,0]}'
+    count = (size - 8 - 2 + 1) // (len(entry % 0) + 1)
+    header = "{" + ",".join(entry % number for number in range(count)) + "}"
+    content = header.encode().ljust(size - 8)
+    return len(content).to_bytes(8, "little") + content
+
+
 def digest_files(folder: Path) -> list[FileDigest]:
     """The files of a folder as a commit names them."""
     return [

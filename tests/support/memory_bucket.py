@@ -55,10 +55,10 @@ class MemoryBucket(Bucket):
 class OneBucket(Buckets):
     """The same bucket for every location."""
 
-    def __init__(self, bucket: Bucket) -> None:
+    def __init__(self, bucket: Bucket | None = None) -> None:
         super().__init__()
-        self._bucket = bucket
+        self.bucket = bucket or MemoryBucket()
 
     def at(self, location: S3Location) -> Bucket:
         """The bucket."""
-        return self._bucket
+        return self.bucket

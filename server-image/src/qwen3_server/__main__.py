@@ -32,6 +32,7 @@ from qwen3_api.v1alpha1.conditions import Reason
 from qwen3_server.adapter_cache import AdapterCache
 from qwen3_server.agent import Agent
 from qwen3_server.base_model import fetch_base
+from qwen3_server.content_check import ContentCheck
 from qwen3_server.engine import Engine
 from qwen3_server.errors import PodError
 from qwen3_server.routes import TOKEN_FILE
@@ -95,8 +96,7 @@ async def _run_agent(config: ServerConfig, options: argparse.Namespace) -> None:
             AdapterCache(
                 options.adapters_dir,
                 store,
-                base_model=config.base_model,
-                max_rank=config.max_rank,
+                ContentCheck(base_model=config.base_model, max_rank=config.max_rank),
                 max_bytes=config.max_adapter_bytes,
             ),
             run_dir=options.run_dir,

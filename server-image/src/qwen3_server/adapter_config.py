@@ -13,10 +13,9 @@ import json
 from collections.abc import Callable
 from typing import Any
 
+from qwen3_api.job.adapter_files import MAX_CONFIG_BYTES
 from qwen3_api.v1alpha1.training import ALL_LINEAR
 from qwen3_server.errors import refused
-
-MAX_CONFIG_BYTES = 64 * 1024
 
 _UNUSED: tuple[object, ...] = (None, False, "", [], {})
 _CODE_KEYS = frozenset({"auto_map", "trust_remote_code", "custom_code", "code_revision"})

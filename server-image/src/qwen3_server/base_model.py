@@ -19,7 +19,7 @@ from qwen3_api.job.train import HuggingFaceModel, ModelSource, S3Model
 from qwen3_api.v1alpha1.conditions import Reason
 from qwen3_server.errors import AdapterError, PodError, StorageError, refused
 from qwen3_server.store import Store
-from qwen3_server.verify import hash_file
+from qwen3_server.verify import check_header_size, hash_file
 
 MANIFEST_FILE = "qwen3-base.json"
 """Beside the weights: `BaseManifest`."""
@@ -28,6 +28,8 @@ ALLOWED = ("*.safetensors", "*.json", "*.jinja", "tokenizer.model", "merges.txt"
 
 _CONFIG = "config.json"
 _MAX_OBJECTS = 10_000
+_MAX_HEADER_BYTES = 8 * 1024**2
+"""Of a weight file. The 18,000 tensors of a 30B-A3B in one file need less than 3 MiB."""
 _DOWNLOADS_AT_ONCE = 4
 _TRIES = 3
 _UNFINISHED = ".base-unfinished"
@@ -201,6 +203,7 @@ def _check_weights(folder: Path) -> None:
         if missing:
             raise PodError(Reason.BASE_MODEL_NOT_FOUND, f"{missing[0]} is missing")
     for name in sorted(weights):
+        check_header_size(folder / name, _MAX_HEADER_BYTES)
         try:
             with safe_open(folder / name, framework="numpy"):
                 pass

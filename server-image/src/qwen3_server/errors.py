@@ -2,6 +2,7 @@
 
 PodError(reason, message)
 ├── AdapterError      this adapter: it is marked Failed and tried again later
+│   └── CheckDiedError   its check ended without a verdict
 └── StorageError      the object store: denied, unavailable, bucket missing
 EngineDownError       vLLM does not answer: nobody's fault, tried again at the next tick
 └── EngineBusyError   it holds the connection and says nothing yet
@@ -34,6 +35,13 @@ class PodError(Exception):
 
 class AdapterError(PodError):
     """An adapter cannot be served."""
+
+
+class CheckDiedError(AdapterError):
+    """The process that checked the adapter's content ended without a verdict."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(Reason.ARTIFACT_REFUSED, message)
 
 
 class StorageError(PodError):

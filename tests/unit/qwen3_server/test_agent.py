@@ -5,6 +5,8 @@ vLLM behind the gateway is a few routes, the bucket a variable, a pull does noth
 
 import asyncio
 import json
+import resource
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -20,13 +22,17 @@ from qwen3_api.job.base import S3Location
 from qwen3_api.job.train import S3Model
 from qwen3_api.serving.config import ServerConfig
 from qwen3_api.serving.pool import AgentCanary, AgentStatus, PoolAdapter, PoolCanary, PoolIndex
+from qwen3_server.adapter_cache import AdapterCache
 from qwen3_server.agent import Agent
+from qwen3_server.content_check import CHECK_COMMAND, ContentCheck
 from qwen3_server.engine import LOOK_SECONDS, Engine
 from qwen3_server.gateway import Gateway
 from qwen3_server.routes import TOKEN_FILE, Routes
 from qwen3_server.store import Fetched
 from qwen3_server.watched_file import replace_file
 from qwen3_server.web import build_app
+from support.adapters import describe_adapter, make_adapter, make_huge_header
+from support.folder_store import FolderStore, folder_location
 
 WHERE = S3Location(endpoint=None, region=None, bucket="b", prefix="p")
 V1, V2, BASE = "a.bot.1", "a.bot.2", "base"
@@ -132,18 +138,22 @@ class Pod:
 
     def put(self, canary: PoolCanary | None) -> None:
         """The same index, which the pod will find."""
-        self.serial += 1
         adapters = [
             PoolAdapter(id=i, digest=d * 64, location=WHERE, files=[], rank=8, required=i == V1)
             for i, d in ((V1, "1"), (V2, "2"))
         ]
+        self.put_index(adapters, canary)
+
+    def put_index(self, adapters: list[PoolAdapter], canary: PoolCanary | None = None) -> None:
+        """An index of these adapters; `bot` is the first one."""
+        self.serial += 1
         self.bucket.index = PoolIndex(
             namespace="a",
             pool="pool",
             base_model=BASE,
             max_rank=16,
             adapters=adapters,
-            aliases={"bot": V1},
+            aliases={"bot": adapters[0].id},
             canaries={"bot": canary} if canary else {},
             serial=self.serial,
         )
@@ -202,7 +212,9 @@ async def pod(tmp_path: Path) -> AsyncIterator[Pod]:
 
 
 @asynccontextmanager
-async def running_pod(tmp_path: Path, look_seconds: float = LOOK_SECONDS) -> AsyncIterator[Pod]:
+async def running_pod(
+    tmp_path: Path, look_seconds: float = LOOK_SECONDS, disk: Any = None
+) -> AsyncIterator[Pod]:
     vllm, bucket = Vllm(), Bucket()
     replace_file(tmp_path / TOKEN_FILE, TOKEN.encode(), 0o600)
     gateway = TestServer(serve(Gateway(vllm, run_dir=tmp_path)))
@@ -210,8 +222,7 @@ async def running_pod(tmp_path: Path, look_seconds: float = LOOK_SECONDS) -> Asy
         url = str(gateway.make_url("")).rstrip("/")
         engine = Engine(session, url, TOKEN, look_seconds=look_seconds)
         store: Any = bucket
-        disk: Any = Disk()
-        agent = Agent(CONFIG, store, engine, disk, run_dir=tmp_path, pod="pod-0")
+        agent = Agent(CONFIG, store, engine, disk or Disk(), run_dir=tmp_path, pod="pod-0")
         async with TestClient(TestServer(build_app(agent))) as port:
             running = asyncio.create_task(agent.run())
             yield Pod(tmp_path, vllm, bucket, clients, port)
@@ -325,3 +336,99 @@ async def test_a_pod_that_never_was_ready_is_not_by_being_slow(tmp_path: Path) -
         answer = await pod.port.get("/ready")
         assert (answer.status, (await answer.json())["ready"]) == (503, False)
         pod.vllm.go_on.set()
+
+
+# Candidates whose content is made to bring the agent down: real files, the real check.
+
+
+class Adapters:
+    """A bucket of adapters and a pod's folder for them."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.root = folder / "adapters"
+        self.root.mkdir()
+
+    def commit(self, name: str, *, required: bool = False, weights: bytes = b"") -> PoolAdapter:
+        folder = self.folder / name
+        make_adapter(folder, seed=len(name))
+        if weights:
+            (folder / "adapter_model.safetensors").write_bytes(weights)
+        where = folder_location(folder)
+        return describe_adapter(folder, name=name, location=where, required=required)
+
+    def cache(self, command: tuple[str, ...] = CHECK_COMMAND) -> AdapterCache:
+        store: Any = FolderStore()
+        check = ContentCheck(base_model="test/tiny", max_rank=16, command=command)
+        return AdapterCache(self.root, store, check, max_bytes=1 << 30)
+
+
+async def states_while_ready(
+    pod: Pod, model: str, state: str, words: str = ""
+) -> dict[str, tuple[str, str]]:
+    """State and reason of each adapter once `model` is in this state; ready all the while."""
+    async with asyncio.timeout(120):
+        while True:
+            assert (await pod.port.get("/ready")).status == 200
+            found = {a.id: a for a in (await pod.status()).adapters}
+            if model in found and found[model].state == state and words in found[model].message:
+                return {i: (a.state, a.reason) for i, a in found.items()}
+
+
+async def until_ready(pod: Pod) -> None:
+    async with asyncio.timeout(60):
+        while (await pod.port.get("/ready")).status != 200:
+            continue
+
+
+def peak_bytes() -> int:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+async def test_a_candidate_with_a_97_mb_header_costs_the_incumbent_nothing(tmp_path: Path) -> None:
+    adapters = Adapters(tmp_path)
+    good = adapters.commit("good", required=True)
+    hostile = adapters.commit("hostile", weights=make_huge_header())
+    async with running_pod(tmp_path, disk=adapters.cache()) as pod:
+        pod.put_index([good])
+        await until_ready(pod)
+        peak = peak_bytes()
+        pod.put_index([good, hostile])
+        words = "its header has 96999992 bytes, 4194304 are allowed"
+        found = await states_while_ready(pod, hostile.id, "Failed", words)
+        assert found == {good.id: ("Loaded", ""), hostile.id: ("Failed", "ArtifactRefused")}
+        assert await pod.ask("bot") == (200, good.id)
+        # Parsed in the agent it would be 1.4 GiB.
+        assert peak_bytes() - peak < 256 * 1024**2
+
+
+DYING_CHECK = f"""
+import os, pathlib, sys
+if "deadly" in (pathlib.Path(sys.argv[1]) / "README.md").read_text():
+    os.abort()
+os.execv(sys.executable, [*{CHECK_COMMAND!r}, *sys.argv[1:]])
+"""
+
+
+async def test_a_candidate_whose_check_dies_costs_the_others_nothing(tmp_path: Path) -> None:
+    adapters = Adapters(tmp_path)
+    good, later = adapters.commit("good", required=True), adapters.commit("later")
+    make_adapter(tmp_path / "deadly")
+    (tmp_path / "deadly" / "README.md").write_text("deadly")
+    deadly = describe_adapter(
+        tmp_path / "deadly", location=folder_location(tmp_path / "deadly"), required=False
+    )
+    command = (sys.executable, "-c", DYING_CHECK)
+    async with running_pod(tmp_path, disk=adapters.cache(command)) as pod:
+        pod.put_index([good, deadly])
+        await until_ready(pod)
+        await states_while_ready(pod, deadly.id, "Failed", "died (SIGABRT)")
+        await states_while_ready(pod, deadly.id, "Failed", "died 2 times in this pod")
+    # The sidecar and vLLM start anew; the folder of adapters is the same.
+    async with running_pod(tmp_path, disk=adapters.cache(command)) as pod:
+        pod.put_index([good, deadly, later])
+        await until_ready(pod)
+        found = await states_while_ready(pod, deadly.id, "Failed", "died 2 times in this pod")
+        assert found[deadly.id][1] == "ArtifactRefused"
+        await states_while_ready(pod, later.id, "Loaded")
+        assert await pod.ask(later.id) == (200, later.id)

@@ -1,6 +1,8 @@
 """Which adapters a pod accepts: one good one, and a corpus of bad ones that must all be refused."""
 
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,8 +14,14 @@ from safetensors.numpy import load_file, save_file
 from qwen3_api.job.base import FileDigest
 from qwen3_api.serving.pool import PoolAdapter
 from qwen3_server.errors import AdapterError
-from qwen3_server.verify import check_content, check_declared, check_listing
-from support.adapters import describe_adapter, make_adapter
+from qwen3_server.verify import (
+    MAX_TENSORS,
+    check_content,
+    check_declared,
+    check_files,
+    check_listing,
+)
+from support.adapters import describe_adapter, make_adapter, make_huge_header, make_tensors
 
 WEIGHTS, CONFIG = "adapter_model.safetensors", "adapter_config.json"
 LIMIT = 10 * 1024**2
@@ -23,6 +31,7 @@ def check_all(folder: Path, adapter: PoolAdapter) -> None:
     """The checks in the order of a pull; the folder stands for the bucket too."""
     check_declared(adapter, LIMIT)
     check_listing({p.name: p.lstat().st_size for p in folder.iterdir()}, adapter.files)
+    check_files(folder, adapter)
     check_content(folder, adapter, base_model="test/tiny", max_rank=16)
 
 
@@ -123,6 +132,21 @@ def _drop_all(tensors: dict[str, np.ndarray]) -> None:
     tensors.clear()
 
 
+def _empty_widths(tensors: dict[str, np.ndarray]) -> None:
+    for name in tensors:
+        tensors[name] = np.zeros((8, 0) if ".lora_A." in name else (0, 8), np.float32)
+
+
+def _add_layers(tensors: dict[str, np.ndarray]) -> None:
+    for layer in range(MAX_TENSORS // 2):
+        tensors[Q_A.replace(".0.", f".{layer}.")] = np.zeros((8, 1), np.float32)
+        tensors[Q_A.replace(".0.", f".{layer}.").replace("_A.", "_B.")] = np.zeros((1, 8), "f4")
+
+
+def _write_notes(folder: Path) -> None:
+    save_file(make_tensors(8, 1), folder / WEIGHTS, metadata={"notes": "x" * 70_000})
+
+
 def _symlink(folder: Path) -> None:
     real = folder.parent / "elsewhere.safetensors"
     (folder / WEIGHTS).rename(real)
@@ -154,6 +178,13 @@ BAD_CONTENT: dict[str, tuple[Callable[[Path], object], str]] = {
     "integers-inside": (_edit_tensors(_to_integers), "I64"),
     "half-a-pair": (_edit_tensors(_drop_half), "no counterpart"),
     "no-tensor": (_edit_tensors(_drop_all), "no tensor"),
+    "no-width": (_edit_tensors(_empty_widths), "it holds nothing"),
+    "many-tensors": (_edit_tensors(_add_layers), f"{MAX_TENSORS} are allowed"),
+    "long-notes": (_write_notes, "bytes of notes"),
+    "long-header": (
+        lambda f: (f / WEIGHTS).write_bytes(make_huge_header(5 * 1024**2)),
+        "its header has 5242872 bytes, 4194304 are allowed",
+    ),
     "a-symlink": (_symlink, "not a plain file"),
 }
 
@@ -170,11 +201,45 @@ def test_content_that_breaks_a_rule_is_refused(
         sizes = {f.path: f.size for f in adapter.files}
         check_listing(sizes, adapter.files)
         with pytest.raises(AdapterError, match=words):
-            check_content(folder, adapter, base_model="test/tiny", max_rank=16)
+            check_files(folder, adapter)
         return
     reason, message = reason_of(folder, adapter)
     assert reason == "ArtifactRefused"
     assert words in message
+
+
+CHECK_IN_1_GIB = """
+import pathlib, resource, sys, time
+from qwen3_api.serving.pool import PoolAdapter
+from qwen3_server.errors import AdapterError
+from qwen3_server.verify import check_content
+resource.setrlimit(resource.RLIMIT_DATA, (1 << 30, 1 << 30))
+adapter = PoolAdapter.model_validate_json(sys.stdin.read())
+started = time.process_time()
+try:
+    check_content(pathlib.Path(sys.argv[1]), adapter, base_model="test/tiny", max_rank=16)
+except AdapterError as error:
+    print(error.reason, error.message, sep="\\n")
+print(time.process_time() - started)
+"""
+
+
+def test_a_header_of_97_mb_is_refused_in_a_containers_memory(tmp_path: Path) -> None:
+    make_adapter(tmp_path)
+    (tmp_path / WEIGHTS).write_bytes(make_huge_header())
+    ended = subprocess.run(
+        [sys.executable, "-c", CHECK_IN_1_GIB, str(tmp_path)],
+        input=describe_adapter(tmp_path).to_json().decode(),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+    )
+    assert ended.returncode == 0, ended.stderr
+    reason, message, seconds = ended.stdout.splitlines()
+    assert reason == "ArtifactRefused"
+    assert "its header has 96999992 bytes, 4194304 are allowed" in message
+    assert float(seconds) < 1
 
 
 # Changed after the commit: the digests don't fit any more.
@@ -254,6 +319,14 @@ def test_a_digest_of_other_files_is_corrupt(tmp_path: Path) -> None:
     other = describe_adapter(tmp_path).model_copy(update={"digest": "0" * 64})
     with pytest.raises(AdapterError, match="digest"):
         check_declared(other, LIMIT)
+
+
+def test_more_files_than_a_commit_has_are_refused(tmp_path: Path) -> None:
+    make_adapter(tmp_path)
+    good = describe_adapter(tmp_path)
+    more = [FileDigest(path=f"x{n}.safetensors", size=1, sha256="0" * 64) for n in range(62)]
+    with pytest.raises(AdapterError, match="65 files, 64 are allowed"):
+        check_declared(good.model_copy(update={"files": [*good.files, *more]}), LIMIT)
 
 
 def test_a_file_named_twice_and_a_huge_adapter_are_refused(tmp_path: Path) -> None:

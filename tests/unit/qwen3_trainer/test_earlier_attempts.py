@@ -4,7 +4,6 @@ import itertools
 from pathlib import Path
 
 from qwen3_api.job import layout
-from qwen3_api.job.base import S3Location
 from qwen3_api.job.report import Progress
 from qwen3_trainer.attempt import Attempt
 from qwen3_trainer.earlier_attempts import EarlierAttempts, summed
@@ -13,7 +12,7 @@ from qwen3_trainer.ladder import rungs, sizing_of
 from qwen3_trainer.run import begin
 from qwen3_trainer.shutdown import Shutdown
 from qwen3_trainer.store import Buckets
-from support.memory_bucket import MemoryBucket
+from support.memory_bucket import OneBucket
 from support.train_jobs import train_job
 
 FIRST = Progress(
@@ -38,17 +37,6 @@ def test_seconds_add_up_and_the_longest_ladder_counts() -> None:
     assert earlier.gpu_seconds == 15.0
     assert earlier.sizings == (one, two)
     assert earlier.adaptations == ("a", "b")
-
-
-class OneBucket(Buckets):
-    """The same for every location."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.bucket = MemoryBucket()
-
-    def at(self, location: S3Location) -> MemoryBucket:
-        return self.bucket
 
 
 def attempt_of(uid: str, buckets: Buckets, folder: Path) -> Attempt:

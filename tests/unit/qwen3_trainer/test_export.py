@@ -13,10 +13,13 @@ from qwen3_api.job.export import ExportJob, gguf_name
 from qwen3_api.job.train import HuggingFaceModel, JobBaseModel, StartAdapter
 from qwen3_api.v1alpha1.conditions import Reason
 from qwen3_api.v1alpha1.export import Quantization
+from qwen3_trainer.environment import Paths
 from qwen3_trainer.export.card import render_card
-from qwen3_trainer.export.run import DISK_HINT, MEMORY_HINT, name_failure
+from qwen3_trainer.export.run import DISK_HINT, MEMORY_HINT, Run, fetch_adapter, name_failure
 from qwen3_trainer.failures import TrainerError, killed_for_memory, killed_without_proof
+from qwen3_trainer.shutdown import Shutdown
 from qwen3_trainer.worker.gguf import QWEN2_SPLIT, read_pre_tokenizer
+from support.start_adapters import OVERSIZE, commit_adapter
 
 BUCKET = S3Location(endpoint=None, region=None, bucket="qwen3", prefix="runs/r1")
 JOB = ExportJob(
@@ -92,3 +95,15 @@ def test_the_card_says_what_it_was_made_of() -> None:
     front = yaml.safe_load(card.split("---\n")[1])
     assert front["base_model"] == "Qwen/Qwen3-8B"
     assert all(text in card for text in ("c0ffee", "4" * 64, "team-a/bot", "r1"))
+
+
+@pytest.mark.parametrize(("changes", "words"), OVERSIZE.values(), ids=OVERSIZE)
+def test_a_commit_that_nothing_should_parse_is_not_exported(
+    tmp_path: Path, changes: dict[str, bytes], words: str
+) -> None:
+    adapter, buckets = commit_adapter(changes)
+    job = JOB.model_copy(update={"adapter": adapter})
+    run = Run(job, "uid", Paths(tmp_path, tmp_path / "log"), Shutdown(), {}, buckets)
+    with pytest.raises(TrainerError, match=words) as caught:
+        fetch_adapter(run)
+    assert caught.value.reason == Reason.EXPORT_FAILED

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from qwen3_api.job.adapter_files import MAX_CONFIG_BYTES
 from qwen3_api.job.base import FileDigest
 from qwen3_api.job.report import adapter_digest
 from qwen3_api.job.train import JobAdapter
@@ -12,14 +13,9 @@ from qwen3_api.v1alpha1.conditions import Reason
 from qwen3_trainer.failures import TrainerError
 from qwen3_trainer.start_adapter import fetch, misfits
 from qwen3_trainer.store import Buckets
+from support.start_adapters import CONFIG, OVERSIZE, commit_adapter
 from support.train_jobs import LOCATION, train_job
 
-CONFIG = {
-    "r": 8,
-    "lora_alpha": 8,
-    "use_rslora": False,
-    "target_modules": ["v_proj", "gate_proj", "q_proj"],
-}
 FILES = ("README.md", "adapter_config.json", "adapter_model.safetensors")
 
 
@@ -72,3 +68,24 @@ def test_nothing_is_fetched_for_a_doubtful_order(
         fetch(adapter, Buckets(), tmp_path)
     assert caught.value.reason == Reason.START_ADAPTER_NOT_FOUND
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [*OVERSIZE.values(), ({"adapter_config.json": b"[" * MAX_CONFIG_BYTES}, "not JSON")],
+    ids=[*OVERSIZE, "nesting"],
+)
+def test_a_commit_that_nothing_should_parse_is_no_start(
+    tmp_path: Path, changes: dict[str, bytes], words: str
+) -> None:
+    start, buckets = commit_adapter(changes)
+    with pytest.raises(TrainerError, match=words) as caught:
+        fetch(train_job(**{"adapter.start": start.model_dump()}).adapter, buckets, tmp_path)
+    assert caught.value.reason == Reason.START_ADAPTER_NOT_FOUND
+
+
+def test_an_adapter_of_the_orders_shape_is_fetched(tmp_path: Path) -> None:
+    start, buckets = commit_adapter({})
+    adapter = train_job(**{"adapter.start": start.model_dump()}).adapter
+    assert fetch(adapter, buckets, tmp_path) == tmp_path
+    assert {path.name for path in tmp_path.iterdir()} == {file.path for file in start.files}

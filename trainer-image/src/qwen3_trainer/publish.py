@@ -12,6 +12,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from qwen3_api.job import layout
+from qwen3_api.job.adapter_files import HEADER_LENGTH_BYTES, MAX_CONFIG_BYTES, find_header_problem
 from qwen3_api.job.base import FileDigest
 from qwen3_api.job.report import Commit
 from qwen3_api.v1alpha1.conditions import Reason
@@ -26,6 +27,19 @@ WEIGHTS = "adapter_model.safetensors"
 CARD = "README.md"
 ADAPTER_FILES = (CARD, CONFIG, WEIGHTS)
 """All that vLLM needs, and the card."""
+
+
+def find_oversize(folder: Path) -> str | None:
+    """Why config and weights of a committed adapter must not be parsed; None if they may be.
+
+    A commit lies where a tenant can write: its digests say nothing about what a reader would need.
+    """
+    size = (folder / CONFIG).stat().st_size
+    if size > MAX_CONFIG_BYTES:
+        return f"{CONFIG} has {size} bytes, {MAX_CONFIG_BYTES} are allowed"
+    with (folder / WEIGHTS).open("rb") as stream:
+        problem = find_header_problem(stream.read(HEADER_LENGTH_BYTES))
+    return f"{WEIGHTS}: {problem}" if problem else None
 
 
 def finish_adapter(folder: Path, base_name: str, card: str) -> list[FileDigest]:

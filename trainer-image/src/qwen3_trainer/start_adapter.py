@@ -9,7 +9,7 @@ from qwen3_api.job.train import JobAdapter, StartAdapter
 from qwen3_api.v1alpha1.conditions import Reason
 from qwen3_trainer.base_model import file_digest
 from qwen3_trainer.failures import TrainerError
-from qwen3_trainer.publish import ADAPTER_FILES, CARD, CONFIG, WEIGHTS
+from qwen3_trainer.publish import ADAPTER_FILES, CARD, CONFIG, WEIGHTS, find_oversize
 from qwen3_trainer.store import Buckets, ObjectMissingError
 
 
@@ -17,7 +17,8 @@ def fetch(adapter: JobAdapter, buckets: Buckets, folder: Path) -> Path | None:
     """Downloads config and weights; None if the order starts from a new adapter.
 
     Raises TrainerError: StartAdapterNotFound, when files are missing, differ from the commit's
-    digests, or hold an adapter of another shape than the order's; and the store's.
+    digests, are larger than an adapter's, or hold one of another shape than the order's; and the
+    store's.
     """
     start = adapter.start
     if start is None:
@@ -33,6 +34,9 @@ def fetch(adapter: JobAdapter, buckets: Buckets, folder: Path) -> Path | None:
             raise _not_found(start, f"it has no {expected.path}") from error
         if file_digest(folder, expected.path) != expected:
             raise _not_found(start, f"{expected.path} has other bytes than were committed")
+    oversize = find_oversize(folder)
+    if oversize is not None:
+        raise _not_found(start, oversize)
     problems = misfits(_config(start, folder / CONFIG), adapter)
     if problems:
         raise _not_found(
@@ -54,7 +58,7 @@ def _require_known(start: StartAdapter) -> None:
 def _config(start: StartAdapter, path: Path) -> dict[str, Any]:
     try:
         config = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise _not_found(start, f"{CONFIG} is not JSON") from error
     if not isinstance(config, dict):
         raise _not_found(start, f"{CONFIG} is not a JSON object")

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, ConfigDict, Field, StringConstraints
 
+from qwen3_api.job.adapter_files import MAX_FILES
 from qwen3_api.job.base import CONTRACT, Document, Failure, FileDigest, Sha256
 
 PodUid = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9-]{1,64}$")]
@@ -177,7 +178,7 @@ class Commit(Document):
     attempt: PodUid
     prefix: Annotated[str, StringConstraints(max_length=1024)]
     """Key prefix of the adapter's folder, which holds exactly `files`."""
-    files: list[FileDigest] = Field(min_length=1, max_length=64)
+    files: list[FileDigest] = Field(min_length=1, max_length=MAX_FILES)
     digest: Sha256
     """`adapter_digest(files)`."""
     rank: int

@@ -219,7 +219,8 @@ class Reason(StrEnum):
     ARTIFACT_CORRUPT = "ArtifactCorrupt"
     """A file is missing or its digest differs from COMMIT.json."""
     ARTIFACT_REFUSED = "ArtifactRefused"
-    """The adapter breaks a safety rule (pickle file, auto_map, other base, rank)."""
+    """The adapter breaks a safety rule (pickle file, auto_map, other base, rank, size of a header),
+    or its check died."""
     LOAD_FAILED = "LoadFailed"
     """vLLM refused the adapter; the message has its words."""
     POOL_NOT_READY = "PoolNotReady"

@@ -4,6 +4,7 @@ import hashlib
 import re
 from collections import OrderedDict
 from collections.abc import Hashable
+from contextlib import aclosing
 from typing import TypeVar
 
 from pydantic import BaseModel, ValidationError
@@ -90,9 +91,16 @@ class Artifacts:
         for file in commit.files:
             location = revision.model_copy(update={"prefix": f"{commit.prefix}/{file.path}"})
             digest, size = hashlib.sha256(), 0
-            async for chunk in self._store.stream(location):
-                digest.update(chunk)
-                size += len(chunk)
+            async with aclosing(self._store.stream(location)) as chunks:
+                async for chunk in chunks:
+                    digest.update(chunk)
+                    size += len(chunk)
+                    if size > file.size:
+                        # An object of any size would keep a place among the checks.
+                        return _corrupt(
+                            f"{location.uri} has more than the {file.size} bytes that COMMIT.json "
+                            "says"
+                        )
             if size != file.size or digest.hexdigest() != file.sha256:
                 return _corrupt(
                     f"{location.uri} has {size} bytes and sha256 {digest.hexdigest()[:12]}, "

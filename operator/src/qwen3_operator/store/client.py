@@ -9,7 +9,7 @@ The client is obstore, whose requests run outside the interpreter: docs/adr/0032
 
 import re
 from collections import OrderedDict
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -251,7 +251,7 @@ class ObjectStore:
         except Refused as error:
             raise self._refuse(error, location) from error
 
-    async def stream(self, location: S3Location) -> AsyncIterator[bytes]:
+    async def stream(self, location: S3Location) -> AsyncGenerator[bytes, None]:
         """The bytes of an object in chunks; none at all if it doesn't exist.
 
         Raises:

@@ -2,10 +2,12 @@
 
 import hashlib
 from collections import OrderedDict
+from contextlib import aclosing
 from dataclasses import dataclass
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from qwen3_api.job.adapter_files import MAX_CONFIG_BYTES, MAX_FILES
 from qwen3_api.job.base import FileDigest, S3Location
 from qwen3_api.job.report import adapter_digest
 from qwen3_api.v1alpha1.conditions import Reason
@@ -13,11 +15,8 @@ from qwen3_operator.observed import Problem
 from qwen3_operator.store.client import ObjectStore
 
 CONFIG = "adapter_config.json"
-MOST_FILES = 64
-"""As many as a commit may have."""
-MOST_BYTES = 2 * 1024**3
+MAX_BYTES = 2 * 1024**3
 """Of a whole adapter: what can be read within a reconcile (120 s) from a store that isn't fast."""
-MOST_CONFIG = 64 * 1024
 REMEMBERED = 256
 
 
@@ -62,23 +61,27 @@ class ForeignAdapters:
         if known is not None:
             return known
         key = _key(folder, digest)
-        sizes = await self._store.list_folder(folder, MOST_FILES + 1)
+        sizes = await self._store.list_folder(folder, MAX_FILES + 1)
         if not sizes:
             return None
-        if len(sizes) > MOST_FILES or sum(sizes.values()) > MOST_BYTES:
+        if len(sizes) > MAX_FILES or sum(sizes.values()) > MAX_BYTES:
             return _refuse(
-                f"{folder.uri} holds more than an adapter: over {MOST_FILES} files or "
-                f"{MOST_BYTES >> 30} GiB"
+                f"{folder.uri} holds more than an adapter: over {MAX_FILES} files or "
+                f"{MAX_BYTES >> 30} GiB"
             )
         config, files = b"", []
         for path in sorted(sizes):
             content = hashlib.sha256()
             read = 0
-            async for chunk in self._store.stream(folder.join(path)):
-                content.update(chunk)
-                read += len(chunk)
-                if path == CONFIG and read <= MOST_CONFIG:
-                    config += chunk
+            async with aclosing(self._store.stream(folder.join(path))) as chunks:
+                async for chunk in chunks:
+                    content.update(chunk)
+                    read += len(chunk)
+                    if path == CONFIG and read <= MAX_CONFIG_BYTES:
+                        config += chunk
+                    if read > sizes[path]:
+                        # It grew since it was listed: the rest can't make the digest right.
+                        break
             try:
                 files.append(FileDigest(path=path, size=read, sha256=content.hexdigest()))
             except ValidationError:

@@ -26,7 +26,7 @@ from qwen3_trainer.export.artifacts import Publisher
 from qwen3_trainer.export.card import render_card
 from qwen3_trainer.export.modelfile import render_modelfile
 from qwen3_trainer.failures import TrainerError, is_disk_full, is_out_of_memory
-from qwen3_trainer.publish import CARD, CONFIG, WEIGHTS
+from qwen3_trainer.publish import CARD, CONFIG, WEIGHTS, find_oversize
 from qwen3_trainer.shutdown import Shutdown
 from qwen3_trainer.store import Buckets, ObjectMissingError
 from qwen3_trainer.worker.messages import (
@@ -143,7 +143,7 @@ def _run(run: Run) -> None:
 
 def fetch_adapter(run: Run) -> Path:
     """The committed adapter on the disk. Raises TrainerError: ExportFailed, when it isn't what the
-    commit says."""
+    commit says, or no reader should parse it."""
     start, folder = run.job.adapter, run.work / "adapter"
     bucket = run.buckets.at(start.location)
     known = {file.path: file for file in start.files}
@@ -157,6 +157,9 @@ def fetch_adapter(run: Run) -> Path:
             raise _corrupt(f"{start.location.uri} has no {name}") from error
         if file_digest(folder, name) != known[name]:
             raise _corrupt(f"{name} of {start.location.uri} has other bytes than were committed")
+    oversize = find_oversize(folder)
+    if oversize is not None:
+        raise _corrupt(f"{start.location.uri}: {oversize}")
     return folder
 
 
