@@ -205,7 +205,8 @@ class Pod:
             os.environ
             | own
             | {
-                "PYTHONPATH": ":".join(map(str, SOURCES)),
+                # vLLM may come by PYTHONPATH itself (gpu/serve.sh).
+            "PYTHONPATH": ":".join([*map(str, SOURCES), os.environ.get("PYTHONPATH", "")]),
                 ENV_RUN_DIR: str(self.folder / "run"),
                 **env,
             }
