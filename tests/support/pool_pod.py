@@ -206,7 +206,7 @@ class Pod:
             | own
             | {
                 # vLLM may come by PYTHONPATH itself (gpu/serve.sh).
-            "PYTHONPATH": ":".join([*map(str, SOURCES), os.environ.get("PYTHONPATH", "")]),
+                "PYTHONPATH": ":".join([*map(str, SOURCES), os.environ.get("PYTHONPATH", "")]),
                 ENV_RUN_DIR: str(self.folder / "run"),
                 **env,
             }
