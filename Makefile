@@ -92,8 +92,9 @@ images: init  ## build the images and put them into the local cluster
 	$(LOCAL) images
 
 .PHONY: gpu-check
-gpu-check:  ## on a GPU machine, without Kubernetes: the trainer's promises on a real card
+gpu-check:  ## on a GPU machine, without Kubernetes: what trainer and pool do on a real GPU
 	bash gpu/check.sh
+	bash gpu/serve.sh
 
 .PHONY: bench
 bench: init  ## 200 fine-tunes at once beside the API server's ceiling; the evaluator beside a bare client (after `python -m qwen3_local prepare`)

@@ -7,7 +7,7 @@
 #   gpu/bench.sh --cpu                        # the same logic on a tiny model, no GPU needed
 #
 # $PYTHON (default python3) needs trainer-image/requirements.txt and gpu/requirements-train.txt without the S3
-# server; libraries.tar.xz of gpu/bundle.sh has what a machine without network lacks.
+# server; `gpu/bundle.sh train` packs what a machine without network lacks.
 set -euo pipefail
 root=$(cd "$(dirname "$0")/.." && pwd)
 sources=$root:$root/gpu

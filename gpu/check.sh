@@ -8,7 +8,7 @@
 #
 # Scenarios: lora qlora resume oom ladder dpo bounds ddp (two GPUs) nogpu. Ends with a table; the exit status is 1 if anything was off.
 # $PYTHON (default python3) needs trainer-image/requirements.txt and gpu/requirements-train.txt; the project's
-# own packages are taken from this checkout. gpu/bundle.sh packs what a machine without network lacks.
+# own packages are taken from this checkout. `gpu/bundle.sh train` packs what a machine without network lacks.
 set -euo pipefail
 root=$(cd "$(dirname "$0")/.." && pwd)
 sources=$root:$root/gpu:$root/tests
