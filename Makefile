@@ -45,9 +45,14 @@ integration-beside: init
 	code=$$?; cat .test-output/integration.log; exit $$code
 
 .PHONY: lint
-lint: init  ## ruff
+lint: init  ## ruff, and counts of the structure that may not rise
 	$(PYTHON) -m ruff check .
 	$(PYTHON) -m ruff format --check .
+	$(PYTHON) tools/house.py --check
+
+.PHONY: house
+house: init  ## how far the structure is: counts over the source, with ceilings and goals
+	$(PYTHON) tools/house.py
 
 .PHONY: fmt
 fmt: init  ## ruff, writing

@@ -407,7 +407,7 @@ def test_a_users_error_fails_at_once(world: World, tenant: Tenant) -> None:
     assert failed.spec.ttl_seconds_after_finished is None, "the evidence stays"
 
 
-@pytest.mark.parametrize("disrupted", [False, True], ids=["told to stop", "node lost"])
+@pytest.mark.parametrize("disrupted", [False, True], ids=["received SIGTERM", "node lost"])
 def test_interruptions_are_free(world: World, tenant: Tenant, disrupted: bool) -> None:
     tenant.create("bot", build_spec(serving={"mode": "None"}, failurePolicy={"maxRetries": 0}))
     job = job_of(tenant, "bot")

@@ -64,7 +64,7 @@ def test_a_run_is_followed_by_its_server(tmp_path: Path) -> None:
 def test_a_server_that_is_down_is_done_without(tmp_path: Path) -> None:
     printed, log = _probe("http://127.0.0.1:9", tmp_path / "run")
     assert printed == ["untracked"]
-    assert "training goes on without W&B" in log
+    assert "training continues without W&B" in log
     assert (tmp_path / "run/messages").read_text() == ""
 
 
@@ -86,4 +86,4 @@ def test_a_service_process_that_dies_ends_nothing(tmp_path: Path) -> None:
     with running_wandb() as server:
         printed, log = _probe(server.url, tmp_path / "run", "kill")
     assert printed == ["begun", "ended"]
-    assert "W&B is lost, training goes on without it" in log
+    assert "W&B is lost, training continues without it" in log

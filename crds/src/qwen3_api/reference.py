@@ -276,7 +276,7 @@ def render_contract(documents: Mapping[str, type[Document]]) -> str:
     )
     return _page(
         "Contract of the pods",
-        "What the operator, the trainer, the evaluator and the serving sidecars tell each other. "
+        "What the operator, the trainer, the evaluator and the serving sidecars exchange. "
         "Everything crosses by object storage; exit codes are hints for the Job controller. A "
         "reader refuses unknown fields and any other `contract` than its own.",
         "## Exit codes",

@@ -62,7 +62,7 @@ async def _run_until_told_to_stop(job: EvalJob) -> ExitCode:
     try:
         await work
     except asyncio.CancelledError:
-        log.info("told to stop: the answers so far are in the bucket")
+        log.info("received SIGTERM: the answers so far are in the bucket")
         return ExitCode.INTERRUPTED
     return ExitCode.SUCCEEDED
 

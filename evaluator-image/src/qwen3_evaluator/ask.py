@@ -177,7 +177,7 @@ class Asker:
             scored = await self._complete(build_loss_request(model, question), where)
             spent.add(scored.usage)
             if prompt_ids is None or scored.prompt_token_ids is None:
-                raise UnscorableError("the server tells no prompt_token_ids; vLLM 0.10.2 does")
+                raise UnscorableError("the server returns no prompt_token_ids; vLLM 0.10.2 does")
             return compute_answer_loss(
                 prompt_ids, scored.prompt_token_ids, scored.prompt_logprobs or []
             )
@@ -189,8 +189,8 @@ class Asker:
                 f"{where}: AssistantLoss can't be computed: {error}",
                 hint="The answer must follow the chat template's prompt as it is: without think "
                 "tags and without leading blank lines. Thinking-only models have no such prompt, "
-                "and servers other than vLLM tell no log-probabilities of it; leave AssistantLoss "
-                "out for those.",
+                "and servers other than vLLM return no log-probabilities of it; leave "
+                "AssistantLoss out for those.",
             ) from error
 
     def _refusal(self, error: _RefusedError, where: str) -> EvaluationError:

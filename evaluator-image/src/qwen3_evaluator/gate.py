@@ -57,7 +57,7 @@ def decide_gate(gate: EvalGate, job: EvalJob, scores: Scores) -> EvalGateResult:
     chances = len(job.gates) * max(1, len(found))
     results = [_decide(gate, _Evidence(gate, quantity, chances), what) for what, quantity in found]
     if not results:
-        text = f"{gate.metric} on suite {gate.suite} was not measured: the data can't tell"
+        text = f"{gate.metric} on suite {gate.suite} was not measured: the data can't decide"
         results = [_result(gate, "Inconclusive", None, text)]
     return max(results, key=_badness)
 
@@ -133,9 +133,9 @@ def _decide(gate: EvalGate, evidence: _Evidence, what: str) -> EvalGateResult:
     if bounds is None or refusal is None:
         few = evidence.n < MIN_QUESTIONS
         why = (
-            f"fewer than {MIN_QUESTIONS} don't tell an interval"
+            f"fewer than {MIN_QUESTIONS} don't give an interval"
             if few
-            else "all are the same, so nothing tells how much others would differ"
+            else "all are the same, so nothing shows how much others would differ"
         )
         text = f"{what} is {_number(evidence.estimate)} from {evidence.n} questions; {why}"
         return _result(gate, "Inconclusive", evidence, text, MIN_QUESTIONS if few else None)
@@ -237,21 +237,21 @@ def _conclude(gate: EvalGate, verdict: GateVerdict) -> str:
         phrases = (
             f"it reaches the minimum of {bound}",
             f"it stays below the minimum of {bound}",
-            f"the data can't tell whether it reaches the minimum of {bound}",
+            f"the data can't decide whether it reaches the minimum of {bound}",
         )
     elif gate.maximum is not None:
         bound = _number(gate.maximum)
         phrases = (
             f"it keeps to the maximum of {bound}",
             f"it exceeds the maximum of {bound}",
-            f"the data can't tell whether it keeps to the maximum of {bound}",
+            f"the data can't decide whether it keeps to the maximum of {bound}",
         )
     elif gate.max_regression is not None:
         bound = _number(gate.max_regression)
         phrases = (
             f"it is not worse by {bound} or more",
             f"it is worse by more than the {bound} that are allowed",
-            f"the data can't tell whether it is worse by more than the {bound} that are allowed",
+            f"the data can't decide whether it is worse by more than the {bound} that are allowed",
         )
     else:
         bound = _number(gate.minimum_effect or 0.0)

@@ -110,7 +110,7 @@ class Meter:
         if self.max_cost is not None and not all(isinstance(tokens, int) for tokens in told):
             raise EvaluationError(
                 Reason.JUDGE_UNUSABLE,
-                "a judge's server doesn't tell the tokens of its replies (usage), so "
+                "a judge's server doesn't return the tokens of its replies (usage), so "
                 "judge.maxCost can't be kept",
                 hint="Leave judge.maxCost out; judge.maxRequests is a cap without prices.",
             )

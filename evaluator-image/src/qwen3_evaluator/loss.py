@@ -35,7 +35,7 @@ def compute_answer_loss(
         )
         raise UnscorableError(
             "the prompt is not a prefix of prompt and answer: they part at token "
-            f"{at} of {start}, so the answer's tokens can't be told from the prompt's"
+            f"{at} of {start}, so the answer's tokens can't be separated from the prompt's"
         )
     if len(logprobs) != len(conversation_ids):
         raise UnscorableError(

@@ -77,7 +77,7 @@ class Scorer:
             case "JSONValid":
                 return float(self._is_valid(answer))
             case _:
-                raise AssertionError(f"{metric} is no metric of an answer by itself")
+                raise AssertionError(f"{metric} is no metric of a single answer")
 
     def _matches(self, question: Question, answer: str) -> bool:
         assert question.pattern is not None  # noqa: S101  # read_questions refuses such a row

@@ -57,7 +57,7 @@ TEXTS: Mapping[str, Text] = {
     "lead_passed_one": Text("The gate passed.", "门槛已通过。"),
     "lead_failed": Text("{k} of {n} gates failed.", "{n} 项门槛中有 {k} 项未通过。"),
     "lead_inconclusive": Text(
-        "The data can’t tell for {k} of {n} gates; none failed.",
+        "The data can’t decide {k} of {n} gates; none failed.",
         "{n} 项门槛中有 {k} 项数据不足以判断；没有未通过的门槛。",
     ),
     "lead_completed": Text(
@@ -103,7 +103,7 @@ TEXTS: Mapping[str, Text] = {
     "improvement": Text("Improvement", "改进"),
     "bounds": Text("Bounds", "置信界"),
     "questions": Text("Questions", "题目"),
-    "needed": Text("Questions that could tell", "可判断所需题目数"),
+    "needed": Text("Questions that would be enough", "可判断所需题目数"),
     # Scores
     "scores": Text("Scores", "得分"),
     "scores_note": Text(

@@ -82,7 +82,7 @@ async def track(
 ) -> TrackingReport | None:
     """Send the results to what the order names, one tracker after the other; None: it names none.
 
-    Raises CancelledError when told to stop, and nothing else.
+    Raises CancelledError when it receives SIGTERM, and nothing else.
     """
     if not is_tracked(job):
         return None
@@ -198,7 +198,7 @@ async def _listen(process: asyncio.subprocess.Process, outcome: _Outcome) -> Non
         try:
             outcome.take(MESSAGE.validate_json(line))
         except ValidationError as error:
-            log.warning("a tracker told what can't be read: %s", error)
+            log.warning("a tracker's report can't be read: %s", error)
 
 
 async def _upload_offline_run(

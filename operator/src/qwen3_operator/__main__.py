@@ -48,7 +48,7 @@ def build_config(settings: Settings) -> RuntimeConfig:
 
 
 def main(arguments: list[str]) -> int:
-    """Run until told to stop; the exit status."""
+    """Run until SIGTERM; the exit status."""
     options = parse_arguments(arguments)
     configure_logging(options.log_level, as_json=not options.log_text)
     settings = load_settings(options.settings)

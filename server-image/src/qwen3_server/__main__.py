@@ -111,7 +111,7 @@ async def _run_agent(config: ServerConfig, options: argparse.Namespace) -> None:
         try:
             await running
         except asyncio.CancelledError:
-            _log.info("told to stop")
+            _log.info("received SIGTERM")
         finally:
             await runner.cleanup()
 

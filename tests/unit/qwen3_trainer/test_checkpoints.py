@@ -71,8 +71,8 @@ def _origin(data: str = "0", base: str = "b", start: str | None = None) -> Origi
         (_origin(start="a"), _origin(start="a"), None),
         (_origin("1"), _origin(), "the data set"),
         (_origin(base="c"), _origin(), "the base model"),
-        (_origin(start="a"), _origin(start="b"), "the adapter to go on from"),
-        (_origin("1"), _origin(start="b"), "the data set and the adapter to go on from"),
+        (_origin(start="a"), _origin(start="b"), "the adapter to start from"),
+        (_origin("1"), _origin(start="b"), "the data set and the adapter to start from"),
     ],
 )
 def test_a_checkpoint_is_gone_on_from_only_with_what_it_began_from(
@@ -84,7 +84,7 @@ def test_a_checkpoint_is_gone_on_from_only_with_what_it_began_from(
 def test_a_checkpoint_of_an_earlier_release_counts_for_a_new_adapter_only() -> None:
     old = Origin.model_validate({"dataset_sha256": "0" * 64, "base_commit": "b"})
     assert changes(old, _origin()) is None
-    assert changes(old, _origin(start="a")) == "the adapter to go on from"
+    assert changes(old, _origin(start="a")) == "the adapter to start from"
 
 
 @pytest.mark.parametrize(

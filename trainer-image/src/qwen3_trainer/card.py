@@ -21,7 +21,7 @@ def render_card(
     """
     header = yaml.safe_dump(_front_matter(job, metrics, provenance.license), sort_keys=True).strip()
     configuration = yaml.safe_dump(provenance.configuration, sort_keys=False).strip()
-    start = "" if provenance.started_from is None else f" It goes on from {_started_from(job)}."
+    start = "" if provenance.started_from is None else f" It continues from {_started_from(job)}."
     return (
         f"---\n{header}\n---\n\n# {job.name}\n\n"
         f"A LoRA adapter for {job.base_model.name}, trained by {_method(job)}.{start}\n\n"

@@ -81,7 +81,7 @@ def changes(then: Origin, today: Origin) -> str | None:
     names = {
         "dataset_sha256": "the data set",
         "base_commit": "the base model",
-        "start_digest": "the adapter to go on from",
+        "start_digest": "the adapter to start from",
     }
     found = [word for name, word in names.items() if getattr(then, name) != getattr(today, name)]
     return " and ".join(found) if found else None
@@ -127,7 +127,7 @@ def best_step(folder: Path) -> int | None:
     try:
         step = json.loads((folder / TRAINER_STATE).read_bytes()).get("best_global_step")
     except (OSError, ValueError, AttributeError) as error:
-        log.warning("%s tells no best step: %s", folder / TRAINER_STATE, error)
+        log.warning("%s names no best step: %s", folder / TRAINER_STATE, error)
         return None
     return step if isinstance(step, int) and step > 0 else None
 

@@ -52,7 +52,7 @@ def run_order(
         return int(error.exit_code)
     except Interrupted:
         log.info("interrupted")
-        told = TrainerError(Reason.INTERRUPTED, "told to stop")
+        told = TrainerError(Reason.INTERRUPTED, "received SIGTERM")
         write_termination(paths.termination_log, told.to_failure())
         return int(ExitCode.INTERRUPTED)
     return int(ExitCode.SUCCEEDED)

@@ -2,7 +2,7 @@
 
 TrainerError        a failure with a reason, a message for the user and a hint what to do
 ├ GpuMemoryError    OutOfMemory that a smaller sizing may cure (`ladder`)
-Interrupted         told to stop (BaseException, so that no library's `except Exception` eats it)
+Interrupted         received SIGTERM (BaseException: no library's `except Exception` may eat it)
 
 Torch-free: errors of the ML libraries are recognised by class name and text.
 """
@@ -114,7 +114,7 @@ class GpuMemoryError(TrainerError):
 
 
 class Interrupted(BaseException):
-    """The pod was told to stop."""
+    """The pod received SIGTERM."""
 
     def __init__(self, step: int | None = None) -> None:
         super().__init__("interrupted")

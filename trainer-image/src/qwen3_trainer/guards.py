@@ -84,7 +84,7 @@ class Budget:
         return TrainerError(
             Reason.BUDGET_EXHAUSTED,
             f"{self.describe(at)} by all attempts, those for the last checkpoint included",
-            "Raise limits.maxGPUSeconds: the run goes on from its last checkpoint.",
+            "Raise limits.maxGPUSeconds: the run resumes from its last checkpoint.",
             step,
         )
 
@@ -120,7 +120,7 @@ class StallWatch:
         raise TrainerError(
             Reason.STALL_DETECTED,
             f"nothing happened for {silent:.0f} s {where}",
-            "The next attempt goes on from the last checkpoint. If single steps or the start take "
+            "The next attempt resumes from the last checkpoint. If single steps or the start take "
             "so long, raise failurePolicy.stallTimeoutSeconds.",
             self._step,
         )
@@ -143,7 +143,7 @@ class Deadline:
             raise TrainerError(
                 Reason.STALL_DETECTED,
                 f"{self._what} has not ended after {self._timeout:.0f} s",
-                "The next attempt goes on from the last checkpoint. If it takes so long, raise "
+                "The next attempt resumes from the last checkpoint. If it takes so long, raise "
                 "failurePolicy.stallTimeoutSeconds.",
             )
         return min(LOOK_SECONDS, left)

@@ -134,7 +134,7 @@ class ProgressWriter:
             self._write(document.to_json())
         except TrainerError as error:
             if not self._failing:
-                log.warning("progress can't be written, training goes on: %s", error.message)
+                log.warning("progress can't be written, training continues: %s", error.message)
             self._failing = True
             return
         except Exception:

@@ -322,7 +322,7 @@ def _report(attempt: Attempt, ending: Ending, tail: LogTail) -> None:
     """Leaves the ending in the bucket and in the termination message, as well as it can."""
     failure = ending.error.to_failure() if ending.error else None
     if ending.outcome == "Interrupted":
-        failure_text = TrainerError(Reason.INTERRUPTED, "told to stop", step=attempt.step)
+        failure_text = TrainerError(Reason.INTERRUPTED, "received SIGTERM", step=attempt.step)
         write_termination(attempt.paths.termination_log, failure_text.to_failure())
     elif failure is not None:
         write_termination(attempt.paths.termination_log, failure)

@@ -42,7 +42,7 @@ def fetch(adapter: JobAdapter, buckets: Buckets, folder: Path) -> Path | None:
         raise _not_found(
             start,
             f"its {'; its '.join(problems)}",
-            "Give spec.adapter the values of the adapter that it goes on from.",
+            "Give spec.adapter the values of the adapter that it starts from.",
         )
     return folder
 
@@ -93,6 +93,6 @@ def _shown(value: Any) -> str:
 def _not_found(start: StartAdapter, problem: str, hint: str = "") -> TrainerError:
     return TrainerError(
         Reason.START_ADAPTER_NOT_FOUND,
-        f"can't go on from {start.location.uri}: {problem}",
+        f"can't start from {start.location.uri}: {problem}",
         hint or "Name a revision with a committed adapter in adapter.from.",
     )

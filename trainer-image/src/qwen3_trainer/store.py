@@ -203,7 +203,7 @@ class Bucket:
         return TrainerError(
             Reason.STORAGE_UNAVAILABLE,
             f"bucket {self.name}: {detail}",
-            "Check the endpoint and the network policy; the run goes on from its last checkpoint.",
+            "Check the endpoint and the network policy; the run resumes from its last checkpoint.",
         )
 
     def _from_answer(self, error: ClientError, verb: str, key: str) -> Exception:

@@ -44,7 +44,7 @@ class TrainingRun:
     base: BaseModel
     restored: Restored | None
     start: Path | None
-    """Folder of the adapter to go on from."""
+    """Folder of the adapter to start from."""
 
     @property
     def output(self) -> Path:

@@ -84,8 +84,8 @@ def run_worker(
 ) -> Message:
     """Runs `python -m qwen3_trainer.worker <command>` to its end. Returns its last message.
 
-    Raises TrainerError for what failed in it or what the watch found, and Interrupted when it was
-    told to stop.
+    Raises TrainerError for what failed in it or what the watch found, and Interrupted when it
+    received SIGTERM.
     """
     plan_file = folder / f"{command}.json"
     plan_file.write_bytes(plan.to_json())
@@ -176,7 +176,7 @@ def _lines(descriptor: int, look: Callable[[], float | None]) -> Iterator[bytes]
 def _stopper(
     process: "subprocess.Popen[str]", pid: int | None, stack: ExitStack
 ) -> Callable[[], None]:
-    """How the worker is told to stop: the process itself, or the one of torchrun's that obeys.
+    """How the worker receives SIGTERM: the process itself, or the one of torchrun's that obeys.
 
     torchrun would kill its processes 30 s after a SIGTERM of its own, whatever they are saving.
     """

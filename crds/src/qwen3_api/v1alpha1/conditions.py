@@ -172,7 +172,7 @@ class Reason(StrEnum):
     DISK_FULL = "DiskFull"
     """The pod's scratch volume is full."""
     INTERRUPTED = "Interrupted"
-    """The pod was told to stop; it saved a checkpoint."""
+    """The pod received SIGTERM; it saved a checkpoint."""
     STORAGE_UNAVAILABLE = "StorageUnavailable"
     """The object store doesn't answer. What serves stays in service, and a run that trains
     continues; preflight and trainer wait for ten minutes at their start, and the trainer with its

@@ -220,7 +220,7 @@ class AdapterSpec(KubeModel):
     use_rslora: bool = Field(default=False, alias="useRSLoRA")
     """useRSLoRA scales by alpha / sqrt(rank) instead of alpha / rank."""
     start: AdapterFrom | None = Field(default=None, alias="from")
-    """from: the adapter to go on from (SFT, then DPO); default: a fresh one."""
+    """from: the adapter to start from (SFT, then DPO); default: a fresh one."""
 
 
 class Scheduler(StrEnum):
@@ -296,7 +296,7 @@ class CheckpointSpec(KubeModel):
     """Checkpoints in object storage."""
 
     every_steps: Annotated[int, Field(ge=1, le=100_000)] = 50
-    """everySteps between two checkpoints; one more is written when the pod is told to stop."""
+    """everySteps between two checkpoints; one more is written when the pod receives SIGTERM."""
     keep_last: Annotated[int, Field(ge=1, le=20)] = 2
     """keepLast checkpoints stay in the bucket, and the one with the lowest validation loss."""
     resume: ResumePolicy = ResumePolicy.AUTO

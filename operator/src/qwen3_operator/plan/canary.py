@@ -126,7 +126,7 @@ def plan_canary(
     enough = watched.canary.requests >= limits.min_requests
     if left > 0 or not enough or watched.pods < len(ready):
         if left <= 0 and not enough:
-            told += f"; goes on at {limits.min_requests} requests"
+            told += f"; continues at {limits.min_requests} requests"
         return CanaryPlan(told, step.weight_percent, requeue_after=max(1.0, min(left, 5.0)))
     if canary.step + 1 >= len(steps):
         return CanaryPlan(told, step.weight_percent, done=True)

@@ -51,7 +51,7 @@ def diagnose_waiting(pods: Sequence[PodView]) -> Problem | None:
             "Create the Secret, or the key in it, that the message names: of "
             "spec.artifacts.s3.credentialsSecretRef or the platform's default with "
             "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, of spec.baseModel.tokenSecretRef with "
-            "HF_TOKEN, of spec.tracking with WANDB_API_KEY. The pod starts by itself then.",
+            "HF_TOKEN, of spec.tracking with WANDB_API_KEY. The pod then starts automatically.",
             retriable=True,
         )
     if pod.waiting_reason in PULL_REASONS:
@@ -98,8 +98,8 @@ def silence(message: str) -> Problem:
     return Problem(
         Reason.STORAGE_UNAVAILABLE,
         message,
-        "Nothing has to be done for the run: training goes on, a start waits for ten minutes, and "
-        "progress and checkpoints follow when the bucket answers. If it stays, check that the "
+        "Nothing has to be done for the run: training continues, a start waits for ten minutes, "
+        "and progress and checkpoints follow when the bucket answers. If it stays, check that the "
         "endpoint of the object store can be reached from the pod's node, and that the node is "
         "alive.",
         user=False,

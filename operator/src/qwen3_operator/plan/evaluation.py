@@ -68,7 +68,7 @@ STORAGE_SECONDS = 30.0
 HINTS = {
     Reason.CREDENTIALS_NOT_FOUND: "Create the Secret that it names in this namespace: with "
     "OPENAI_API_KEY if an endpoint's secretRef names it, with AWS_ACCESS_KEY_ID and "
-    "AWS_SECRET_ACCESS_KEY if it is the store's. The pod starts by itself then.",
+    "AWS_SECRET_ACCESS_KEY if it is the store's. The pod then starts automatically.",
     Reason.UNSCHEDULABLE: "Ask for less in spec.runner, or wait for a node.",
     Reason.OUT_OF_MEMORY: "Raise spec.runner.memory.",
 }
@@ -276,7 +276,7 @@ def _plan_start(
     if job is not None:
         return _Step(
             Reason.SCHEDULING,
-            f"Job {job.name} goes on",
+            f"Job {job.name} resumes",
             lifecycle=(build_lifecycle(ev.meta.namespace, job, {}),),
             requeue_after=POLL_SECONDS,
         )

@@ -38,7 +38,7 @@ def find_waiting(view: GuestView, settings: Settings) -> Problem | str | None:
             Reason.POOL_FULL,
             f"pool {guest.pool} holds {capacity(settings)} adapters and takes no more",
             "Remove a fine-tune or an evaluation that uses it, or ask the platform team for "
-            "serving.maxCpuLoras. The evaluation goes on by itself then.",
+            "serving.maxCpuLoras. The evaluation then continues automatically.",
             retriable=True,
         )
     return explain_loading(adapter.id, view.pool, adapter.id, adapter.digest)

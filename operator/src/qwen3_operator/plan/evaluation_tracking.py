@@ -79,5 +79,5 @@ def set_tracked_condition(
             type_,
             False,
             Reason.TRACKING_FAILED,
-            "the Job ended before it could tell what became of the results",
+            "the Job ended before it could report what became of the results",
         )

@@ -43,12 +43,12 @@ REFUSALS = {
     ),
     Verdict.INCONCLUSIVE: (
         Reason.GATE_INCONCLUSIVE,
-        "Give the suite more questions (status.gates of the Qwen3Eval says how many could tell), "
-        "or promote it by spec.promotion.force.",
+        "Give the suite more questions (status.gates of the Qwen3Eval shows how many would be "
+        "enough), or promote it by spec.promotion.force.",
     ),
     Verdict.ERROR: (
         Reason.EVALUATION_FAILED,
-        "Mend what it names and delete the Qwen3Eval: it is made again.",
+        "Fix the reported cause, then delete the Qwen3Eval to run it again.",
     ),
 }
 

@@ -103,7 +103,7 @@ def find_refusal(pool: PoolView, candidate: str) -> Problem | None:
                 known,
                 f"pod {pod.name} refused {candidate}: {adapter.message}",
                 "The adapter in the bucket can't be served; change a training input to train "
-                "again. What serves now goes on serving.",
+                "again. The current adapter stays in service.",
                 user=False,
             )
     return None

@@ -193,7 +193,7 @@ def _plan_committed(ft: FineTune, spec: FineTuneSpec, observed: Observed) -> Tra
 def _plan_suspended(ft: FineTune, spec: FineTuneSpec, job: JobView | None) -> TrainingPlan:
     """Park the run. Without a queue the Job itself is suspended. Under Kueue `suspend` belongs to
     Kueue, which would start it again; so the Job goes away, and its checkpoints keep the place."""
-    message = "spec.suspend is true; the run goes on from its last checkpoint when it is false"
+    message = "spec.suspend is true; the run resumes from its last checkpoint when it is false"
     parked = TrainingPlan(Reason.SUSPENDED, message, admitted=False)
     if job is None or job.deleting:
         return parked
@@ -218,7 +218,7 @@ def _plan_held(ft: FineTune, spec: FineTuneSpec, job: JobView) -> TrainingPlan:
     if job.parked:
         return TrainingPlan(
             Reason.SCHEDULING,
-            f"Job {job.name} goes on",
+            f"Job {job.name} resumes",
             admitted=True,
             lifecycle=(build_lifecycle(ft.meta.namespace, job, {}),),
             events=(Event("Normal", "Resumed", f"Resumed Job {job.name}"),),

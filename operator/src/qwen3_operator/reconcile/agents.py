@@ -74,5 +74,5 @@ class Agents:
         try:
             return AgentStatus.model_validate_json(bytes(body))
         except ValidationError as error:
-            logger.warning("sidecar talks nonsense", extra={"ip": ip, "error": str(error)[:300]})
+            logger.warning("invalid sidecar response", extra={"ip": ip, "error": str(error)[:300]})
             return None

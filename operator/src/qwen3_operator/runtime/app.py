@@ -169,7 +169,7 @@ class Application:
     async def _work(
         self, resync: Resync, intake: Intake, queue: WorkQueue, holding: "asyncio.Task[None]"
     ) -> bool:
-        """List everything, then watch and reconcile, until told to stop; True if a part failed."""
+        """List everything, then watch and reconcile, until SIGTERM; True if a part failed."""
         self._resync = resync
         listing = asyncio.create_task(resync.list_all(), name="first list")
         self._parts = {listing}

@@ -231,7 +231,7 @@ def _corrupt(message: str) -> Problem:
         Reason.ARTIFACT_CORRUPT,
         message,
         "The result in the bucket was damaged. Change a training input (the seed, say) to train "
-        "again; what serves now goes on serving.",
+        "again; the current adapter stays in service.",
         user=False,
     )
 

@@ -484,7 +484,7 @@ def test_a_trainer_that_writes_no_more_is_told(updated: str, silent: bool) -> No
     if silent:
         assert found.warning is not None
         assert f"written nothing to the bucket since {updated}" in found.warning.message
-        assert "training goes on" in found.warning.hint
+        assert "training continues" in found.warning.hint
 
 
 @pytest.mark.parametrize(

@@ -110,7 +110,7 @@ class Run:
         if not pods or self.world.bucket.away:
             return
         pod = pods[who % len(pods)]
-        # Most end well; some are told to stop, meet user errors, or die just after the commit.
+        # Most end well; some receive SIGTERM, meet user errors, or die just after the commit.
         codes = [0, 0, 0, 0, 43, 46, 1, 42]
         self.world.end_pod(pod, ExitCode(codes[how % 8]), broken=who == 7 and how == 3)
 

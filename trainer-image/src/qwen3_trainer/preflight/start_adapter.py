@@ -1,4 +1,4 @@
-"""Whether the adapter to go on from is there."""
+"""Whether the adapter to start from is there."""
 
 from qwen3_api.job.train import StartAdapter
 from qwen3_api.v1alpha1.conditions import Reason

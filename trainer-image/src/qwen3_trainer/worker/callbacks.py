@@ -51,7 +51,7 @@ class Reporting(TrainerCallback):  # type: ignore[misc]  # transformers is Any h
     def on_step_end(
         self, args: Any, state: TrainerState, control: TrainerControl, **_: Any
     ) -> None:
-        """A checkpoint and the end, if told to stop."""
+        """A checkpoint and the end, if it received SIGTERM."""
         if self._ranks.any(self._stop.requested):
             self._stop.requested = True
             control.should_save = True

@@ -27,7 +27,7 @@ class TrainPlan(Document):
     than `resume_from`. It lies in `output` as transformers names it, `checkpoint-<step>`."""
     allow_cpu: bool
     start_adapter: str | None = None
-    """Folder of the adapter to go on from (`start_adapter.fetch`)."""
+    """Folder of the adapter to start from (`start_adapter.fetch`)."""
 
 
 class VerifyPlan(Document):

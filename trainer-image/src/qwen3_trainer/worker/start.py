@@ -32,6 +32,6 @@ def start_from(model: Any, folder: Path) -> None:
 def _misfit(problem: str) -> TrainerError:
     return TrainerError(
         Reason.START_ADAPTER_NOT_FOUND,
-        f"the adapter to go on from doesn't fit the base model: {problem}",
+        f"the adapter to start from doesn't fit the base model: {problem}",
         "Set baseModel to the one that adapter.from was trained on.",
     )

@@ -5,7 +5,7 @@ from types import FrameType
 
 
 class StopFlag:
-    """Whether the worker was told to stop. Being told twice changes nothing."""
+    """Whether the worker received SIGTERM. A second one changes nothing."""
 
     def __init__(self) -> None:
         self.requested = False

@@ -76,7 +76,7 @@ class Forgiving(TrainerCallback):  # type: ignore[misc]  # transformers is Any h
             getattr(self._callback, event)(*args, **kwargs)
         except Exception:
             self._lost = True
-            log.warning("W&B is lost, training goes on without it", exc_info=True)
+            log.warning("W&B is lost, training continues without it", exc_info=True)
 
 
 class PacedWandbCallback(WandbCallback):  # type: ignore[misc]  # transformers is Any here
@@ -114,7 +114,7 @@ def _start(job: TrainJob) -> Any:
     except Exception:
         # Whatever it is: wandb's own errors, a refused key, no room for its files, its service
         # process that doesn't start.
-        log.warning("training goes on without W&B", exc_info=True)
+        log.warning("training continues without W&B", exc_info=True)
         return None
     log.info("W&B run %s%s", run.id, f" at {run.url}" if run.url else ", offline")
     return run

@@ -197,7 +197,7 @@ def _require_stop(stop: StopFlag, state: TrainerState) -> None:
     if not stop.requested:
         raise TrainerError(
             Reason.TRAINER_FAILED,
-            f"training ended at step {state.global_step} of {state.max_steps} by itself",
+            f"training ended at step {state.global_step} of {state.max_steps} without a stop",
             step=state.global_step,
         )
 
