@@ -22,7 +22,7 @@ SOURCES = (*PROGRAMS, "crds/src")
 S3_LIBRARIES = {"obstore", "boto3", "botocore", "aiobotocore"}
 PRIVATE_WORDS = re.compile(
     r"\b(shall|told|tells|can't tell|mend(ed|s)?|begun|learnt|goes on|go on|is away|are away"
-    r"|a person|people|by itself|ended without a word|sign of life|talks nonsense)\b",
+    r"|a person|by itself|ended without a word|sign of life|talks nonsense)\b",
     re.IGNORECASE,
 )
 """Words that users of Kubernetes, PEFT, TRL and vLLM don't know in this sense."""
@@ -186,7 +186,7 @@ MEASURES = (
     Measure("log formatters", lambda: count_subclasses("logging.Formatter"), 4, 1),
     Measure("writers of the termination message", count_pod_ends, 3, 1),
     Measure("private words in messages", count_private_words, 0, 0),
-    Measure("private words in pages", count_private_words_in_pages, 95, 0),
+    Measure("private words in pages", count_private_words_in_pages, 0, 0),
 )  # fmt: skip
 
 

@@ -320,7 +320,7 @@ async def test_a_cap_needs_a_server_that_counts() -> None:
         serve_judge(fair, lambda: web.json_response(body)) as server,
         jury(server, prices=PRICES[:1], max_cost=5) as judges,
     ):
-        with pytest.raises(EvaluationError, match="doesn't tell the tokens") as caught:
+        with pytest.raises(EvaluationError, match="doesn't return the tokens") as caught:
             await judges.score(QUESTION, "4")
     assert caught.value.failure.reason == "JudgeUnusable"
 

@@ -289,7 +289,7 @@ class EvalLeakage(Document):
 
 
 class ModelUsage(Document):
-    """What asking a model cost: the tokens of the answers that count, as its server tells them.
+    """What asking a model cost: the tokens of the answers that count, as its server returns them.
 
     A request that was repeated after an error counts once.
     """
@@ -312,7 +312,7 @@ class EvalReport(Document):
     comparisons: list[EvalComparison] = Field(default=[], max_length=2048)
     gates: list[EvalGateResult] = Field(default=[], max_length=16)
     usage: list[ModelUsage] = Field(default=[], max_length=16)
-    """By model; a model whose server told no tokens is left out."""
+    """By model; a model whose server returned no tokens is left out."""
     judge: JudgeUsage | None = None
     holdout: list[EvalLeakage] = Field(default=[], max_length=16)
     """By suite; empty if there was nothing to compare with."""

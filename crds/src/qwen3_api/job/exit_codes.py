@@ -18,7 +18,7 @@ class ExitCode(IntEnum):
     USER_ERROR = 42
     """Spec, data or credentials need a change: no retry."""
     INTERRUPTED = 43
-    """Told to stop and did, with a checkpoint: free, goes on."""
+    """Stopped by SIGTERM with a checkpoint: free, resumes."""
     OUT_OF_MEMORY = 44
     """The GPU's, or by the kernel's count the container's. The same spec runs out of it again: no
     retry."""

@@ -35,7 +35,7 @@ class PreflightJob(Document):
     dataset: JobDataset
     assistant_only_loss: bool
     start: StartAdapter | None = None
-    """The adapter to go on from: its files must be there."""
+    """The adapter to start from: its files must be there."""
     checks: PreflightChecks
     output: S3Location
     """Folder of the revision; the result is `<output>/preflight.json`."""
@@ -107,7 +107,7 @@ class Preflight(Document):
     contract: Literal[1] = CONTRACT
     spec_hash: str
     failure: Failure | None = None
-    """Why no training should start; everything found until then is still told."""
+    """Why no training should start; everything found until then is still reported."""
     rows: int = 0
     tokens: int = 0
     """Tokens of one epoch after cutting; an estimate when the histogram is of a sample."""

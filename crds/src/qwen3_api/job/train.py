@@ -70,7 +70,7 @@ class JobDataset(Document):
 
 
 class StartAdapter(Document):
-    """A committed adapter to go on from."""
+    """A committed adapter to start from."""
 
     location: S3Location
     """Its folder."""
@@ -131,7 +131,7 @@ class JobHyperparameters(Document):
 
 
 class JobCheckpoint(Document):
-    """When to save and whether to go on from what is there."""
+    """When to save and whether to resume from what is there."""
 
     every_steps: int
     keep_last: int

@@ -25,7 +25,7 @@ Alias = Annotated[
 
 
 class PoolAdapter(Document):
-    """An adapter that every pod of the pool shall hold."""
+    """An adapter that every pod of the pool must hold."""
 
     id: ModelId
     digest: Sha256

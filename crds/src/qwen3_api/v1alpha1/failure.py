@@ -21,7 +21,7 @@ class FailureStatus(StatusModel):
     reason: ShortText
     """reason, one of the documented reasons."""
     failure_class: FailureClass = Field(alias="class")
-    """class: User if a change of the spec or data mends it, else System."""
+    """class: User if a change of the spec or data fixes it, else System."""
     message: Message
     """message says what happened."""
     hint: Message = ""
@@ -35,4 +35,4 @@ class FailureStatus(StatusModel):
     job_uid: ShortText | None = Field(default=None, alias="jobUID")
     """jobUID of the Job that failed."""
     attempt: ShortText | None = None
-    """attempt is the uid of the pod that told why; what it told outlives the pod."""
+    """attempt is the uid of the pod that reported why; what it reported outlives the pod."""

@@ -46,7 +46,7 @@ class FineTuneSpec(KubeModel):
     mode: Mode = Mode.RUN
     """mode: Run, or Plan for the preflight and the estimate only: no GPU is asked for."""
     suspend: bool = False
-    """suspend parks the run at a checkpoint; false goes on from there."""
+    """suspend stops the run at a checkpoint; false resumes from there."""
     base_model: BaseModelSpec
     """baseModel to start from."""
     dataset: DatasetSpec

@@ -40,7 +40,7 @@ class RevisionStatus(StatusModel):
     base_commit: ShortText | None = None
     """baseCommit identifies the weights of the base model."""
     quantized: bool | None = None
-    """quantized: it learnt over a base in 4 bits; unset before its first step."""
+    """quantized: it learned over a base in 4 bits; unset before its first step."""
     seed: int | None = None
     """seed of the run."""
     final_loss: ShortText | None = None

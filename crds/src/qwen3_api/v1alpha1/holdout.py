@@ -12,7 +12,7 @@ class HoldoutSpec(KubeModel):
 
     max_leaked_percent: Annotated[int, Field(ge=0, le=100)] | None = None
     """maxLeakedPercent of a suite's questions may be in the training data; with more nothing is
-    asked and the verdict is Error (HoldoutLeaked). Default: any share passes, and status tells it.
+    asked and the verdict is Error (HoldoutLeaked). Default: any share passes; status reports it.
     """
     secret_ref: LocalObjectReference | None = None
     """secretRef names a Secret of this namespace with AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY

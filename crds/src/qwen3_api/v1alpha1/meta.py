@@ -223,7 +223,7 @@ class Condition(StatusModel):
     reason: Annotated[str, Field(max_length=64)]
     """reason is one CamelCase word of the documented vocabulary."""
     message: Message = ""
-    """message says the same to a person, with the fix where one exists."""
+    """message says the same to a user, with the fix where one exists."""
 
 
 class LocalObjectReference(KubeModel):

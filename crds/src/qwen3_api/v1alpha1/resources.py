@@ -125,7 +125,7 @@ class FailurePolicySpec(KubeModel):
     allow_quantization: bool = False
     """allowQuantization lets Adapt turn a LoRA run into a QLoRA run as its last step."""
     stall_timeout_seconds: Annotated[int, Field(ge=30, le=86_400)] = 1800
-    """stallTimeoutSeconds without a step end an attempt; the next goes on from its checkpoint. The
+    """stallTimeoutSeconds without a step end an attempt; the next resumes from its checkpoint. The
     start and the verification of the adapter get as long."""
 
 

@@ -292,7 +292,7 @@ class Gate(KubeModel):
     confidence_percent: Annotated[int, Field(ge=50, le=99)] = 95
     """confidencePercent, one-sided."""
     on_insufficient: OnInsufficient = OnInsufficient.INCONCLUSIVE
-    """onInsufficient: what it counts as when the data can't tell, Inconclusive or Fail."""
+    """onInsufficient: what it counts as when the data can't decide, Inconclusive or Fail."""
 
     rules: ClassVar[tuple[Rule, ...]] = (
         Rule(

@@ -206,7 +206,7 @@ class AdapterSpec(KubeModel):
 
     type: AdapterType | None = None
     """type: LoRA keeps the base in 16 bits, QLoRA in 4 bits (nf4). Default: planned, 16 bits where
-    they fit the card, else 4; status.preflight.sizing.quantized tells which."""
+    they fit the card, else 4; status.preflight.sizing.quantized shows which."""
     rank: Literal[8, 16, 32, 64, 128] = 16
     """rank of the update (PEFT r). The serving pool caps it."""
     alpha: Annotated[int, Field(ge=1, le=1024)] | None = None
@@ -300,7 +300,7 @@ class CheckpointSpec(KubeModel):
     keep_last: Annotated[int, Field(ge=1, le=20)] = 2
     """keepLast checkpoints stay in the bucket, and the one with the lowest validation loss."""
     resume: ResumePolicy = ResumePolicy.AUTO
-    """resume: Auto goes on from the newest checkpoint that verifies, Never starts over."""
+    """resume: Auto resumes from the newest checkpoint that verifies, Never starts over."""
     load_best: bool = True
     """loadBest: with validation rows, the checkpoint with the lowest validation loss becomes the
     result; false: the last step does."""
