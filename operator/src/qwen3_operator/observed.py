@@ -193,7 +193,7 @@ def parse_pod(body: Object) -> PodView:
     disrupted: Object = next(
         (c for c in conditions if (c["type"], c.get("status")) == ("DisruptionTarget", "True")), {}
     )
-    # Evicted and Terminated (the node shuts down) are in the status of the pod, other reasons in the condition.
+    # Eviction and shutdown of the node are in the status itself, other reasons in the condition.
     taken = status if status.get("reason") else disrupted
     return PodView(
         name=body["metadata"]["name"],
