@@ -58,7 +58,8 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
     data = {
         "data/train.jsonl": rows(40),
         "data/validation.jsonl": _other_answers(6),
-        f"{BASE}/README.md": b"---\nlicense: apache-2.0\n---\n# Tiny\n",
+        # No date, and no reason to lose a training.
+        f"{BASE}/README.md": b"---\ndate: 2026-13-45\nlicense: apache-2.0\n---\n# Tiny\n",
     }
     with training_store(tmp_path_factory.mktemp("store"), data) as running:
         yield running

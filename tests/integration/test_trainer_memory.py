@@ -33,8 +33,8 @@ def _run(folder: Path, program: str) -> dict[str, Any]:
             check=True,
             timeout=120,
         )
-    told: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    return told
+    ended: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return ended
 
 
 @pytest.mark.parametrize(
@@ -49,14 +49,14 @@ def _run(folder: Path, program: str) -> dict[str, Any]:
     ],
 )
 def test_what_the_kernel_counted_is_out_of_memory(tmp_path: Path, program: str, words: str) -> None:
-    told = _run(tmp_path, program)
-    assert (told["reason"], told["code"]) == (Reason.OUT_OF_MEMORY, ExitCode.OUT_OF_MEMORY)
-    assert words in told["message"]
-    assert "the container ran out of memory" in told["message"]
+    ended = _run(tmp_path, program)
+    assert (ended["reason"], ended["code"]) == (Reason.OUT_OF_MEMORY, ExitCode.OUT_OF_MEMORY)
+    assert words in ended["message"]
+    assert "the container ran out of memory" in ended["message"]
 
 
 def test_a_kill_that_the_kernel_did_not_count_is_tried_again(tmp_path: Path) -> None:
-    told = _run(tmp_path, "os.kill(os.getpid(), signal.SIGKILL)")
-    assert told["reason"] == Reason.TRAINER_FAILED
-    assert ACTIONS[ExitCode(told["code"])] is PodFailureAction.COUNT
-    assert "no out-of-memory kill" in told["message"]
+    ended = _run(tmp_path, "os.kill(os.getpid(), signal.SIGKILL)")
+    assert ended["reason"] == Reason.TRAINER_FAILED
+    assert ACTIONS[ExitCode(ended["code"])] is PodFailureAction.COUNT
+    assert "no out-of-memory kill" in ended["message"]

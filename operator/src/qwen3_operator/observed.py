@@ -207,7 +207,7 @@ def parse_pod(body: Object) -> PodView:
     disrupted: Object = next(
         (c for c in conditions if (c["type"], c.get("status")) == ("DisruptionTarget", "True")), {}
     )
-    # Evicted and Terminated (the node shuts down) are told of the pod, the rest by the condition.
+    # Eviction and shutdown of the node are in the status itself, other reasons in the condition.
     taken = status if status.get("reason") else disrupted
     return PodView(
         name=body["metadata"]["name"],

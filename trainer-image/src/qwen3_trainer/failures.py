@@ -191,10 +191,10 @@ def killed_for_memory(command: str, noticed: TrainerError | None = None) -> Trai
 
     noticed: how another process failed for that.
     """
-    told = f" ({noticed.message})" if noticed else ""
+    noted = f" ({noticed.message})" if noticed else ""
     return TrainerError(
         Reason.OUT_OF_MEMORY,
-        f"the kernel killed the {command} process: the container ran out of memory{told}",
+        f"the kernel killed the {command} process: the container ran out of memory{noted}",
         CONTAINER_MEMORY_HINT,
         noticed.step if noticed else None,
     )

@@ -216,7 +216,7 @@ def _outcome(command: str, status: int, last: Message | None, struck: bool | Non
     if named is not None and named.reason is not Reason.TRAINER_FAILED:
         raise named
     if struck:
-        # Also of a process that only noticed that another one was gone: a rank, a data loader.
+        # Also of a process that only noticed that another one had ended: a rank, a data loader.
         raise killed_for_memory(command, named)
     if named is not None:
         raise named
