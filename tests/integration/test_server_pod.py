@@ -500,6 +500,7 @@ async def test_an_agent_that_is_stopped_during_a_check_blames_nobody(
             await asyncio.sleep(0.01)
     agent.terminate()
     assert await asyncio.to_thread(agent.wait, 30) == 0
+    pod.agent = None
     left = {path.name for path in (pod.folder / "adapters").iterdir()}
     assert not any(name.startswith(".") for name in left)
     # It ended before the check did.
