@@ -602,6 +602,29 @@ async def test_a_damaged_file_on_disk_is_fetched_again(pod: Pod, tmp_path: Path)
     assert path.read_bytes() == good
 
 
+async def test_an_agent_that_is_stopped_during_a_check_blames_nobody(
+    pod: Pod, tmp_path: Path
+) -> None:
+    adapter = await _adapter(pod, tmp_path, "stopped", seed=18)
+    note = pod.folder / "adapters" / f".check-{adapter.digest}"
+    await pod.write_index([adapter], {"stopped": adapter.id})
+    agent = pod.agent
+    assert agent is not None
+    async with asyncio.timeout(60):
+        while not note.exists():  # noqa: ASYNC110 - another process's file
+            await asyncio.sleep(0.01)
+    agent.terminate()
+    assert await asyncio.to_thread(agent.wait, 30) == 0
+    pod.agent = None
+    left = {path.name for path in (pod.folder / "adapters").iterdir()}
+    assert not any(name.startswith(".") for name in left)
+    # It ended before the check did.
+    assert adapter.digest not in left
+    pod.start_agent()
+    await until_ready(pod, pod.serial)
+    assert (await pod.chat("stopped"))[::2] == (200, adapter.id)
+
+
 async def test_metrics_of_both(pod: Pod) -> None:
     async with aiohttp.ClientSession() as http:
         async with http.get(f"http://{pod.outside}:{pod.agent_port}/metrics") as answer:
