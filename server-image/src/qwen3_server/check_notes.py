@@ -2,9 +2,10 @@
 
 The check runs in a process with limits of its own, so this is the second line of defence. The notes
 are in the adapters' emptyDir, which outlives the containers. One that was written before a check
-and is still there after a restart counts as a death, whoever sent the SIGKILL. So a single one
-condemns nobody, a later check that passes removes it, and an agent that is stopped by SIGTERM takes
-its note back.
+and is still there after a restart counts as a death, whoever sent the SIGKILL. One is enough for a
+candidate: an evaluation that has to be applied again costs less than a pool that restarts. What is
+behind a public name gets a second try, and later ones. A check that passes removes the note, and an
+agent that is stopped by SIGTERM takes its note back.
 """
 
 import logging
@@ -18,7 +19,7 @@ from qwen3_server.errors import CheckDiedError, refused
 from qwen3_server.watched_file import replace_file
 
 PREFIX = ".check-"
-DEATHS = 2
+CANDIDATE_DEATHS, REQUIRED_DEATHS = 1, 2
 """In a row: as many as end the trying."""
 REQUIRED_PAUSE_SECONDS = 600.0
 """A required adapter is tried again after this time: without it the pod serves nobody anyway. A
@@ -37,12 +38,12 @@ class CheckNotes:
         """Raise AdapterError(ArtifactRefused) if its check isn't to be tried again now."""
         note = self._note(adapter.digest)
         deaths = _read(note)
-        if deaths < DEATHS:
+        if deaths < (REQUIRED_DEATHS if adapter.required else CANDIDATE_DEATHS):
             return
         if adapter.required and time.time() - note.stat().st_mtime > REQUIRED_PAUSE_SECONDS:
             return
         raise refused(
-            f"the check of its files died {deaths} times in this pod, alone or with the whole "
+            f"the check of its files died in this pod ({deaths} in a row), alone or with the whole "
             "sidecar; it is not tried again here"
             + (f" for {REQUIRED_PAUSE_SECONDS / 60:.0f} minutes" if adapter.required else "")
         )
