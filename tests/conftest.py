@@ -3,7 +3,14 @@
 import json
 import os
 
+from hypothesis import settings
+
 from qwen3_local.layout import current_home
+
+# Examples are judged by what they find, not by how long a busy machine takes for one. What else is
+# set (fewer surprises where CI is) stays.
+settings.register_profile("unhurried", settings(), deadline=None)
+settings.load_profile("unhurried")
 
 
 def pytest_configure() -> None:
