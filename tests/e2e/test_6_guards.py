@@ -144,7 +144,7 @@ def test_training_goes_on_while_the_bucket_is_away_and_uploads_catch_up(
         assert not is_true(during, "Stalled")
         failure = during["status"]["failure"]
         assert f"pod {pod.metadata.name} runs, but has written nothing" in failure["message"]
-        assert "training goes on" in failure["hint"]
+        assert "training continues" in failure["hint"]
     body = tenant.wait(CUT_OFF, lambda b: checkpoint(b) > missed, "catches up", 180)
     assert body["status"]["training"]["attempt"] == pod.metadata.uid
     assert body["status"].get("failure") is None

@@ -13,8 +13,9 @@ from qwen3_api.job import layout
 from qwen3_api.job.base import Failure
 from qwen3_api.job.evaluate import EvalJob
 from qwen3_api.job.exit_codes import ExitCode
+from qwen3_api.pod.termination import write_termination
 from qwen3_api.v1alpha1.conditions import Reason
-from qwen3_evaluator.failures import EvaluationError, write_termination
+from qwen3_evaluator.failures import EvaluationError
 from qwen3_evaluator.logs import setup_logs
 from qwen3_evaluator.run import run_evaluation
 

@@ -28,7 +28,8 @@ from qwen3_api.job.evaluate import (
     TrackedModel,
     TrackingReport,
 )
-from qwen3_evaluator.failures import EvaluationError, cut
+from qwen3_api.pod.text import cut
+from qwen3_evaluator.failures import EvaluationError
 from qwen3_evaluator.recorder import JSON, now
 from qwen3_evaluator.report import parse_samples, render_samples
 from qwen3_evaluator.store import Store

@@ -2,7 +2,6 @@
 
 import argparse
 import asyncio
-import json
 import logging
 import os
 import secrets
@@ -18,6 +17,8 @@ from pydantic import ValidationError
 from qwen3_api.job.base import Failure
 from qwen3_api.job.exit_codes import ExitCode
 from qwen3_api.job.layout import TERMINATION_LOG
+from qwen3_api.pod.logs import JsonFormatter
+from qwen3_api.pod.termination import write_termination
 from qwen3_api.serving.config import (
     ADAPTERS_DIR,
     BASE_MODEL_DIR,
@@ -41,23 +42,6 @@ from qwen3_server.watched_file import replace_file
 from qwen3_server.web import build_app
 
 _log = logging.getLogger("qwen3_server")
-
-
-class JsonFormatter(logging.Formatter):
-    """One JSON object per line."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        """time (RFC 3339, UTC), level, logger, message, and the traceback if there is one."""
-        line = {
-            "time": time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created))
-            + f".{int(record.msecs):03d}Z",
-            "level": record.levelname,
-            "logger": record.name,
-            "message": record.getMessage(),
-        }
-        if record.exc_info:
-            line["exception"] = self.formatException(record.exc_info)
-        return json.dumps(line, ensure_ascii=False)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -120,10 +104,7 @@ def _end_badly(options: argparse.Namespace, error: PodError) -> int:
     """Say why on stderr and in the termination message."""
     _log.error("%s", error)
     failure = Failure(reason=str(error.reason), message=error.message)
-    try:
-        options.termination_log.write_bytes(failure.to_json())
-    except OSError:
-        _log.warning("no termination message: %s cannot be written", options.termination_log)
+    write_termination(options.termination_log, failure)
     if error.reason is Reason.STORAGE_UNAVAILABLE:
         return ExitCode.STORAGE_UNAVAILABLE
     return ExitCode.USER_ERROR

@@ -1,17 +1,15 @@
 """Documents: the fingerprint that decides what is taken over, progress, termination message."""
 
-import json
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from qwen3_api.job.base import Failure, S3Location
+from qwen3_api.job.base import S3Location
 from qwen3_api.job.evaluate import EvalEndpoint, EvalJob, EvalSample, EvalSuite
 from qwen3_api.job.train import FileData
 from qwen3_api.v1alpha1.conditions import Reason
-from qwen3_evaluator.failures import EvaluationError, render_termination, write_termination
+from qwen3_evaluator.failures import EvaluationError
 from qwen3_evaluator.questions import Question, QuestionSet
 from qwen3_evaluator.report import (
     build_progress,
@@ -158,23 +156,6 @@ def test_the_eta_counts_this_attempt_only(asked: int, seconds: float, eta: int |
         completed=30, total=100, asked=asked, seconds=seconds, suite="one", now="t"
     )
     assert (progress.completed, progress.total, progress.eta_seconds) == (30, 100, eta)
-
-
-@pytest.mark.parametrize("text", ["x" * 1024, "错" * 1024, "\x01" * 1024, '"\\' * 512])
-def test_the_termination_message_is_json_within_what_the_kubelet_keeps(text: str) -> None:
-    rendered = render_termination(Failure(reason="DatasetInvalid", message=text, hint=text))
-    assert 2048 < len(rendered) <= 4096 or rendered == b""
-    assert json.loads(rendered)["reason"] == "DatasetInvalid"
-
-
-def test_the_termination_message_is_written_only_where_the_kubelet_reads_it(tmp_path: Path) -> None:
-    failure = Failure(reason="DatasetEmpty", message="m")
-    write_termination(tmp_path / "none", failure)
-    assert list(tmp_path.iterdir()) == []
-    made = tmp_path / "log"
-    made.touch()
-    write_termination(made, failure)
-    assert Failure.model_validate_json(made.read_bytes()) == failure
 
 
 def test_an_endless_message_is_cut() -> None:

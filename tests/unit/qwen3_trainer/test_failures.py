@@ -15,7 +15,6 @@ from qwen3_trainer.failures import (
     is_out_of_memory,
     memory_hint,
 )
-from qwen3_trainer.report import TERMINATION_BYTES, termination_message
 from support.train_jobs import train_job
 
 
@@ -161,14 +160,6 @@ def test_a_reason_of_the_operator_is_none_of_the_trainer() -> None:
     failure = TrainerError(Reason.LOSS_NAN, "m").to_failure()
     with pytest.raises(ValueError, match="no reason of a trainer"):
         TrainerError.from_failure(failure.model_copy(update={"reason": "Served"}))
-
-
-@pytest.mark.parametrize("text", ["ok", "x" * 9000, "训" * 9000, '"\n' * 9000])
-def test_the_termination_message_fits(text: str) -> None:
-    failure = TrainerError(Reason.TRAINER_FAILED, text, text).to_failure()
-    encoded = termination_message(failure)
-    assert len(encoded) <= TERMINATION_BYTES
-    assert type(failure).model_validate_json(encoded).message[:1] == text[:1]
 
 
 def test_every_reason_ends_with_a_code_the_operator_acts_on() -> None:

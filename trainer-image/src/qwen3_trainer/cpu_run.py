@@ -10,12 +10,12 @@ from qwen3_api.job import layout
 from qwen3_api.job.exit_codes import ExitCode
 from qwen3_api.job.export import ExportJob
 from qwen3_api.job.preflight import PreflightJob
+from qwen3_api.pod.termination import write_termination
 from qwen3_api.v1alpha1.conditions import Reason
 from qwen3_trainer.environment import Paths
 from qwen3_trainer.failures import Interrupted, TrainerError
 from qwen3_trainer.logs import configure
 from qwen3_trainer.order import read_order
-from qwen3_trainer.report import write_termination
 from qwen3_trainer.shutdown import Shutdown
 
 log = logging.getLogger(__name__)

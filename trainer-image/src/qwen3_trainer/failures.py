@@ -13,6 +13,7 @@ from qwen3_api.job.base import Failure
 from qwen3_api.job.exit_codes import ExitCode
 from qwen3_api.job.export import ExportJob
 from qwen3_api.job.train import TrainJob
+from qwen3_api.pod.text import cut
 from qwen3_api.v1alpha1.conditions import Reason
 from qwen3_trainer.ladder import MemoryUse, sizing_of, smaller_micro_batch
 
@@ -119,18 +120,6 @@ class Interrupted(BaseException):
     def __init__(self, step: int | None = None) -> None:
         super().__init__("interrupted")
         self.step = step
-
-
-def cut(text: str, limit: int) -> str:
-    """The text as a document takes it: at most `limit` characters, with a mark where it was cut,
-    and no lone surrogates, which JSON can spell and UTF-8 can't."""
-    text = encodable(text)
-    return text if len(text) <= limit else text[: limit - 1] + "…"
-
-
-def encodable(text: str) -> str:
-    """The text with a question mark for each lone surrogate."""
-    return text.encode("utf-8", "replace").decode()
 
 
 def is_out_of_memory(error: BaseException) -> bool:

@@ -1,37 +1,15 @@
 """Logs as JSON lines on stdout, and the last of them for the report."""
 
-import json
 import logging
 import sys
 from collections import deque
-from datetime import UTC, datetime
 from typing import TextIO
 
-from qwen3_trainer.failures import cut, encodable
+from qwen3_api.pod.logs import JsonFormatter
+from qwen3_api.pod.text import cut
 
 TAIL_LINES = 50
 TAIL_WIDTH = 256
-
-
-class JsonFormatter(logging.Formatter):
-    """One JSON object per record, with the job's identity in each."""
-
-    def __init__(self, identity: dict[str, str]) -> None:
-        super().__init__()
-        self._identity = identity
-
-    def format(self, record: logging.LogRecord) -> str:
-        """The record as JSON."""
-        entry = {
-            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
-            "level": record.levelname.lower(),
-            "logger": record.name,
-            "message": record.getMessage(),
-            **self._identity,
-        }
-        if record.exc_info:
-            entry["traceback"] = self.formatException(record.exc_info)
-        return encodable(json.dumps(entry, ensure_ascii=False))
 
 
 class LogTail(logging.Handler):

@@ -24,6 +24,8 @@ from qwen3_api.job.report import (
     require_small,
 )
 from qwen3_api.job.train import HuggingFaceModel
+from qwen3_api.pod.termination import write_termination
+from qwen3_api.pod.text import cut
 from qwen3_api.v1alpha1.conditions import Reason
 from qwen3_trainer import base_model, card, publish, start_adapter
 from qwen3_trainer.attempt import Attempt
@@ -33,13 +35,13 @@ from qwen3_trainer.data.dataset import PreparedData, prepare
 from qwen3_trainer.earlier_attempts import read_earlier
 from qwen3_trainer.environment import Paths, download_environment, worker_environment
 from qwen3_trainer.extras import extra
-from qwen3_trainer.failures import Interrupted, TrainerError, classify, cut
+from qwen3_trainer.failures import Interrupted, TrainerError, classify
 from qwen3_trainer.guards import Deadline
 from qwen3_trainer.ladder import describe, lowest, sizing_of, with_sizing
 from qwen3_trainer.logs import LogTail, configure
 from qwen3_trainer.order import read_job
 from qwen3_trainer.progress import ProgressWriter, now
-from qwen3_trainer.report import library_versions, write_termination
+from qwen3_trainer.report import library_versions
 from qwen3_trainer.shutdown import Shutdown
 from qwen3_trainer.storage_check import write_first
 from qwen3_trainer.store import patiently

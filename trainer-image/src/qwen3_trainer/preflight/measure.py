@@ -9,9 +9,9 @@ from pathlib import Path
 import msgspec
 
 from qwen3_api.job.preflight import SAMPLE_LIMIT, PreflightJob, RenderedSample
+from qwen3_api.pod.text import cut
 from qwen3_trainer.data.dataset import numbered
 from qwen3_trainer.data.formats import Row, RowError
-from qwen3_trainer.failures import cut
 from qwen3_trainer.preflight.blocks import BadRow, NumberedRow, weight_of
 from qwen3_trainer.preflight.cores import Cores
 from qwen3_trainer.preflight.heaviest import Heaviest

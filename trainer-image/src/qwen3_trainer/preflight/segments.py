@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from itertools import groupby
 
 from qwen3_api.job.preflight import MAX_SEGMENTS, SAMPLE_LIMIT, SampleSegment
-from qwen3_trainer.failures import cut
+from qwen3_api.pod.text import cut
 
 
 def to_segments(

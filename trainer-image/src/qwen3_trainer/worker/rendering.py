@@ -18,9 +18,9 @@ from typing import Any
 
 from jinja2 import TemplateError, TemplateSyntaxError
 
+from qwen3_api.pod.text import cut
 from qwen3_trainer.data.formats import Row, RowError
 from qwen3_trainer.data.thinking import Thinking
-from qwen3_trainer.failures import cut
 
 log = logging.getLogger(__name__)
 

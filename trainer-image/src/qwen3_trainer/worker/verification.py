@@ -13,8 +13,9 @@ from peft import PeftModel, get_peft_model_state_dict
 from safetensors import safe_open
 from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
 
+from qwen3_api.pod.text import cut
 from qwen3_api.v1alpha1.conditions import Reason
-from qwen3_trainer.failures import TrainerError, cut, is_out_of_memory
+from qwen3_trainer.failures import TrainerError, is_out_of_memory
 from qwen3_trainer.worker.channel import Channel
 from qwen3_trainer.worker.messages import Verified, VerifyPlan
 

@@ -1,0 +1,1 @@
+"""What the programs of pods share: texts that fit, log lines, the termination message."""
