@@ -104,7 +104,7 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any
     lines = [json.dumps({**defaults, **case}) for case, _ in CASES.values()]
     environment = os.environ | {"PYTHONPATH": ":".join(SOURCES), "VLLM_NO_USAGE_STATS": "1"}
     python = os.environ["QWEN3_VLLM_PYTHON"]
-    subprocess.run([python, SUPPORT / "tiny_base.py", base], check=True)
+    subprocess.run([python, SUPPORT / "tiny_base.py", base, "qwen3"], check=True)
     done = subprocess.run(
         [python, SUPPORT / "parser_probe.py", base],
         input="\n".join(lines),

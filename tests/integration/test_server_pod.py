@@ -57,7 +57,7 @@ def bucket(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bucket]:
 def tiny_base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("tiny-base")
     script = Path(__file__).parent.parent / "support" / "tiny_base.py"
-    subprocess.run([os.environ["QWEN3_VLLM_PYTHON"], str(script), str(folder)], check=True)
+    subprocess.run([os.environ["QWEN3_VLLM_PYTHON"], str(script), str(folder), "qwen3"], check=True)
     return folder
 
 

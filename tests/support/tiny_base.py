@@ -1,7 +1,9 @@
 """A random Qwen3 of 0.3 M parameters with a byte-level tokenizer. Runs in vLLM's environment:
 
-    python tiny_base.py FOLDER
+    python tiny_base.py FOLDER [qwen3]
 
+With `qwen3` it has Qwen3's own chat template and the tokens that it writes; else a template that
+nobody knows.
 It answers gibberish, but each adapter of support.adapters makes it answer another gibberish.
 """
 
@@ -12,13 +14,16 @@ import torch
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
 
+CHAT_TEMPLATE = (
+    "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
 TEMPLATE = Path(__file__).parents[2] / "local" / "tiny-model" / "tiny_qwen3" / "qwen3.jinja"
-"""Qwen3's own."""
 MARKS = [f"<{end}{name}>" for name in ("tool_call", "tool_response", "think") for end in ("", "/")]
 """Tokens of Qwen3's vocabulary that are one each, and no special ones: decoding shows them."""
 
 
-def main(folder: Path) -> None:
+def main(folder: Path, *, qwen3: bool) -> None:
     """Write config, weights, tokenizer and chat template."""
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
     tokenizer = Tokenizer(models.BPE(vocab={c: i for i, c in enumerate(alphabet)}, merges=[]))
@@ -30,8 +35,10 @@ def main(folder: Path) -> None:
         pad_token="<|endoftext|>",
         additional_special_tokens=["<|im_start|>"],
     )
-    fast.add_tokens([AddedToken(mark, normalized=False) for mark in MARKS])
-    fast.chat_template = TEMPLATE.read_text("utf-8")
+    fast.chat_template = CHAT_TEMPLATE
+    if qwen3:
+        fast.add_tokens([AddedToken(mark, normalized=False) for mark in MARKS])
+        fast.chat_template = TEMPLATE.read_text("utf-8")
     fast.save_pretrained(folder)
     torch.manual_seed(0)
     config = Qwen3Config(
@@ -53,4 +60,4 @@ def main(folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main(Path(sys.argv[1]), qwen3="qwen3" in sys.argv[2:])
