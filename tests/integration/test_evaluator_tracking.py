@@ -5,12 +5,12 @@ wandb and weave are real. The servers are stand-ins that speak their wire format
 (support/wandb_server.py, support/weave_server.py); the offline run is read back by `wandb sync`.
 """
 
+import asyncio
 import json
 import os
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
@@ -262,9 +262,8 @@ async def test_trackers_that_are_down_or_silent_are_done_without(
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"http://127.0.0.1:{silent.getsockname()[1]}"
         job = ordered(bucket, "silent", wandb=wandb("http://127.0.0.1:9"), weave=weave(url))
-        began = time.monotonic()
-        told = await send(job, store, seconds=3)
-    assert time.monotonic() - began < 20
+        async with asyncio.timeout(180):
+            told = await send(job, store, seconds=3)
     assert told.failures == [
         "W&B: not everything was sent within 3 s",
         "Weave: not everything was sent within 3 s",

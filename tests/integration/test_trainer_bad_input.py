@@ -1,10 +1,9 @@
-"""Each bad input of a run: its reason, its exit code, quickly, and before torch is imported.
+"""Each bad input of a run: its reason, its exit code, without a retry, before torch is imported.
 
 The interpreter of these runs has no torch at all.
 """
 
 import json
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,8 +18,6 @@ from support.train_jobs import train_job
 from support.trainer_runs import Store, rows, running_store, start_attempt
 
 pytestmark = pytest.mark.integration
-SECONDS = 10.0
-"""What a user waits at most for the answer, on an idle machine."""
 GOOD = rows(3)
 
 
@@ -91,11 +88,10 @@ def test_a_bad_input_ends_the_run_at_once(store: Store, tmp_path: Path, case: st
     changes, reason, words = CASES[case]
     prefix = f"runs/{case.replace(' ', '-')}"
     job = train_job(store.location, **{"output.prefix": prefix, **changes})
-    begun = time.monotonic()
     attempt = start_attempt(job, "pod-1", tmp_path / "run", store)
 
     assert attempt.wait(240) == ExitCode.USER_ERROR, attempt.log
-    assert time.monotonic() - begun < SECONDS
+    assert "trying again" not in attempt.log
     failure = attempt.failure()
     assert failure.reason == reason
     assert words in failure.message

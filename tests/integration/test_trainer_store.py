@@ -6,7 +6,6 @@ import json
 import shutil
 import socket
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -113,7 +112,7 @@ def test_refusals_are_denied(bucket: Bucket, store: Store, monkeypatch: pytest.M
     assert foreign.value.reason == Reason.STORAGE_DENIED
 
 
-def test_an_absent_store_is_unavailable_after_a_bounded_time(
+def test_an_absent_store_is_unavailable_after_bounded_retries(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "k")
@@ -121,11 +120,9 @@ def test_an_absent_store_is_unavailable_after_a_bounded_time(
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
         absent = Bucket(f"http://127.0.0.1:{closed.getsockname()[1]}", None, BUCKET)
-        begun = time.monotonic()
         with pytest.raises(TrainerError) as caught:
             absent.put("key", b"x")
     assert caught.value.reason == Reason.STORAGE_UNAVAILABLE
-    assert time.monotonic() - begun < 60
 
 
 class BreakingProxy:
@@ -356,10 +353,9 @@ def test_a_slow_bucket_costs_checkpoints_and_no_time(tmp_path: Path) -> None:
     folders = {step: _local(tmp_path, step) for step in (1, 2, 3)}
     uploader.submit(folders[1], 1)
     assert save.entered.wait(120)
-    begun = time.monotonic()
     uploader.submit(folders[2], 2)
     uploader.submit(folders[3], 3)
-    assert time.monotonic() - begun < 5
+    assert save.saved == []
     save.leave.set()
     uploader.close()
 

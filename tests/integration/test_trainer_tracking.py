@@ -3,7 +3,6 @@
 import json
 import os
 import subprocess
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -75,11 +74,9 @@ def test_a_server_that_goes_away_holds_nobody_up(tmp_path: Path) -> None:
             server.server.shutdown()
             server.server.server_close()
 
-        begun = time.monotonic()
         printed, log = _probe(server.url, tmp_path / "run", between=leave)
     assert printed == ["begun", "ended"]
     assert "was not finished within 2 s" in log
-    assert time.monotonic() - begun < 40
 
 
 def test_a_service_process_that_dies_ends_nothing(tmp_path: Path) -> None:

@@ -128,7 +128,7 @@ class Pod:
         """An index with V1 behind `bot` and V2 beside it; returns when the pod has applied it."""
         routed = canary is not None and canary.id not in self.vllm.unfit
         self.put(canary)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(120):
             while True:
                 found = await self.status()
                 settled = {a.state for a in found.adapters} <= {"Loaded", "Failed"}
@@ -291,7 +291,7 @@ async def test_without_vllm_there_are_no_canaries(pod: Pod) -> None:
     status = await pod.status()
     assert (status.ready, status.canaries) == (False, {})
     assert "vLLM does not answer" in status.message
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(120):
         while await pod.metrics():
             continue
 
@@ -303,7 +303,7 @@ async def test_an_index_that_comes_while_readiness_is_asked_costs_no_traffic(
     await pod.write(None)
     pod.vllm.slow = path
     asked = asyncio.create_task(pod.port.get("/ready"))
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(120):
         # The agent's own round asks for the models too.
         for _ in range(askers):
             await pod.vllm.waiting.get()
@@ -323,7 +323,7 @@ async def test_a_ready_pod_that_is_slow_stays_ready_whatever_index_comes(
         await pod.write(None)
         pod.vllm.slow = path
         pod.put(None)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(120):
             while (await asyncio.to_thread(pod.routes)).serial < pod.serial:
                 continue
         assert (await pod.port.get("/ready")).status == 200
@@ -376,7 +376,7 @@ async def states_while_ready(
 
 
 async def until_ready(pod: Pod) -> None:
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(120):
         while (await pod.port.get("/ready")).status != 200:
             continue
 

@@ -18,7 +18,7 @@ FIRST = Progress(
 
 
 def _until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 120
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.005)
@@ -40,14 +40,18 @@ def test_writes_are_no_closer_than_asked_and_the_newest_wins() -> None:
     begun = time.monotonic()
     writer.start()
     step = 0
-    while time.monotonic() - begun < 1.0:
+
+    def three_written_while_it_trains() -> bool:
+        nonlocal step
         step += 1
         writer.update(phase="Training", step=step)
-        time.sleep(0.01)
+        return len(record.written) >= 3
+
+    _until(three_written_while_it_trains)
     in_time = len(record.written)
     writer.close()
 
-    assert 1 <= in_time <= 3
+    assert step > in_time
     moments = [begun, *(at for at, _ in record.written[:in_time])]
     assert all(b - a >= 0.29 for a, b in itertools.pairwise(moments))
     assert record.written[-1][1].step == step
@@ -94,21 +98,20 @@ def test_what_grows_by_itself_is_written_without_an_update() -> None:
 
 
 def test_a_hanging_bucket_holds_nobody_up() -> None:
-    hang = threading.Event()
-    entered = threading.Event()
+    hang, entered, ended = threading.Event(), threading.Event(), threading.Event()
 
     def write(_: bytes) -> None:
         entered.set()
-        hang.wait(10)
+        assert hang.wait(120)
+        ended.set()
 
     writer = ProgressWriter(FIRST, write, seconds=0)
     writer.start()
     writer.update(step=1)
-    assert entered.wait(10)
-    begun = time.monotonic()
+    assert entered.wait(120)
     for step in range(1000):
         writer.update(step=step)
-    assert time.monotonic() - begun < 2
+    assert not ended.is_set()
     hang.set()
     writer.close()
 

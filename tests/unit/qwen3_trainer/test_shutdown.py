@@ -74,6 +74,6 @@ def test_while_training_the_worker_gets_it(shutdown: Shutdown, early: bool) -> N
             with shutdown.forwarding(p.terminate):
                 if not early:
                     _terminate_me()
-                assert p.wait(10) == 7
+                assert p.wait(120) == 7
         finally:
             p.kill()
