@@ -22,13 +22,13 @@ from qwen3_operator.finetune.export.manifests import build_export_job
 from qwen3_operator.finetune.preflight.manifests import build_preflight_job
 from qwen3_operator.finetune.training.job_spec import (
     resolve_export_job,
-    resolve_job_model,
     resolve_preflight_job,
     resolve_train_job,
 )
 from qwen3_operator.finetune.training.manifests import build_train_job
-from qwen3_operator.finetune.training.plan import build_parking
 from qwen3_operator.finetune.views import parse_finetune
+from qwen3_operator.resources.base_model import resolve_job_model
+from qwen3_operator.resources.job import build_parking
 from qwen3_operator.resources.labels import FIELD_MANAGER
 from qwen3_operator.resources.names import pool_name
 from qwen3_operator.resources.storage import resolve_storage

@@ -39,7 +39,6 @@ from qwen3_operator.evaluation.target import World, resolve_asked
 from qwen3_operator.evaluation.tracking import build_tracking, set_tracked_condition
 from qwen3_operator.evaluation.training import resolve_training
 from qwen3_operator.evaluation.views import Evaluation, ScheduledRun
-from qwen3_operator.finetune.training.plan import build_lifecycle, build_parking
 from qwen3_operator.finetune.views import FineTune
 from qwen3_operator.resources.actions import Event, Manifest
 from qwen3_operator.resources.conditions import Conditions, find
@@ -50,6 +49,7 @@ from qwen3_operator.resources.diagnosis import (
     diagnose_waiting,
     recall_failure,
 )
+from qwen3_operator.resources.job import build_lifecycle, build_parking
 from qwen3_operator.resources.names import eval_job_name
 from qwen3_operator.resources.numbers import count, count_or_none
 from qwen3_operator.resources.storage import StorageTarget, resolve_storage

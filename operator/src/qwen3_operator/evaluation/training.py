@@ -4,7 +4,7 @@ from qwen3_api.job import layout
 from qwen3_api.job.evaluate import EvalTraining
 from qwen3_api.v1alpha1.evaluation import EvalSpec
 from qwen3_operator.evaluation.target import World
-from qwen3_operator.finetune.preflight.sizing import resolve_price
+from qwen3_operator.finetune.gpu import resolve_price
 from qwen3_operator.resources.storage import StorageTarget, resolve_storage
 
 

@@ -14,8 +14,8 @@ from qwen3_api.v1alpha1.serving_spec import ServingMode
 from qwen3_api.v1alpha1.tracking import WandbMode
 from qwen3_operator.finetune.actions import TrainingPlan
 from qwen3_operator.finetune.export.plan import ExportPlan, build_export_status
+from qwen3_operator.finetune.gpu import resolve_price
 from qwen3_operator.finetune.preflight.plan import build_preflight_status
-from qwen3_operator.finetune.preflight.sizing import resolve_price
 from qwen3_operator.finetune.promotion.gates import (
     REFUSALS,
     build_history,

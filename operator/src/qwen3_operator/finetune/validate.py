@@ -8,8 +8,8 @@ from collections.abc import Callable
 from qwen3_api.v1alpha1.conditions import Reason
 from qwen3_api.v1alpha1.finetune import FineTuneSpec
 from qwen3_api.v1alpha1.serving_spec import ServingMode
-from qwen3_operator.finetune.training.job_spec import resolve_model
 from qwen3_operator.finetune.views import Observed
+from qwen3_operator.resources.base_model import resolve_model
 from qwen3_operator.resources.storage import resolve_storage
 from qwen3_operator.resources.views import Problem
 from qwen3_operator.settings import Settings

@@ -15,7 +15,7 @@ from qwen3_operator.controller.errors import Waiting
 from qwen3_operator.controller.keys import EVAL, Key
 from qwen3_operator.evaluation.views import Evaluation
 from qwen3_operator.finetune.gather import verify
-from qwen3_operator.finetune.training.job_spec import resolve_model
+from qwen3_operator.resources.base_model import resolve_model
 from qwen3_operator.resources.job import parse_s3_uri
 from qwen3_operator.resources.names import pool_name, pool_of
 from qwen3_operator.resources.storage import StorageTarget, resolve_storage

@@ -19,8 +19,8 @@ from qwen3_operator.controller.reconciler import Result
 from qwen3_operator.finetune.gather import gather_evaluations, read_verified
 from qwen3_operator.finetune.promotion.canary import rejection_of, step_of
 from qwen3_operator.finetune.promotion.gates import is_unloaded, plan_admission
-from qwen3_operator.finetune.training.job_spec import resolve_job_model, resolve_model
 from qwen3_operator.finetune.views import FineTune
+from qwen3_operator.resources.base_model import resolve_job_model, resolve_model
 from qwen3_operator.resources.identity import revision_id, spec_hash
 from qwen3_operator.resources.kinds import (
     CONFIG_MAP,

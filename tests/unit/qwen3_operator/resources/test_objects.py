@@ -16,11 +16,11 @@ from qwen3_operator.finetune.export.manifests import build_export_job
 from qwen3_operator.finetune.preflight.manifests import build_preflight_job
 from qwen3_operator.finetune.training.job_spec import (
     resolve_export_job,
-    resolve_job_model,
     resolve_preflight_job,
     resolve_train_job,
 )
 from qwen3_operator.finetune.training.manifests import build_train_job
+from qwen3_operator.resources.base_model import resolve_job_model
 from qwen3_operator.resources.identity import resources_digest
 from qwen3_operator.resources.labels import ANNOTATION_ORDER, LABEL_QUEUE
 from qwen3_operator.serving.manifests import PoolSpec, build_pool_objects

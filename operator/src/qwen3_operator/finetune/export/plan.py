@@ -12,12 +12,12 @@ from qwen3_api.v1alpha1.export import ExportStatus
 from qwen3_api.v1alpha1.finetune import FineTuneSpec, Mode
 from qwen3_operator.finetune.export.manifests import build_export_job
 from qwen3_operator.finetune.training.job_spec import resolve_export_job
-from qwen3_operator.finetune.training.plan import build_lifecycle
 from qwen3_operator.finetune.training.status import status_uri
 from qwen3_operator.finetune.views import FineTune, Observed
 from qwen3_operator.resources.actions import Deletion, Event, Manifest
 from qwen3_operator.resources.diagnosis import diagnose_failed_job, diagnose_waiting, recall_failure
 from qwen3_operator.resources.identity import export_digest, wanted_exports
+from qwen3_operator.resources.job import build_lifecycle
 from qwen3_operator.resources.numbers import count
 from qwen3_operator.resources.storage import StorageTarget
 from qwen3_operator.resources.views import JobView, Problem

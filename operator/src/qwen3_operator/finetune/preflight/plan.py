@@ -7,8 +7,9 @@ from qwen3_api.v1alpha1.conditions import Reason
 from qwen3_api.v1alpha1.finetune import FineTuneSpec
 from qwen3_api.v1alpha1.finetune_status import EstimateStatus, PreflightStatus, TokenBucket
 from qwen3_operator.finetune.actions import TrainingPlan
+from qwen3_operator.finetune.gpu import resolve_price
 from qwen3_operator.finetune.preflight.manifests import build_preflight_job
-from qwen3_operator.finetune.preflight.sizing import FittedRun, fit_run, resolve_price
+from qwen3_operator.finetune.preflight.sizing import FittedRun, fit_run
 from qwen3_operator.finetune.training.job_spec import resolve_preflight_job
 from qwen3_operator.finetune.training.status import (
     build_sizing_status,

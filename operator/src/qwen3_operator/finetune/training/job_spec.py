@@ -6,7 +6,6 @@ from qwen3_api.job.export import ExportJob
 from qwen3_api.job.preflight import PreflightChecks, PreflightJob
 from qwen3_api.job.report import Commit, Sizing
 from qwen3_api.job.train import (
-    HuggingFaceModel,
     JobAdapter,
     JobBaseModel,
     JobCheckpoint,
@@ -15,56 +14,26 @@ from qwen3_api.job.train import (
     JobEarlyStopping,
     JobGuards,
     JobHyperparameters,
-    JobWandb,
-    S3Model,
     StartAdapter,
     TrainJob,
 )
 from qwen3_api.v1alpha1.finetune import FineTuneSpec
 from qwen3_api.v1alpha1.resources import OnOutOfMemory
 from qwen3_api.v1alpha1.serving_spec import ServingMode
-from qwen3_api.v1alpha1.tracking import WandbMode, WandbSpec
 from qwen3_api.v1alpha1.training import (
     AdapterType,
-    BaseModelSource,
-    BaseModelSourceType,
-    BaseModelSpec,
     DatasetSpec,
     DPOSpec,
     HyperparametersSpec,
     MethodType,
     ResumePolicy,
 )
+from qwen3_operator.resources.base_model import resolve_job_model
 from qwen3_operator.resources.identity import DEFAULT_EPOCHS, revision_id, spec_hash
-from qwen3_operator.resources.job import parse_s3_uri, resolve_data
-from qwen3_operator.resources.labels import LABEL_GPU_PRODUCT
+from qwen3_operator.resources.job import resolve_data, resolve_wandb
 from qwen3_operator.resources.storage import StorageTarget
 from qwen3_operator.resources.views import Meta
 from qwen3_operator.settings import Settings
-
-
-def resolve_model(base: BaseModelSpec, settings: Settings) -> BaseModelSource | None:
-    """Where the weights come from: the spec's source, else the catalogue's; None if in neither."""
-    if base.source is not None:
-        return base.source
-    return next((m.source for m in settings.catalogue if m.name == base.name), None)
-
-
-def resolve_job_model(
-    base: BaseModelSpec, storage: StorageTarget, settings: Settings
-) -> HuggingFaceModel | S3Model:
-    """The contract's view of the base model.
-
-    Raises:
-        LookupError: neither spec nor catalogue has a source; validation comes before.
-    """
-    source = resolve_model(base, settings)
-    if source is None:
-        raise LookupError(f"no source for base model {base.name}")
-    if source.type is BaseModelSourceType.S3 and source.s3 is not None:
-        return S3Model(location=parse_s3_uri(source.s3.uri, storage))
-    pinned = next((m.revision for m in settings.catalogue if m.name == base.name), None)
-    return HuggingFaceModel(repo=base.name, revision=base.revision or pinned)
 
 
 def resolve_preflight_job(
@@ -188,18 +157,6 @@ def is_quantized(spec: FineTuneSpec) -> bool | None:
     return None if chosen is None else chosen is AdapterType.QLORA
 
 
-def resolve_gpu_product(spec: FineTuneSpec, settings: Settings) -> str | None:
-    """The card to plan for: the user's by either field, else the platform's first."""
-    listed = settings.training.gpus
-    return named_gpu_product(spec) or (listed[0].product if listed else None)
-
-
-def named_gpu_product(spec: FineTuneSpec) -> str | None:
-    """The card that the user names: by its own field, else by the node label."""
-    resources = spec.resources
-    return resources.gpu_product or resources.node_selector.get(LABEL_GPU_PRODUCT) or None
-
-
 def _resolve_base(spec: FineTuneSpec, storage: StorageTarget, settings: Settings) -> JobBaseModel:
     return JobBaseModel(
         name=spec.base_model.name,
@@ -259,13 +216,3 @@ def _resolve_hyperparameters(
 def resolve_epochs(hyper: HyperparametersSpec) -> int | None:
     """Epochs of the run; None when maxSteps decides."""
     return None if hyper.max_steps else (hyper.epochs or DEFAULT_EPOCHS)
-
-
-def resolve_wandb(wandb: WandbSpec) -> JobWandb:
-    """The contract's view of a W&B project. The key comes by the kubelet."""
-    return JobWandb(
-        project=wandb.project,
-        entity=wandb.entity,
-        offline=wandb.mode is WandbMode.OFFLINE,
-        base_url=wandb.base_url,
-    )

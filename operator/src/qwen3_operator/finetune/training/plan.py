@@ -4,9 +4,7 @@ The order of the guards is the order of truth: a commit in the bucket outranks t
 outranks the wish to have one.
 """
 
-from collections.abc import Mapping
 from datetime import datetime
-from typing import Any
 
 from qwen3_api.job.preflight import Preflight
 from qwen3_api.v1alpha1.conditions import Reason
@@ -26,7 +24,7 @@ from qwen3_operator.resources.diagnosis import (
     recall_failure,
 )
 from qwen3_operator.resources.identity import resources_digest
-from qwen3_operator.resources.labels import ANNOTATION_PARKED
+from qwen3_operator.resources.job import build_lifecycle, build_parking
 from qwen3_operator.resources.names import job_name
 from qwen3_operator.resources.storage import StorageTarget
 from qwen3_operator.resources.views import JobView, Problem
@@ -36,26 +34,6 @@ POLL_SECONDS = 10.0
 """How often a running run is looked at in the bucket: as often as the trainer writes."""
 POLL_STARTING = 3.0
 STARTING = "the pod is starting"
-
-
-def build_lifecycle(namespace: str, job: JobView, spec: Mapping[str, Any]) -> Manifest:
-    """The mutable fields of a Job under the second field manager; what is left out is given up.
-
-    With the uid, an apply that comes too late is a conflict; without, it would create another Job.
-    """
-    return {
-        "apiVersion": "batch/v1",
-        "kind": "Job",
-        "metadata": {"name": job.name, "namespace": namespace, "uid": job.uid},
-        "spec": dict(spec),
-    }
-
-
-def build_parking(namespace: str, job: JobView) -> Manifest:
-    """Suspend a Job and say who did. Both go when the manager gives them up."""
-    manifest = dict(build_lifecycle(namespace, job, {"suspend": True}))
-    manifest["metadata"] = {**manifest["metadata"], "annotations": {ANNOTATION_PARKED: "true"}}
-    return manifest
 
 
 def plan_training(
