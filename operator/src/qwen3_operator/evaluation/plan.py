@@ -50,11 +50,9 @@ from qwen3_operator.resources.conditions import Conditions, find
 from qwen3_operator.resources.diagnosis import (
     REASONS,
     build_failure,
-    diagnose_failed_job,
-    diagnose_waiting,
-    recall_failure,
 )
 from qwen3_operator.resources.job import build_lifecycle, build_parking
+from qwen3_operator.resources.job_state import JobAssessment, JobState, assess_job
 from qwen3_operator.resources.names import eval_job_name
 from qwen3_operator.resources.numbers import count, count_or_none
 from qwen3_operator.resources.storage import StorageTarget
@@ -169,32 +167,35 @@ def _next_step(ev: Evaluation, observed: EvalObserved, settings: Settings) -> _S
     report, job = observed.report, observed.job
     if report is not None and report.outcome == "Completed":
         return _plan_completed(ev, job)
-    if job is not None and job.owner_uid != ev.meta.uid:
+    found = assess_job(job, observed.pods, ev.meta.uid, recorded=ev.status.failure)
+    if job is not None and found.state is JobState.FOREIGN:
         message = f"waiting for Job {job.name} of an earlier evaluation to go"
         return _Step(Reason.PENDING, message, requeue_after=POLL_SECONDS)
-    if job is not None and job.finished:
-        return _plan_broken(ev, job, observed)
+    if job is not None and found.state in (JobState.FAILED, JobState.NO_RESULT):
+        return _plan_broken(job, found, observed)
     if (told := told_before(ev, job)) is not None:
         return _Step(Reason(told.reason), told.message, told)
+    if found.state is JobState.LEAVING:
+        message = "waiting for the old Job to go"
+        return _Step(Reason.PENDING, message, requeue_after=POLL_SECONDS)
     if ev.spec.suspend:
         return _plan_suspended(ev, job)
     if job is None or (job.suspended and job.parked):
         waiting = _plan_loading(observed.guest, settings)
         return waiting or _plan_start(ev, job, observed, storage, settings)
-    return _plan_running(ev, job, observed)
+    return _plan_running(job, found, observed)
 
 
-def _plan_broken(ev: Evaluation, job: JobView, observed: EvalObserved) -> _Step:
+def _plan_broken(job: JobView, found: JobAssessment, observed: EvalObserved) -> _Step:
     """The Job came to its end without a result."""
-    if not job.failed:
+    problem = found.problem
+    if problem is None:
         message = f"Job {job.name} completed without a report"
         hint = "Delete the Job to evaluate again."
         problem = Problem(Reason.EVALUATOR_FAILED, message, hint, user=False)
         return _Step(Reason.EVALUATOR_FAILED, message, problem)
-    before = recall_failure(ev.status.failure, job, observed.pods)
-    if before is not None:
-        return _Step(Reason(before.reason), before.message, before)
-    problem = diagnose_failed_job(job, observed.pods, None)
+    if found.recalled:
+        return _Step(Reason(problem.reason), problem.message, problem)
     told = observed.report.failure if observed.report is not None else None
     if told is not None and told.reason in REASONS:
         problem = Problem(told.reason, told.message, told.hint)
@@ -251,10 +252,10 @@ def _plan_suspended(ev: Evaluation, job: JobView | None) -> _Step:
     return _Step(Reason.SUSPENDED, message, lifecycle=(build_parking(ev.meta.namespace, job),))
 
 
-def _plan_running(ev: Evaluation, job: JobView, observed: EvalObserved) -> _Step:
+def _plan_running(job: JobView, found: JobAssessment, observed: EvalObserved) -> _Step:
     if job.suspended:
         return _Step(Reason.QUEUED, f"Job {job.name} is suspended by somebody else")
-    warning = diagnose_waiting(observed.pods)
+    warning = found.problem
     if warning is not None:
         reason = Reason(warning.reason)
         warning = replace(warning, hint=HINTS.get(reason, warning.hint))
