@@ -8,7 +8,7 @@ from qwen3_api.v1alpha1.conditions import ConditionType, Reason
 from qwen3_api.v1alpha1.finetune_status import FineTuneStatus
 from qwen3_api.v1alpha1.meta import ConditionStatus
 from qwen3_api.v1alpha1.resources import DeletionPolicy
-from qwen3_operator.finetune.actions import FineTunePlan, TrainingPlan
+from qwen3_operator.finetune.actions import FineTunePlan, ServingPlan, StagePlan, TrainingPlan
 from qwen3_operator.finetune.export.plan import plan_export
 from qwen3_operator.finetune.promotion.gates import asked_revision, wanted_revision
 from qwen3_operator.finetune.promotion.plan import plan_serving
@@ -23,7 +23,7 @@ from qwen3_operator.resources.diagnosis import build_failure
 from qwen3_operator.resources.labels import FINALIZER
 from qwen3_operator.resources.names import pool_endpoint
 from qwen3_operator.resources.views import JobView, Problem
-from qwen3_operator.serving.state import POLL_STEADY, ServingPlan
+from qwen3_operator.serving.state import POLL_STEADY
 from qwen3_operator.serving.views import PoolView
 from qwen3_operator.settings import Settings
 
@@ -90,17 +90,18 @@ def _plan_readable(
         recall_revision(ft, observed),
     )
     status = build_status(ft, story, now)
+    stages: list[StagePlan] = [training]
+    if serving is not None:
+        # With a problem the name stays where it is; the stage is only reported.
+        stages.append(serving if problem is None else replace(serving, apply=()))
+    if export is not None:
+        stages.append(export)
     return FineTunePlan(
         status=status,
-        apply=(
-            *training.apply,
-            *(serving.apply if serving and problem is None else ()),
-            *(export.apply if export else ()),
-        ),
-        lifecycle=(*training.lifecycle, *(export.lifecycle if export else ())),
+        apply=tuple(m for stage in stages for m in stage.apply),
+        lifecycle=tuple(m for stage in stages for m in stage.lifecycle),
         delete=(
-            *training.delete,
-            *(export.delete if export else ()),
+            *(d for stage in stages for d in stage.delete),
             *_obsolete(observed.other_jobs),
             *_forgotten(observed, status),
         ),
@@ -113,10 +114,8 @@ def _plan_readable(
             *tell_changes(ft, status),
             *(serving.events if serving and promote else ()),
         ),
-        requeue_after=_soonest(
-            training.requeue_after,
-            serving.requeue_after if serving else None,
-            export.requeue_after if export else None,
+        requeue_after=min(
+            (s.requeue_after for s in stages if s.requeue_after is not None), default=None
         ),
     )
 
@@ -135,10 +134,6 @@ def _recall_serving(
         pool_endpoint(ft.meta.namespace, pool.name, settings) if pool.name else None,
         revision=revision,
     )
-
-
-def _soonest(*delays: float | None) -> float | None:
-    return min((d for d in delays if d is not None), default=None)
 
 
 def _pool_must_look(serving: ServingPlan | None, observed: Observed) -> bool:

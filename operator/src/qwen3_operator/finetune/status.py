@@ -12,8 +12,8 @@ from qwen3_api.v1alpha1.meta import ConditionStatus
 from qwen3_api.v1alpha1.promotion import EvaluationStatus
 from qwen3_api.v1alpha1.serving_spec import ServingMode
 from qwen3_api.v1alpha1.tracking import WandbMode
-from qwen3_operator.finetune.actions import TrainingPlan
-from qwen3_operator.finetune.export.plan import ExportPlan, build_export_status
+from qwen3_operator.finetune.actions import ExportPlan, ServingPlan, TrainingPlan
+from qwen3_operator.finetune.export.plan import build_export_status
 from qwen3_operator.finetune.preflight.plan import build_preflight_status
 from qwen3_operator.finetune.promotion.gates import (
     REFUSALS,
@@ -21,6 +21,7 @@ from qwen3_operator.finetune.promotion.gates import (
     kept_evaluation,
     set_evaluation_conditions,
 )
+from qwen3_operator.finetune.promotion.outcome import owned_alias
 from qwen3_operator.finetune.recall import Recalled, last_move
 from qwen3_operator.finetune.training.status import (
     begun_in_4_bits,
@@ -37,7 +38,6 @@ from qwen3_operator.resources.names import job_name
 from qwen3_operator.resources.numbers import count, decimal
 from qwen3_operator.resources.storage import StorageTarget
 from qwen3_operator.resources.views import Problem
-from qwen3_operator.serving.state import ServingPlan, owned_alias
 from qwen3_operator.settings import Settings
 
 MAX_REVISIONS = 20

@@ -4,12 +4,13 @@ It begins when the result is committed and verified, beside whatever serving and
 Artifacts stand for good: an edit of the list makes what is new in it.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from qwen3_api.job.export import Export
 from qwen3_api.v1alpha1.conditions import Reason
 from qwen3_api.v1alpha1.export import ExportStatus
 from qwen3_api.v1alpha1.finetune import Mode
+from qwen3_operator.finetune.actions import ExportPlan
 from qwen3_operator.finetune.export.manifests import build_export_job
 from qwen3_operator.finetune.training.job_spec import resolve_export_job
 from qwen3_operator.finetune.training.status import status_uri
@@ -31,24 +32,6 @@ ROOM_HINT = (
     "An export needs room for the model twice, on a node's ephemeral storage: ask the platform "
     "team for such a node, or wait for one."
 )
-
-
-@dataclass(frozen=True)
-class ExportPlan:
-    """How the export stands and what moves it on."""
-
-    reason: Reason
-    message: str
-    done: bool = False
-    problem: Problem | None = None
-    """Set when nothing more happens by itself."""
-    warning: Problem | None = None
-    """Set when the pod can't start for now."""
-    apply: tuple[Manifest, ...] = ()
-    lifecycle: tuple[Manifest, ...] = ()
-    delete: tuple[Deletion, ...] = ()
-    events: tuple[Event, ...] = ()
-    requeue_after: float | None = None
 
 
 def plan_export(
