@@ -171,7 +171,7 @@ FAILURES = (
     "|Transient|Waiting"
 )
 MEASURES = (
-    Measure("source files that name the method DPO", lambda: count_files_naming("DPO"), 20, 6),
+    Measure("source files that name the method DPO", lambda: count_files_naming("DPO"), 6, 6),
     Measure(
         "source files that name the metric JudgeWin", lambda: count_files_naming("JudgeWin"), 12, 3
     ),

@@ -8,10 +8,11 @@ from typing import Any
 
 from qwen3_api.job.base import S3Location
 from qwen3_api.job.export import MERGED, gguf_name
+from qwen3_api.methods import canonicalize
 from qwen3_api.v1alpha1.finetune import FineTuneSpec
 from qwen3_api.v1alpha1.serving_spec import ServingMode
 from qwen3_api.v1alpha1.sources import S3Spec
-from qwen3_api.v1alpha1.training import AdapterType, BaseModelSpec, DPOSpec, MethodType, SFTSpec
+from qwen3_api.v1alpha1.training import AdapterType, BaseModelSpec
 from qwen3_operator.settings import Settings
 
 FIELD_MANAGER = "qwen3-operator"
@@ -95,7 +96,7 @@ def _canonical(inputs: dict[str, Any]) -> None:
     inputs["baseModel"].pop("tokenSecretRef", None)
     for section, field in NO_INPUTS:
         inputs[section].pop(field, None)
-    adapter, hyper, method = inputs["adapter"], inputs["hyperparameters"], inputs["method"]
+    adapter, hyper = inputs["adapter"], inputs["hyperparameters"]
     # A set in the API: its order means nothing.
     adapter["targetModules"].sort()
     adapter.setdefault("alpha", adapter["rank"])
@@ -103,11 +104,7 @@ def _canonical(inputs: dict[str, Any]) -> None:
     adapter.setdefault("type", AdapterType.LORA.value)
     if "maxSteps" not in hyper:
         hyper.setdefault("epochs", DEFAULT_EPOCHS)
-    if method["type"] == MethodType.SFT.value:
-        method.setdefault("sft", SFTSpec().to_wire())
-    else:
-        dpo = method.setdefault("dpo", DPOSpec().to_wire())
-        dpo["beta"] = str(float(dpo["beta"]))
+    canonicalize(inputs["method"])
     if "earlyStopping" in hyper:
         stopping = hyper["earlyStopping"]
         stopping["minDelta"] = str(float(stopping["minDelta"]))

@@ -11,7 +11,6 @@ from qwen3_api.job.train import (
     JobBaseModel,
     JobCheckpoint,
     JobDataset,
-    JobDPO,
     JobEarlyStopping,
     JobGuards,
     JobHyperparameters,
@@ -20,6 +19,7 @@ from qwen3_api.job.train import (
     StartAdapter,
     TrainJob,
 )
+from qwen3_api.methods import job_sections
 from qwen3_api.v1alpha1.finetune import FineTuneSpec
 from qwen3_api.v1alpha1.resources import OnOutOfMemory
 from qwen3_api.v1alpha1.serving_spec import ServingMode
@@ -30,9 +30,7 @@ from qwen3_api.v1alpha1.training import (
     BaseModelSourceType,
     BaseModelSpec,
     DatasetSpec,
-    DPOSpec,
     HyperparametersSpec,
-    MethodType,
     ResumePolicy,
 )
 from qwen3_operator.desired.job import parse_s3_uri, resolve_data
@@ -87,7 +85,7 @@ def resolve_preflight_job(
         uid=meta.uid,
         revision=revision_id(digest),
         spec_hash=digest,
-        method=spec.method.type.value,
+        method=spec.method.type,
         base_model=_resolve_base(spec, storage, settings),
         dataset=_resolve_dataset(spec.dataset, storage),
         assistant_only_loss=_assistant_only_loss(spec),
@@ -122,8 +120,8 @@ def resolve_train_job(
         uid=meta.uid,
         revision=revision_id(digest),
         spec_hash=digest,
-        method=spec.method.type.value,
-        dpo=_resolve_dpo(spec),
+        method=spec.method.type,
+        **job_sections(spec.method),
         base_model=_resolve_base(spec, storage, settings),
         dataset=_resolve_dataset(spec.dataset, storage),
         adapter=JobAdapter(
@@ -220,13 +218,6 @@ def _resolve_dataset(dataset: DatasetSpec, storage: StorageTarget) -> JobDataset
         max_sequence_length=dataset.max_sequence_length,
         thinking=dataset.chat_template.thinking.value,
     )
-
-
-def _resolve_dpo(spec: FineTuneSpec) -> JobDPO | None:
-    if spec.method.type is not MethodType.DPO:
-        return None
-    dpo = spec.method.dpo or DPOSpec()
-    return JobDPO(beta=float(dpo.beta), loss_type=dpo.loss_type.value.lower())
 
 
 def _assistant_only_loss(spec: FineTuneSpec) -> bool:
