@@ -79,3 +79,9 @@ def test_trainer_has_no_module_without_a_declaration() -> None:
     folder = ROOT / "trainer-image/src/qwen3_trainer/methods"
     modules = {path.stem for path in folder.glob("*.py")} - {"__init__", "base"}
     assert modules == {method.key for method in METHODS.values()}
+
+
+@EACH
+def test_documentation_has_a_row_of_the_method(method: Method) -> None:
+    page = (ROOT / "docs/reference/training-methods.md").read_text(encoding="utf-8")
+    assert f"| `{method.name}` | `{method.rows.value}` |" in page
