@@ -38,7 +38,12 @@ from qwen3_operator.evaluation.status import (
 from qwen3_operator.evaluation.target import World, resolve_asked
 from qwen3_operator.evaluation.tracking import build_tracking, set_tracked_condition
 from qwen3_operator.evaluation.training import resolve_training
-from qwen3_operator.evaluation.views import Evaluation, ScheduledRun
+from qwen3_operator.evaluation.views import (
+    Evaluation,
+    ReadableEvaluation,
+    ScheduledRun,
+    UnreadableEvaluation,
+)
 from qwen3_operator.finetune.views import FineTune
 from qwen3_operator.resources.actions import Event, Manifest
 from qwen3_operator.resources.conditions import Conditions, find
@@ -52,7 +57,7 @@ from qwen3_operator.resources.diagnosis import (
 from qwen3_operator.resources.job import build_lifecycle, build_parking
 from qwen3_operator.resources.names import eval_job_name
 from qwen3_operator.resources.numbers import count, count_or_none
-from qwen3_operator.resources.storage import StorageTarget, resolve_storage
+from qwen3_operator.resources.storage import StorageTarget
 from qwen3_operator.resources.views import JobView, PodView, Problem, wire_time
 from qwen3_operator.serving.adapter import Guest
 from qwen3_operator.serving.views import PoolView
@@ -119,12 +124,15 @@ def plan_evaluation(
     """What shall be true next."""
     if ev.meta.deleting:
         return EvalPlan(status=None)
-    if ev.spec is not None and ev.spec.schedule is not None:
-        return plan_scheduled(ev, ev.spec, ev.spec.schedule, observed.runs, now)
-    if ev.status.verdict is not None and _is_unread(ev, observed, settings):
+    if isinstance(ev, ReadableEvaluation) and ev.spec.schedule is not None:
+        return plan_scheduled(ev, ev.spec.schedule, observed.runs, now)
+    if ev.status.verdict is not None and _is_unread(ev, observed):
         # A verdict stands, whatever becomes of the bucket. An error too: its cause may not be found
         # a second time, and a bad adapter would be loaded again.
-        return EvalPlan(status=None, requeue_after=STORAGE_SECONDS if ev.spec else None)
+        return EvalPlan(
+            status=None,
+            requeue_after=STORAGE_SECONDS if isinstance(ev, ReadableEvaluation) else None,
+        )
     step = _next_step(ev, observed, settings)
     status = _build_status(ev, observed, step, now)
     return EvalPlan(
@@ -136,19 +144,19 @@ def plan_evaluation(
     )
 
 
-def _is_unread(ev: Evaluation, observed: EvalObserved, settings: Settings) -> bool:
+def _is_unread(ev: Evaluation, observed: EvalObserved) -> bool:
     """The report can't be read: the spec has no usable bucket, or the store refuses."""
-    if ev.spec is None or observed.storage_problem is not None:
+    if isinstance(ev, UnreadableEvaluation) or ev.storage is None:
         return True
-    return resolve_storage(ev.spec.output.s3, settings) is None
+    return observed.storage_problem is not None
 
 
 def _next_step(ev: Evaluation, observed: EvalObserved, settings: Settings) -> _Step:
     """Guards in the order of truth: the report, the Job, the wish."""
-    if ev.spec is None:
+    if isinstance(ev, UnreadableEvaluation):
         problem = Problem(Reason.INVALID_SPEC, ev.error, "Apply a new evaluation.")
         return _Step(Reason.INVALID_SPEC, ev.error, problem=problem)
-    storage = resolve_storage(ev.spec.output.s3, settings)
+    storage = ev.storage
     if storage is None or observed.storage_problem is not None:
         problem = observed.storage_problem or Problem(
             Reason.STORAGE_NOT_CONFIGURED,
@@ -160,7 +168,7 @@ def _next_step(ev: Evaluation, observed: EvalObserved, settings: Settings) -> _S
         )
     report, job = observed.report, observed.job
     if report is not None and report.outcome == "Completed":
-        return _plan_completed(ev, ev.spec, job)
+        return _plan_completed(ev, job)
     if job is not None and job.owner_uid != ev.meta.uid:
         message = f"waiting for Job {job.name} of an earlier evaluation to go"
         return _Step(Reason.PENDING, message, requeue_after=POLL_SECONDS)
@@ -172,7 +180,7 @@ def _next_step(ev: Evaluation, observed: EvalObserved, settings: Settings) -> _S
         return _plan_suspended(ev, job)
     if job is None or (job.suspended and job.parked):
         waiting = _plan_loading(observed.guest, settings)
-        return waiting or _plan_start(ev, ev.spec, job, observed, storage, settings)
+        return waiting or _plan_start(ev, job, observed, storage, settings)
     return _plan_running(ev, job, observed)
 
 
@@ -208,11 +216,11 @@ def _plan_loading(guest: GuestView | None, settings: Settings) -> _Step | None:
     return None
 
 
-def told_before(ev: Evaluation, job: JobView | None) -> Problem | None:
+def told_before(ev: ReadableEvaluation, job: JobView | None) -> Problem | None:
     """Why an adapter could not be asked at all. It was unloaded over that, so the sidecars don't
     say it any more: what was told stands."""
     failure = ev.status.failure
-    if ev.spec is None or ev.spec.target.adapter is None or failure is None or job is not None:
+    if ev.spec.target.adapter is None or failure is None or job is not None:
         return None
     if ev.status.verdict is not Verdict.ERROR or ev.status.job_name is not None:
         return None
@@ -220,9 +228,9 @@ def told_before(ev: Evaluation, job: JobView | None) -> Problem | None:
     return Problem(failure.reason, failure.message, failure.hint, user=user)
 
 
-def _plan_completed(ev: Evaluation, spec: EvalSpec, job: JobView | None) -> _Step:
+def _plan_completed(ev: ReadableEvaluation, job: JobView | None) -> _Step:
     lifecycle: tuple[Manifest, ...] = ()
-    ttl = spec.ttl_seconds_after_finished
+    ttl = ev.spec.ttl_seconds_after_finished
     if job is not None and job.finished and job.ttl != ttl and not job.deleting:
         manifest = build_lifecycle(ev.meta.namespace, job, {"ttlSecondsAfterFinished": ttl})
         lifecycle = (manifest,)
@@ -259,8 +267,7 @@ def _plan_running(ev: Evaluation, job: JobView, observed: EvalObserved) -> _Step
 
 
 def _plan_start(
-    ev: Evaluation,
-    spec: EvalSpec,
+    ev: ReadableEvaluation,
     job: JobView | None,
     observed: EvalObserved,
     storage: StorageTarget,
@@ -276,6 +283,7 @@ def _plan_start(
             lifecycle=(build_lifecycle(ev.meta.namespace, job, {}),),
             requeue_after=POLL_SECONDS,
         )
+    spec = ev.spec
     guest = observed.guest.found if observed.guest is not None else None
     adapter = guest if isinstance(guest, Guest) else None
     world = World(observed.fine_tunes, observed.pools, settings, adapter)
@@ -283,7 +291,7 @@ def _plan_start(
     if isinstance(asked, str):
         return _Step(Reason.TARGET_NOT_READY, asked, requeue_after=WAIT_SECONDS)
     revision = asked.status.target_revision
-    digest = find_training(spec, revision, observed.fine_tunes, settings)
+    digest = find_training(ev, revision, observed.fine_tunes)
     if isinstance(digest, Problem):
         return _Step(Reason(digest.reason), digest.message, digest)
     training = resolve_training(spec, revision, world, storage)
@@ -325,25 +333,39 @@ def _build_status(ev: Evaluation, observed: EvalObserved, step: _Step, now: date
     if observed.job is not None and observed.job.start_time:
         update["start_time"] = observed.job.start_time
     update["progress"] = _build_progress(ev, observed)
-    if step.done and observed.report is not None and ev.spec is not None:
-        update |= _build_outcome(ev.spec, observed.report)
+    if isinstance(ev, ReadableEvaluation):
+        update |= _add_results(conditions, ev, observed, step, update)
+    return ev.status.model_copy(update=update | {"conditions": conditions.to_list()})
+
+
+def _add_results(
+    conditions: Conditions,
+    ev: ReadableEvaluation,
+    observed: EvalObserved,
+    step: _Step,
+    before: Mapping[str, Any],
+) -> dict[str, Any]:
+    """Fields and conditions that say what came out, on top of those of `before`."""
+    spec, update = ev.spec, dict(before)
+    if step.done and observed.report is not None:
+        update |= _build_outcome(spec, observed.report)
         update["report_uri"] = observed.report_uri
         if (done := update["progress"]) is not None:
             update["progress"] = EvalProgress(completed=done.total, total=done.total)
-    set_gate_condition(conditions, ev.spec, update["verdict"], update.get("gates", []), step.reason)
+    set_gate_condition(conditions, spec, update["verdict"], update.get("gates", []), step.reason)
     set_holdout_condition(conditions, update.get("holdout", []), update["failure"])
-    if step.done and observed.tracking is not None and ev.spec is not None:
-        update["tracking"] = build_tracking(ev.spec, observed.tracking)
+    if step.done and observed.tracking is not None:
+        update["tracking"] = build_tracking(spec, observed.tracking)
     set_tracked_condition(
         conditions,
         ev.status.conditions,
-        ev.spec,
+        spec,
         observed.tracking if step.done else None,
         observed.job,
         done=step.done,
         reason=step.reason,
     )
-    return ev.status.model_copy(update=update | {"conditions": conditions.to_list()})
+    return update
 
 
 def _build_progress(ev: Evaluation, observed: EvalObserved) -> EvalProgress | None:

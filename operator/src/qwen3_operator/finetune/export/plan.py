@@ -9,11 +9,11 @@ from dataclasses import dataclass, replace
 from qwen3_api.job.export import Export
 from qwen3_api.v1alpha1.conditions import Reason
 from qwen3_api.v1alpha1.export import ExportStatus
-from qwen3_api.v1alpha1.finetune import FineTuneSpec, Mode
+from qwen3_api.v1alpha1.finetune import Mode
 from qwen3_operator.finetune.export.manifests import build_export_job
 from qwen3_operator.finetune.training.job_spec import resolve_export_job
 from qwen3_operator.finetune.training.status import status_uri
-from qwen3_operator.finetune.views import FineTune, Observed
+from qwen3_operator.finetune.views import FineTune, Observed, ReadableFineTune
 from qwen3_operator.resources.actions import Deletion, Event, Manifest
 from qwen3_operator.resources.diagnosis import diagnose_failed_job, diagnose_waiting, recall_failure
 from qwen3_operator.resources.identity import export_digest, wanted_exports
@@ -52,13 +52,10 @@ class ExportPlan:
 
 
 def plan_export(
-    ft: FineTune,
-    spec: FineTuneSpec,
-    observed: Observed,
-    storage: StorageTarget,
-    settings: Settings,
+    ft: ReadableFineTune, observed: Observed, storage: StorageTarget, settings: Settings
 ) -> ExportPlan | None:
     """What the export of the current revision needs; None when none is asked for."""
+    spec = ft.spec
     wanted = wanted_exports(spec)
     job = observed.export_job
     if not wanted or spec.mode is Mode.PLAN:
@@ -74,26 +71,26 @@ def plan_export(
             Reason.EXPORTED,
             f"{', '.join(wanted)} in the bucket",
             done=True,
-            lifecycle=_forget(ft, spec, job),
+            lifecycle=_forget(ft, job),
         )
-    if job is not None and not _is_of(job, ft, spec):
+    if job is not None and not _is_of(job, ft):
         going = () if job.deleting else (Deletion.of_job(job),)
         return _exporting(f"Job {job.name} is made again for {', '.join(missing)}", delete=going)
     if job is None or job.deleting:
         live = [p.name for p in observed.export_pods if p.live]
         if job is not None or live:
             return _exporting("waiting for the old export to go")
-        return _start(ft, spec, observed, missing, storage, settings)
+        return _start(ft, observed, missing, storage, settings)
     return _follow(ft, job, observed, missing)
 
 
-def _is_of(job: JobView, ft: FineTune, spec: FineTuneSpec) -> bool:
-    return job.owner_uid == ft.meta.uid and job.export == export_digest(spec)
+def _is_of(job: JobView, ft: ReadableFineTune) -> bool:
+    return job.owner_uid == ft.meta.uid and job.export == export_digest(ft.spec)
 
 
-def _forget(ft: FineTune, spec: FineTuneSpec, job: JobView | None) -> tuple[Manifest, ...]:
+def _forget(ft: ReadableFineTune, job: JobView | None) -> tuple[Manifest, ...]:
     """Only a Job whose work is done may go by itself."""
-    ttl = spec.ttl_seconds_after_finished
+    ttl = ft.spec.ttl_seconds_after_finished
     if job is None or not job.finished or job.deleting or job.ttl == ttl:
         return ()
     return (build_lifecycle(ft.meta.namespace, job, {"ttlSecondsAfterFinished": ttl}),)
@@ -111,15 +108,15 @@ def _exporting(message: str, *, delete: tuple[Deletion, ...] = ()) -> ExportPlan
 
 
 def _start(
-    ft: FineTune,
-    spec: FineTuneSpec,
+    ft: ReadableFineTune,
     observed: Observed,
     missing: list[str],
     storage: StorageTarget,
     settings: Settings,
 ) -> ExportPlan:
+    spec = ft.spec
     assert observed.commit is not None  # noqa: S101  (the caller looked)
-    order = resolve_export_job(ft.meta, spec, observed.commit, storage, settings)
+    order = resolve_export_job(ft, observed.commit, storage, settings)
     shape = observed.preflight.shape if observed.preflight else None
     size = weight_bytes(shape, quantized=False) if shape else None
     job = build_export_job(ft.meta, spec, order, size, storage, settings)

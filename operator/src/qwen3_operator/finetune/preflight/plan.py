@@ -15,7 +15,7 @@ from qwen3_operator.finetune.training.status import (
     build_sizing_status,
     format_duration,
 )
-from qwen3_operator.finetune.views import FineTune, Observed
+from qwen3_operator.finetune.views import Observed, ReadableFineTune
 from qwen3_operator.resources.actions import Deletion
 from qwen3_operator.resources.diagnosis import (
     REASONS,
@@ -36,18 +36,14 @@ MEMORY_HINT = "Ask the platform team to raise preflight.memory."
 
 
 def plan_preflight(
-    ft: FineTune,
-    spec: FineTuneSpec,
-    revision: str,
-    observed: Observed,
-    storage: StorageTarget,
-    settings: Settings,
+    ft: ReadableFineTune, observed: Observed, storage: StorageTarget, settings: Settings
 ) -> TrainingPlan | Preflight:
     """What the preflight needs; or what it found, when it passed.
 
     A preflight.json that tells a failure counts only beside its Job: whoever has mended the data
     deletes the Job, and the preflight runs again.
     """
+    spec = ft.spec
     found, job = observed.preflight, observed.preflight_job
     if found is not None and found.failure is None:
         return found
@@ -56,7 +52,7 @@ def plan_preflight(
             "waiting for the preflight of an earlier object to go", Deletion.of_job(job)
         )
     if job is None:
-        return _start(ft, spec, revision, observed, storage, settings)
+        return _start(ft, observed, storage, settings)
     if job.deleting:
         return _waiting("waiting for the old preflight to go")
     if job.checks not in ("", checks_digest(spec)):
@@ -109,15 +105,11 @@ def _waiting(message: str, *delete: Deletion) -> TrainingPlan:
 
 
 def _start(
-    ft: FineTune,
-    spec: FineTuneSpec,
-    revision: str,
-    observed: Observed,
-    storage: StorageTarget,
-    settings: Settings,
+    ft: ReadableFineTune, observed: Observed, storage: StorageTarget, settings: Settings
 ) -> TrainingPlan:
+    spec = ft.spec
     start = None if isinstance(observed.start, Problem) else observed.start
-    order = resolve_preflight_job(ft.meta, spec, storage, settings, start)
+    order = resolve_preflight_job(ft, storage, settings, start)
     return TrainingPlan(
         Reason.PREFLIGHT,
         RUNNING,

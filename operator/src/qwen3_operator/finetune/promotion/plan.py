@@ -14,7 +14,7 @@ from datetime import datetime
 
 from qwen3_api.serving.pool import CurrentAlias
 from qwen3_api.v1alpha1.conditions import Reason
-from qwen3_api.v1alpha1.finetune import FineTuneSpec, alias_of
+from qwen3_api.v1alpha1.finetune import alias_of
 from qwen3_api.v1alpha1.finetune_status import ServingStatus
 from qwen3_operator.finetune.actions import Promotion
 from qwen3_operator.finetune.promotion.gates import (
@@ -23,7 +23,7 @@ from qwen3_operator.finetune.promotion.gates import (
     wanted_revision,
 )
 from qwen3_operator.finetune.promotion.rollout import plan_candidate
-from qwen3_operator.finetune.views import Alias, FineTune, Observed
+from qwen3_operator.finetune.views import Alias, FineTune, Observed, ReadableFineTune
 from qwen3_operator.resources.actions import Event
 from qwen3_operator.resources.names import pool_endpoint
 from qwen3_operator.resources.views import Problem
@@ -43,14 +43,10 @@ from qwen3_operator.settings import Settings
 
 
 def plan_serving(
-    ft: FineTune,
-    spec: FineTuneSpec,
-    revision: str,
-    observed: Observed,
-    settings: Settings,
-    now: datetime,
+    ft: ReadableFineTune, observed: Observed, settings: Settings, now: datetime
 ) -> ServingPlan:
     """Where the public name stands and what comes next."""
+    spec, revision = ft.spec, ft.revision
     alias = alias_of(ft.meta.namespace, ft.meta.name, spec)
     pool = observed.pool or PoolView(name="", exists=False, desired_replicas=spec.serving.replicas)
     ready_pods = [p for p in pool.pods if p.ready]
@@ -64,10 +60,8 @@ def plan_serving(
         commit = observed.rollback
     if commit is not None and (current is None or current.revision != wanted):
         incumbent = current.revision if current else None
-        admission = plan_admission(ft, spec, revision, incumbent, observed.evaluation)
-        plan = plan_candidate(
-            ft, spec, wanted, commit, alias, pool, observed, status, admission, now, settings
-        )
+        admission = plan_admission(ft, incumbent, observed.evaluation)
+        plan = plan_candidate(ft, wanted, commit, pool, observed, status, admission, now, settings)
         running = plan.status.canary_weight_percent is not None
         return plan if running else _without_canary(plan, current, observed.alias)
     if current is None:

@@ -6,7 +6,6 @@ from datetime import datetime
 from qwen3_api.job.report import Commit, adapter_id
 from qwen3_api.serving.pool import CurrentAlias
 from qwen3_api.v1alpha1.conditions import Reason
-from qwen3_api.v1alpha1.finetune import FineTuneSpec
 from qwen3_api.v1alpha1.finetune_status import ServingStatus
 from qwen3_api.v1alpha1.promotion import Move, OnFailure
 from qwen3_operator.finetune.actions import Promotion
@@ -14,7 +13,7 @@ from qwen3_operator.finetune.promotion.canary import CanaryPlan, plan_canary, re
 from qwen3_operator.finetune.promotion.gates import (
     Admission,
 )
-from qwen3_operator.finetune.views import Alias, FineTune, Observed
+from qwen3_operator.finetune.views import Alias, Observed, ReadableFineTune
 from qwen3_operator.resources.actions import Event
 from qwen3_operator.resources.conditions import format_time
 from qwen3_operator.serving.state import (
@@ -31,11 +30,9 @@ from qwen3_operator.settings import Settings
 
 
 def plan_candidate(
-    ft: FineTune,
-    spec: FineTuneSpec,
+    ft: ReadableFineTune,
     revision: str,
     commit: Commit,
-    alias: str,
     pool: PoolView,
     observed: Observed,
     status: ServingStatus,
@@ -45,6 +42,7 @@ def plan_candidate(
 ) -> ServingPlan:
     """A verified result isn't behind the public name yet: load it everywhere, have it admitted,
     then move the name."""
+    spec, alias = ft.spec, ft.alias
     candidate = adapter_id(ft.meta.namespace, ft.meta.name, commit.digest)
     before = owned_alias(observed.alias, ft.meta.uid)
     problem = admission.problem

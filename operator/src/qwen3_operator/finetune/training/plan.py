@@ -8,14 +8,14 @@ from datetime import datetime
 
 from qwen3_api.job.preflight import Preflight
 from qwen3_api.v1alpha1.conditions import Reason
-from qwen3_api.v1alpha1.finetune import FineTuneSpec, Mode
+from qwen3_api.v1alpha1.finetune import Mode
 from qwen3_operator.finetune.actions import TrainingPlan
 from qwen3_operator.finetune.preflight.plan import plan_preflight
 from qwen3_operator.finetune.preflight.sizing import fit_run
 from qwen3_operator.finetune.training.job_spec import resolve_train_job
 from qwen3_operator.finetune.training.manifests import build_train_job
 from qwen3_operator.finetune.training.status import begun_in_4_bits
-from qwen3_operator.finetune.views import FineTune, Observed
+from qwen3_operator.finetune.views import Observed, ReadableFineTune
 from qwen3_operator.resources.actions import Deletion, Event, Manifest
 from qwen3_operator.resources.diagnosis import (
     diagnose_failed_job,
@@ -37,22 +37,21 @@ STARTING = "the pod is starting"
 
 
 def plan_training(
-    ft: FineTune,
-    spec: FineTuneSpec,
-    revision: str,
+    ft: ReadableFineTune,
     observed: Observed,
     storage: StorageTarget,
     settings: Settings,
     now: datetime,
 ) -> TrainingPlan:
     """What the current revision needs."""
+    spec = ft.spec
     job = observed.job
     if observed.commit is not None or observed.artifact_problem is not None:
-        return _plan_committed(ft, spec, observed)
+        return _plan_committed(ft, observed)
     if job is not None and job.owner_uid != ft.meta.uid:
         return _plan_inherited(job)
     if spec.suspend and not (job is not None and job.finished):
-        return _plan_suspended(ft, spec, job)
+        return _plan_suspended(ft, job)
     if spec.mode is Mode.PLAN and job is not None and not job.deleting:
         return _plan_stopped(job)
     if job is None or job.deleting:
@@ -64,7 +63,7 @@ def plan_training(
             return TrainingPlan(
                 Reason.PENDING, f"waiting for {what} to go", requeue_after=POLL_STARTING
             )
-        return _plan_start(ft, spec, revision, observed, storage, settings)
+        return _plan_start(ft, observed, storage, settings)
     if not job.complete and job.resources not in ("", resources_digest(spec)):
         return TrainingPlan(
             Reason.SCHEDULING,
@@ -86,7 +85,7 @@ def plan_training(
         )
         return TrainingPlan(Reason.COMMIT_MISSING, problem.message, problem=problem, admitted=True)
     if job.suspended:
-        return _plan_held(ft, spec, job)
+        return _plan_held(ft, job)
     return _plan_running(observed, now)
 
 
@@ -111,15 +110,11 @@ def _plan_stopped(job: JobView) -> TrainingPlan:
 
 
 def _plan_start(
-    ft: FineTune,
-    spec: FineTuneSpec,
-    revision: str,
-    observed: Observed,
-    storage: StorageTarget,
-    settings: Settings,
+    ft: ReadableFineTune, observed: Observed, storage: StorageTarget, settings: Settings
 ) -> TrainingPlan:
     """Preflight first; then the sizes for the card; then the Job."""
-    found = plan_preflight(ft, spec, revision, observed, storage, settings)
+    spec, revision = ft.spec, ft.revision
+    found = plan_preflight(ft, observed, storage, settings)
     if not isinstance(found, Preflight):
         return found
     name = job_name(ft.meta.name, revision)
@@ -129,9 +124,7 @@ def _plan_start(
     if spec.mode is Mode.PLAN:
         return TrainingPlan(Reason.PLANNED, run.message, planned=True)
     start = None if isinstance(observed.start, Problem) else observed.start
-    order = resolve_train_job(
-        ft.meta, spec, storage, settings, run.sizing, start, planned_length=run.longest
-    )
+    order = resolve_train_job(ft, storage, settings, run.sizing, start, planned_length=run.longest)
     manifest = build_train_job(ft.meta, spec, order, storage, settings)
     return TrainingPlan(
         Reason.SCHEDULING,
@@ -142,9 +135,10 @@ def _plan_start(
     )
 
 
-def _plan_committed(ft: FineTune, spec: FineTuneSpec, observed: Observed) -> TrainingPlan:
+def _plan_committed(ft: ReadableFineTune, observed: Observed) -> TrainingPlan:
     """Done for good. Only now may the Job be forgotten: a TTL on it could have removed the evidence
     of a failure while the operator was away."""
+    spec = ft.spec
     job, ttl = observed.job, spec.ttl_seconds_after_finished
     lifecycle: tuple[Manifest, ...] = ()
     if job is not None and job.finished and job.ttl != ttl and not job.deleting:
@@ -168,9 +162,10 @@ def _plan_committed(ft: FineTune, spec: FineTuneSpec, observed: Observed) -> Tra
     )
 
 
-def _plan_suspended(ft: FineTune, spec: FineTuneSpec, job: JobView | None) -> TrainingPlan:
+def _plan_suspended(ft: ReadableFineTune, job: JobView | None) -> TrainingPlan:
     """Park the run. Without a queue the Job itself is suspended. Under Kueue `suspend` belongs to
     Kueue, which would start it again; so the Job goes away, and its checkpoints keep the place."""
+    spec = ft.spec
     message = "spec.suspend is true; the run resumes from its last checkpoint when it is false"
     parked = TrainingPlan(Reason.SUSPENDED, message, admitted=False)
     if job is None or job.deleting:
@@ -190,9 +185,10 @@ def _plan_suspended(ft: FineTune, spec: FineTuneSpec, job: JobView | None) -> Tr
     )
 
 
-def _plan_held(ft: FineTune, spec: FineTuneSpec, job: JobView) -> TrainingPlan:
+def _plan_held(ft: ReadableFineTune, job: JobView) -> TrainingPlan:
     """The Job is suspended and the user doesn't want that: either we did it and give it up now,
     or a queue did it and we wait."""
+    spec = ft.spec
     if job.parked:
         return TrainingPlan(
             Reason.SCHEDULING,

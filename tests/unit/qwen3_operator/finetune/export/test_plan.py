@@ -40,7 +40,7 @@ FULL = Failure(reason="DiskFull", message="no room", hint="Ask.")
 
 def plan(ft: FineTune = FT, **observed: Any) -> ExportPlan | None:
     world = {"commit": build_commit(ft), "verified": True} | observed
-    return plan_export(ft, spec_of(ft), Observed(**world), storage_of(ft), SETTINGS)
+    return plan_export(ft, Observed(**world), storage_of(ft), SETTINGS)
 
 
 def made(ft: FineTune = FT, **observed: Any) -> ExportPlan:

@@ -21,9 +21,7 @@ from support.operator_world import (
     build_pool_pod,
     build_spec,
     id_of,
-    revision_of,
     serving_pod,
-    spec_of,
 )
 
 FT = build_finetune()
@@ -36,7 +34,7 @@ BOTH = {OLD_ID: OLD.digest, NEW_ID: NEW.digest}
 
 
 def plan(ft: FineTune = FT, **observed: Any) -> ServingPlan:
-    return plan_serving(ft, spec_of(ft), revision_of(ft), Observed(**observed), SETTINGS, NOW)
+    return plan_serving(ft, Observed(**observed), SETTINGS, NOW)
 
 
 def candidate(*pods: PoolPod, alias: Alias | None = None, **pool: Any) -> ServingPlan:
