@@ -5,15 +5,13 @@ from dataclasses import dataclass, replace
 
 from qwen3_api.v1alpha1.conditions import Reason
 from qwen3_api.v1alpha1.failure import FailureStatus
-from qwen3_operator.finetune.actions import TrainingPlan
-from qwen3_operator.finetune.export.plan import ExportPlan
+from qwen3_operator.finetune.actions import ExportPlan, ServingPlan, TrainingPlan
 from qwen3_operator.finetune.recall import Recalled
 from qwen3_operator.finetune.views import Observed
 from qwen3_operator.resources.diagnosis import problem_of
 from qwen3_operator.resources.storage import StorageTarget
 from qwen3_operator.resources.summary import Explanation, Progress, Summary
 from qwen3_operator.resources.views import Problem
-from qwen3_operator.serving.state import ServingPlan
 from qwen3_operator.settings import Settings
 
 
@@ -22,7 +20,6 @@ class Assessment:
     """Everything that was found and decided about one fine-tune."""
 
     revision: str
-    digest: str
     problem: Problem | None
     storage: StorageTarget | None
     training: TrainingPlan

@@ -5,7 +5,6 @@ from datetime import datetime
 from qwen3_api.job import layout
 from qwen3_api.v1alpha1.conditions import ConditionType, Reason
 from qwen3_api.v1alpha1.failure import FailureStatus
-from qwen3_api.v1alpha1.finetune import FineTuneSpec
 from qwen3_api.v1alpha1.finetune_status import FineTuneStatus, RevisionStatus, TrainingStatus
 from qwen3_api.v1alpha1.meta import ConditionStatus
 from qwen3_api.v1alpha1.promotion import EvaluationStatus
@@ -14,7 +13,6 @@ from qwen3_api.v1alpha1.tracking import WandbMode
 from qwen3_operator.finetune.actions import TrainingPlan
 from qwen3_operator.finetune.assessment import Assessment, summarise
 from qwen3_operator.finetune.export.plan import build_export_status
-from qwen3_operator.finetune.gpu import resolve_price
 from qwen3_operator.finetune.preflight.plan import build_preflight_status
 from qwen3_operator.finetune.promotion.gates import (
     REFUSALS,
@@ -22,8 +20,8 @@ from qwen3_operator.finetune.promotion.gates import (
     kept_evaluation,
     set_evaluation_conditions,
 )
+from qwen3_operator.finetune.promotion.outcome import owned_alias
 from qwen3_operator.finetune.recall import last_move
-from qwen3_operator.finetune.training.job_spec import revision_folder
 from qwen3_operator.finetune.training.status import (
     begun_in_4_bits,
     build_queue_status,
@@ -32,28 +30,26 @@ from qwen3_operator.finetune.training.status import (
     learnt_in_4_bits,
     status_uri,
 )
-from qwen3_operator.finetune.views import FineTune
+from qwen3_operator.finetune.views import FineTune, ReadableFineTune, revision_folder
 from qwen3_operator.resources.conditions import Conditions, format_time
 from qwen3_operator.resources.diagnosis import build_failure
 from qwen3_operator.resources.names import job_name
 from qwen3_operator.resources.numbers import count, decimal
 from qwen3_operator.resources.summary import write_summary
 from qwen3_operator.resources.views import Problem
-from qwen3_operator.serving.state import owned_alias
 
 MAX_REVISIONS = 20
 """What status.revisions may hold, by the CRD."""
 REFUSED = {reason for reason, _ in REFUSALS.values()}
 
 
-def build_status(
-    ft: FineTune, spec: FineTuneSpec, assessment: Assessment, now: datetime
-) -> FineTuneStatus:
+def build_status(ft: ReadableFineTune, assessment: Assessment, now: datetime) -> FineTuneStatus:
     """The whole status."""
+    spec = ft.spec
     conditions = Conditions(ft.status.conditions, ft.meta.generation, now)
     stop = assessment.blocking_problem
     _set_stages(conditions, assessment)
-    evaluation = _evaluation(ft, spec, assessment)
+    evaluation = _evaluation(ft, assessment)
     set_evaluation_conditions(conditions, spec, evaluation)
     summary = summarise(assessment)
     write_summary(conditions, summary)
@@ -77,7 +73,7 @@ def build_status(
         assessment.observed,
         assessment.storage,
         planned=preflight.sizing if preflight else None,
-        offline_runs=_offline_runs(ft, spec, assessment),
+        offline_runs=_offline_runs(ft, assessment),
     )
     return FineTuneStatus(
         observed_generation=ft.meta.generation,
@@ -85,14 +81,14 @@ def build_status(
         stage=summary.stage,
         current_revision=current,
         candidate_revision=None if current == assessment.revision else assessment.revision,
-        revisions=_build_revisions(ft, spec, assessment, evaluation, training, now),
+        revisions=_build_revisions(ft, assessment, evaluation, training, now),
         preflight=preflight,
         training=training,
         usage=build_usage_status(
             ft.status.usage,
             assessment.observed,
             same_revision=ft.status.training is not None and ft.status.training.job_name == job,
-            price=resolve_price(spec, assessment.settings),
+            price=ft.price,
         ),
         queue=build_queue_status(spec, assessment.training),
         evaluation=evaluation,
@@ -116,10 +112,9 @@ def _failure(ft: FineTune, assessment: Assessment, problem: Problem | None) -> F
     return build_failure(problem, log_uri)
 
 
-def _evaluation(
-    ft: FineTune, spec: FineTuneSpec, assessment: Assessment
-) -> EvaluationStatus | None:
+def _evaluation(ft: ReadableFineTune, assessment: Assessment) -> EvaluationStatus | None:
     """Of the present revision: as it is now, or as it was told before it got its name."""
+    spec = ft.spec
     if spec.evaluation is None:
         return None
     now = assessment.serving.evaluation if assessment.serving else None
@@ -130,15 +125,18 @@ def _uri(ft: FineTune, assessment: Assessment, *parts: str) -> str | None:
     """Of what lies below the revision's folder."""
     if assessment.storage is None:
         return None
-    folder = revision_folder(ft.meta, assessment.digest, assessment.storage)
+    folder = revision_folder(ft.meta, assessment.revision, assessment.storage)
     return status_uri(assessment.storage, folder.join(*parts).prefix)
 
 
-def _offline_runs(ft: FineTune, spec: FineTuneSpec, assessment: Assessment) -> str | None:
+def _offline_runs(ft: ReadableFineTune, assessment: Assessment) -> str | None:
+    spec = ft.spec
     wandb = spec.tracking.wandb
     if assessment.storage is None or wandb is None or wandb.mode is not WandbMode.OFFLINE:
         return None
-    return revision_folder(ft.meta, assessment.digest, assessment.storage).join(layout.WANDB).prefix
+    return (
+        revision_folder(ft.meta, assessment.revision, assessment.storage).join(layout.WANDB).prefix
+    )
 
 
 def _set_stages(conditions: Conditions, assessment: Assessment) -> None:
@@ -209,17 +207,17 @@ def _set_validated(conditions: Conditions, training: TrainingPlan) -> None:
 
 
 def _build_revisions(
-    ft: FineTune,
-    spec: FineTuneSpec,
+    ft: ReadableFineTune,
     assessment: Assessment,
     evaluation: EvaluationStatus | None,
     training: TrainingStatus | None,
     now: datetime,
 ) -> list[RevisionStatus]:
     """The current revision first, then the older ones, up to the limit. What serves is kept."""
+    spec = ft.spec
     known = {r.id: r for r in ft.status.revisions}
     entry = known.get(assessment.revision) or RevisionStatus(
-        id=assessment.revision, spec_hash=assessment.digest, created_time=format_time(now)
+        id=assessment.revision, spec_hash=ft.digest, created_time=format_time(now)
     )
     learnt = learnt_in_4_bits(training)
     if learnt is not None:
@@ -257,9 +255,9 @@ def _incumbents(ft: FineTune, assessment: Assessment) -> set[str]:
     ready. While the bucket can't be read, the last recorded move names it."""
     current = owned_alias(assessment.observed.alias, ft.meta.uid)
     unread = assessment.storage is None or assessment.observed.storage_problem is not None
-    names = (
+    found = (
         assessment.serving.status.revision if assessment.serving else None,
         current.revision if current is not None else None,
         last_move(ft.status) if unread else None,
     )
-    return {revision for revision in names if revision is not None}
+    return {revision for revision in found if revision is not None}

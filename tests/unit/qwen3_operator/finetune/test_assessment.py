@@ -8,14 +8,12 @@ import pytest
 
 from qwen3_api.v1alpha1.conditions import Reason
 from qwen3_api.v1alpha1.finetune_status import ServingStatus
-from qwen3_operator.finetune.actions import TrainingPlan
+from qwen3_operator.finetune.actions import ExportPlan, ServingPlan, TrainingPlan
 from qwen3_operator.finetune.assessment import Assessment, summarise
-from qwen3_operator.finetune.export.plan import ExportPlan
 from qwen3_operator.finetune.recall import Recalled
 from qwen3_operator.finetune.views import Observed
 from qwen3_operator.resources.summary import Explanation, Progress
 from qwen3_operator.resources.views import Problem
-from qwen3_operator.serving.state import ServingPlan
 from support.operator_world import SETTINGS, build_finetune, storage_of
 
 BLOCKED = Problem(Reason.INVALID_SPEC, "blocked", "Correct it.")
@@ -48,7 +46,6 @@ UNREAD = {
 }
 DONE = Assessment(
     revision="r1",
-    digest="d",
     problem=None,
     storage=storage_of(build_finetune()),
     training=TRAINED,
