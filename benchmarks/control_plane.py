@@ -27,10 +27,10 @@ from qwen3_api.job.report import Commit, FileDigest, Metrics, Provenance, adapte
 from qwen3_api.job.train import TrainJob
 from qwen3_local import kwok, s3
 from qwen3_local.programs import stop_recorded
-from qwen3_operator.cluster.client import ApiServer, Client
-from qwen3_operator.cluster.connection import from_kubeconfig
-from qwen3_operator.cluster.kinds import FINE_TUNE
-from qwen3_operator.desired.names import ANNOTATION_ORDER
+from qwen3_operator.controller.client import ApiServer, Client
+from qwen3_operator.controller.connection import from_kubeconfig
+from qwen3_operator.resources.kinds import FINE_TUNE
+from qwen3_operator.resources.labels import ANNOTATION_ORDER
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 from support.control_plane import ControlPlane, running_control_plane

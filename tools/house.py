@@ -17,8 +17,9 @@ from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
 OPERATOR = ("operator/src",)
+PURE = ("crds/src", "sizing/src")
 PROGRAMS = ("operator/src", "trainer-image/src", "server-image/src", "evaluator-image/src")
-SOURCES = (*PROGRAMS, "crds/src")
+SOURCES = (*PROGRAMS, *PURE)
 S3_LIBRARIES = {"obstore", "boto3", "botocore", "aiobotocore"}
 PRIVATE_WORDS = re.compile(
     r"\b(shall|told|tells|can't tell|mend(ed|s)?|begun|learnt|goes on|go on|is away|are away"

@@ -31,7 +31,7 @@ from benchmarks.train.configurations import (
 )
 from benchmarks.train.results import Machine, append, read
 from benchmarks.train.tables import render, together
-from qwen3_operator.plan.sizing import CARDS, Card
+from qwen3_sizing.plan import CARDS, Card
 from qwen3_trainer.environment import prepare_process, training_environment
 
 log = logging.getLogger("benchmarks.train")

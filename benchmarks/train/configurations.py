@@ -20,8 +20,8 @@ from qwen3_api.job.train import (
     TrainJob,
 )
 from qwen3_api.v1alpha1.training import ALL_LINEAR
-from qwen3_operator.plan.memory import Method, Step, TrainingSetup
-from qwen3_operator.plan.sizing import Card, DoesNotFit, SizingRequest, plan_sizing
+from qwen3_sizing.memory import Method, Step, TrainingSetup
+from qwen3_sizing.plan import Card, DoesNotFit, SizingRequest, plan_sizing
 
 WARM_UP = 2
 """Steps at the start that no figure counts: compilation, the optimiser's state."""

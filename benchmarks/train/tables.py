@@ -11,9 +11,9 @@ import numpy as np
 
 from benchmarks.train.configurations import WARM_UP, Configuration, model_shape
 from benchmarks.train.results import Machine, Results, Run
-from qwen3_operator.plan import memory, throughput
-from qwen3_operator.plan.memory import GIB, MIB, MemoryEstimate, estimate_memory
-from qwen3_operator.plan.sizing import CARDS, Card
+from qwen3_sizing import memory, throughput
+from qwen3_sizing.memory import GIB, MIB, MemoryEstimate, estimate_memory
+from qwen3_sizing.plan import CARDS, Card
 
 GOAL = 0.10
 """Of the memory model's error."""

@@ -10,9 +10,9 @@ from qwen3_api.job.base import S3Location
 from qwen3_api.job.report import Sizing
 from qwen3_api.job.train import TrainJob
 from qwen3_api.v1alpha1.finetune import FineTuneSpec
-from qwen3_operator.desired.names import StorageTarget
-from qwen3_operator.desired.orders import is_quantized, resolve_train_job
-from qwen3_operator.observed import Meta
+from qwen3_operator.finetune.training.job_spec import is_quantized, resolve_train_job
+from qwen3_operator.resources.storage import StorageTarget
+from qwen3_operator.resources.views import Meta
 from qwen3_operator.settings import Settings
 
 NAMESPACE = "gpu-check"

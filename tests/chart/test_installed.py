@@ -17,20 +17,23 @@ from chart.rendering import CHART, NAMESPACE, RELEASE, VALUES, Helm, Manifest
 from qwen3_api.job.evaluate import EvalEndpoint
 from qwen3_api.v1alpha1.evaluation import EvalSpec
 from qwen3_api.v1alpha1.finetune import FineTuneSpec
-from qwen3_operator.desired.eval_job import build_eval_objects, resolve_eval_job
-from qwen3_operator.desired.export_job import build_export_job
-from qwen3_operator.desired.names import FIELD_MANAGER, pool_name, resolve_storage
-from qwen3_operator.desired.orders import (
+from qwen3_operator.evaluation.manifests import build_eval_objects, resolve_eval_job
+from qwen3_operator.finetune.export.manifests import build_export_job
+from qwen3_operator.finetune.preflight.manifests import build_preflight_job
+from qwen3_operator.finetune.training.job_spec import (
     resolve_export_job,
-    resolve_job_model,
     resolve_preflight_job,
     resolve_train_job,
 )
-from qwen3_operator.desired.pool import PoolSpec, build_pool_objects
-from qwen3_operator.desired.preflight_job import build_preflight_job
-from qwen3_operator.desired.train_job import build_train_job
-from qwen3_operator.observed import Meta, parse_finetune, parse_job
-from qwen3_operator.plan.training import build_parking
+from qwen3_operator.finetune.training.manifests import build_train_job
+from qwen3_operator.finetune.views import parse_finetune
+from qwen3_operator.resources.base_model import resolve_job_model
+from qwen3_operator.resources.job import build_parking
+from qwen3_operator.resources.labels import FIELD_MANAGER
+from qwen3_operator.resources.names import pool_name
+from qwen3_operator.resources.storage import resolve_storage
+from qwen3_operator.resources.views import Meta, parse_job
+from qwen3_operator.serving.manifests import PoolSpec, build_pool_objects
 from qwen3_operator.settings import Settings
 from support.api_objects import EVAL_MINIMAL, FINE_TUNE_MINIMAL
 from support.control_plane import ControlPlane

@@ -7,8 +7,8 @@ import pytest
 from chart.rendering import Manifest, of_kind, only, render_case
 from prometheus_client import REGISTRY
 
-from qwen3_operator import metrics
-from qwen3_operator.runtime.reconciler import Verdict
+from qwen3_operator.controller import metrics
+from qwen3_operator.controller.reconciler import Verdict
 
 KUBE_STATE_METRICS = {
     "kube_deployment_status_replicas_available", "kube_deployment_spec_replicas",

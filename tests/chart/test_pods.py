@@ -4,7 +4,7 @@ import pytest
 from chart.rendering import Manifest, of_kind, only, render_case
 
 from qwen3_api.serving.pool import AGENT_PORT
-from qwen3_operator.runtime.app import GRACE_SECONDS
+from qwen3_operator.app import GRACE_SECONDS
 
 RESTRICTED_VOLUMES = {"configMap", "emptyDir", "secret", "projected", "downwardAPI"}
 

@@ -3,7 +3,8 @@
 import pytest
 from chart.rendering import Manifest, of_kind, only, render_case
 
-from qwen3_operator.cluster.kinds import CACHED_KINDS, CUSTOM_KINDS, EVALUATION, Kind
+from qwen3_operator.controller.kind import Kind
+from qwen3_operator.resources.kinds import CACHED_KINDS, CUSTOM_KINDS, EVALUATION
 
 READ = {"get", "list", "watch"}
 FORBIDDEN_RESOURCES = {

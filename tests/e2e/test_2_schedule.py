@@ -4,7 +4,7 @@ from datetime import timedelta
 from typing import Any
 
 from qwen3_api.job import layout
-from qwen3_operator.observed import parse_time
+from qwen3_operator.resources.views import parse_time
 from support.finetunes import EVALS, Tenant
 from support.quickstart import NAMESPACE
 

@@ -10,10 +10,11 @@ import yaml
 
 from qwen3_api.job.evaluate import EvalProgressDocument, EvalReport
 from qwen3_api.v1alpha1.evaluation import EvalStatus
-from qwen3_operator.desired.scheduled_run import build_run
-from qwen3_operator.observed import Problem, ScheduledRun, parse_run, parse_time
-from qwen3_operator.plan.evaluation import EvalObserved, plan_evaluation
-from qwen3_operator.plan.plan import EvalPlan
+from qwen3_operator.evaluation.actions import EvalPlan
+from qwen3_operator.evaluation.plan import EvalObserved, plan_evaluation
+from qwen3_operator.evaluation.scheduled_run import build_run
+from qwen3_operator.evaluation.views import ScheduledRun, parse_run
+from qwen3_operator.resources.views import Problem, parse_time
 from support.evaluation_world import build_bot, build_eval, build_eval_job, holding_pod
 from support.golden_text import render_document
 from support.golden_world import ImpossibleError

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 import yaml
 
-from qwen3_operator.observed import parse_finetune
-from qwen3_operator.plan.finetune import plan_finetune
-from qwen3_operator.plan.plan import FineTunePlan
+from qwen3_operator.finetune.actions import FineTunePlan
+from qwen3_operator.finetune.plan import plan_finetune
+from qwen3_operator.finetune.views import parse_finetune
 from support.golden_text import render_document
 from support.golden_world import ImpossibleError, build_observed
 from support.operator_world import NOW, build_body, build_settings, build_spec, revision_of

@@ -21,8 +21,8 @@ from qwen3_api.job import layout
 from qwen3_api.job.base import FileDigest
 from qwen3_api.job.report import adapter_digest
 from qwen3_api.job.train import HuggingFaceModel, TrainJob
-from qwen3_operator.desired.names import ANNOTATION_ORDER, ANNOTATION_PARKED, LIFECYCLE_MANAGER
-from qwen3_operator.desired.pool import PoolSpec, build_pool_objects
+from qwen3_operator.resources.labels import ANNOTATION_ORDER, ANNOTATION_PARKED, LIFECYCLE_MANAGER
+from qwen3_operator.serving.manifests import PoolSpec, build_pool_objects
 from qwen3_operator.settings import Settings
 from support.control_plane import ControlPlane
 from support.finetunes import Tenant, condition, is_true, stage

@@ -9,24 +9,18 @@ from typing import Any
 import pytest
 from prometheus_client import REGISTRY
 
-from qwen3_operator.cluster import client as client_module
-from qwen3_operator.cluster.cache import Cache
-from qwen3_operator.cluster.client import ApiServer, Client
-from qwen3_operator.cluster.connection import Connection, from_kubeconfig
-from qwen3_operator.cluster.kinds import (
-    CONFIG_MAP,
-    DEPLOYMENT,
-    FINE_TUNE,
-    JOB,
-    MANAGED_SELECTOR,
-    Manifest,
-)
-from qwen3_operator.errors import Conflict, NotLeader, Stalled, Transient
-from qwen3_operator.runtime.intake import Intake, plain_keys
-from qwen3_operator.runtime.keys import Key
-from qwen3_operator.runtime.queue import WorkQueue
-from qwen3_operator.runtime.reconciler import Result
-from qwen3_operator.runtime.resync import Resync
+from qwen3_operator.controller import client as client_module
+from qwen3_operator.controller.cache import Cache
+from qwen3_operator.controller.client import ApiServer, Client
+from qwen3_operator.controller.connection import Connection, from_kubeconfig
+from qwen3_operator.controller.errors import Conflict, NotLeader, Stalled, Transient
+from qwen3_operator.controller.intake import Intake, plain_keys
+from qwen3_operator.controller.keys import Key
+from qwen3_operator.controller.kind import Manifest
+from qwen3_operator.controller.queue import WorkQueue
+from qwen3_operator.controller.reconciler import Result
+from qwen3_operator.controller.resync import Resync
+from qwen3_operator.resources.kinds import CONFIG_MAP, DEPLOYMENT, FINE_TUNE, JOB, MANAGED_SELECTOR
 from support.control_plane import ControlPlane
 from support.toy_process import write_token_kubeconfig
 

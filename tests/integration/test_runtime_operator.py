@@ -20,7 +20,7 @@ from kubernetes import client, config, watch
 
 from qwen3_local.cluster import up_control_plane
 from qwen3_local.programs import stop_recorded
-from qwen3_operator.election import LEASE_SECONDS
+from qwen3_operator.controller.election import LEASE_SECONDS
 from support.control_plane import PORTS, ControlPlane, install_crds, stop
 from support.ports import free_ports
 from support.toy_process import ToyProcess, start_toy, write_token_kubeconfig

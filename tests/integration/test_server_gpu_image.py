@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from qwen3_operator.desired.pool import build_vllm_env
+from qwen3_operator.serving.manifests import build_vllm_env
 from qwen3_operator.settings import ServingSettings
 
 pytestmark = pytest.mark.integration

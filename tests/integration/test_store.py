@@ -19,12 +19,12 @@ from qwen3_api.job.report import Commit, Progress, adapter_digest
 from qwen3_api.serving.pool import PoolIndex
 from qwen3_api.v1alpha1.conditions import Reason
 from qwen3_local import s3
-from qwen3_operator.errors import Transient
-from qwen3_operator.observed import Problem
+from qwen3_operator.artifacts.client import MAX_DOCUMENT, ObjectStore, StorageProblem
+from qwen3_operator.artifacts.documents import Artifacts
+from qwen3_operator.artifacts.external import StoredAdapter
+from qwen3_operator.controller.errors import Transient
+from qwen3_operator.resources.views import Problem
 from qwen3_operator.settings import Settings
-from qwen3_operator.store.artifacts import Artifacts
-from qwen3_operator.store.client import MAX_DOCUMENT, ObjectStore, StorageProblem
-from qwen3_operator.store.foreign import StoredAdapter
 from support.operator_world import (
     build_commit,
     build_current,

@@ -8,19 +8,14 @@ from qwen3_api.v1alpha1.conditions import ConditionType, Reason
 from qwen3_api.v1alpha1.evaluation import EvalStatus, ResolvedStatus
 from qwen3_api.v1alpha1.finetune_status import FineTuneStatus, RevisionStatus, ServingStatus
 from qwen3_api.v1alpha1.meta import Condition
-from qwen3_operator.observed import (
-    Evaluation,
-    FineTune,
-    JobView,
-    Observed,
-    PoolPod,
-    ScheduledRun,
-    parse_evaluation,
-)
-from qwen3_operator.plan.conditions import Conditions
-from qwen3_operator.plan.evaluation import EvalObserved, plan_evaluation
-from qwen3_operator.plan.finetune import plan_finetune
-from qwen3_operator.plan.plan import EvalPlan
+from qwen3_operator.evaluation.actions import EvalPlan
+from qwen3_operator.evaluation.plan import EvalObserved, plan_evaluation
+from qwen3_operator.evaluation.views import Evaluation, ScheduledRun, parse_evaluation
+from qwen3_operator.finetune.plan import plan_finetune
+from qwen3_operator.finetune.views import FineTune, Observed
+from qwen3_operator.resources.conditions import Conditions
+from qwen3_operator.resources.views import JobView
+from qwen3_operator.serving.views import PoolPod
 from support.operator_world import (
     NOW,
     SETTINGS,

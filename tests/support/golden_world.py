@@ -12,25 +12,13 @@ from qwen3_api.job.preflight import Preflight
 from qwen3_api.job.report import Commit, Progress, TrainReport
 from qwen3_api.job.train import StartAdapter
 from qwen3_api.serving.pool import AliasRejection
-from qwen3_operator.desired.names import (
-    ANNOTATION_EXPORT,
-    ANNOTATION_PARKED,
-    export_digest,
-    export_name,
-    job_name,
-    preflight_name,
-)
-from qwen3_operator.observed import (
-    Alias,
-    Evaluation,
-    FineTune,
-    Observed,
-    PoolPod,
-    PoolView,
-    Problem,
-    parse_job,
-    parse_pod,
-)
+from qwen3_operator.evaluation.views import Evaluation
+from qwen3_operator.finetune.views import Alias, FineTune, Observed
+from qwen3_operator.resources.identity import export_digest
+from qwen3_operator.resources.labels import ANNOTATION_EXPORT, ANNOTATION_PARKED
+from qwen3_operator.resources.names import export_name, job_name, preflight_name
+from qwen3_operator.resources.views import Problem, parse_job, parse_pod
+from qwen3_operator.serving.views import PoolPod, PoolView
 from support.operator_world import (
     NAMESPACE,
     build_agent,

@@ -26,13 +26,13 @@ from qwen3_api.job.train import TrainJob
 from qwen3_api.serving.config import ServerConfig
 from qwen3_api.serving.pool import AgentAdapter, AgentStatus, CurrentAlias, PoolIndex
 from qwen3_api.v1alpha1.conditions import Reason
-from qwen3_operator.desired.names import (
+from qwen3_operator.resources.conditions import format_time
+from qwen3_operator.resources.labels import (
     ANNOTATION_ORDER,
     COMPONENT_PREFLIGHT,
     LABEL_COMPONENT,
     LABEL_POOL,
 )
-from qwen3_operator.plan.conditions import format_time
 from qwen3_server.plan import assess_readiness, plan_routes, plan_unloads
 from qwen3_server.routes import Routes
 from support.operator_world import build_metrics, build_preflight_document, merge, sha256

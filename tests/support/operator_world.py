@@ -24,29 +24,14 @@ from qwen3_api.job.report import (
 from qwen3_api.serving.pool import AgentAdapter, AgentStatus, CurrentAlias
 from qwen3_api.v1alpha1.finetune import FineTuneSpec
 from qwen3_api.v1alpha1.finetune_status import FineTuneStatus
-from qwen3_operator.desired import evaluation as desired_evaluation
-from qwen3_operator.desired.names import (
-    StorageTarget,
-    export_digest,
-    export_name,
-    job_name,
-    preflight_name,
-    resolve_storage,
-    revision_id,
-    spec_hash,
-)
-from qwen3_operator.observed import (
-    Alias,
-    Evaluation,
-    FineTune,
-    JobView,
-    Meta,
-    PodView,
-    PoolPod,
-    PoolView,
-    parse_evaluation,
-    parse_finetune,
-)
+from qwen3_operator.evaluation.views import Evaluation, parse_evaluation
+from qwen3_operator.finetune.promotion import evaluation as desired_evaluation
+from qwen3_operator.finetune.views import Alias, FineTune, parse_finetune
+from qwen3_operator.resources.identity import export_digest, revision_id, spec_hash
+from qwen3_operator.resources.names import export_name, job_name, preflight_name
+from qwen3_operator.resources.storage import StorageTarget, resolve_storage
+from qwen3_operator.resources.views import JobView, Meta, PodView
+from qwen3_operator.serving.views import PoolPod, PoolView
 from qwen3_operator.settings import Settings
 
 NAMESPACE, NAME, UID = "team-a", "bot", "uid-bot"

@@ -28,8 +28,8 @@ from qwen3_api.serving.pool import VLLM_PORT, AgentStatus, PoolAdapter, PoolCana
 from qwen3_local import s3
 from qwen3_local.layout import Home
 from qwen3_local.programs import stop_recorded
-from qwen3_operator.desired.names import StorageTarget
-from qwen3_operator.desired.pool import PoolSpec, build_vllm_args, build_vllm_env
+from qwen3_operator.resources.storage import StorageTarget
+from qwen3_operator.serving.manifests import PoolSpec, build_vllm_args, build_vllm_env
 from qwen3_operator.settings import RequestLimitSettings, ServingSettings
 from support.adapters import describe_adapter
 

@@ -1,7 +1,7 @@
 """The pool of the ten-line example."""
 
 from qwen3_api.job.train import HuggingFaceModel
-from qwen3_operator.desired.pool import PoolSpec
+from qwen3_operator.serving.manifests import PoolSpec
 from support.operator_world import MODEL, NAMESPACE, build_finetune, storage_of
 
 

@@ -12,7 +12,7 @@ from kubernetes import client
 
 from qwen3_api.job import layout
 from qwen3_api.job.preflight import PreflightJob
-from qwen3_operator.desired.names import ANNOTATION_ORDER
+from qwen3_operator.resources.labels import ANNOTATION_ORDER
 from support.operator_world import build_preflight_document
 
 SELECTOR = "app.kubernetes.io/component=preflight"

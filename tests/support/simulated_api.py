@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from qwen3_operator.errors import Conflict, Stalled
-from qwen3_operator.observed import Problem
-from qwen3_operator.plan.conditions import format_time
+from qwen3_operator.controller.errors import Conflict, Stalled
+from qwen3_operator.resources.conditions import format_time
+from qwen3_operator.resources.views import Problem
 from support.operator_world import NAMESPACE, NOW, merge
 
 Body = dict[str, Any]

@@ -8,18 +8,19 @@ from typing import TYPE_CHECKING, Any, cast
 
 from qwen3_api.job.base import S3Location
 from qwen3_api.serving.pool import AgentStatus
-from qwen3_operator.cluster.cache import Cache
-from qwen3_operator.cluster.client import Client
-from qwen3_operator.cluster.kinds import CACHED_KINDS, Kind, kind_of
-from qwen3_operator.desired.names import FIELD_MANAGER
-from qwen3_operator.errors import Conflict, OperatorError, Transient
-from qwen3_operator.reconcile.agents import Agents
-from qwen3_operator.reconcile.context import Context
-from qwen3_operator.reconcile.dispatch import Reconcilers
-from qwen3_operator.runtime.keys import Key
+from qwen3_operator.artifacts.client import Fetched, ObjectStore, StorageProblem
+from qwen3_operator.artifacts.documents import Artifacts
+from qwen3_operator.context import Context
+from qwen3_operator.controller.cache import Cache
+from qwen3_operator.controller.client import Client
+from qwen3_operator.controller.errors import Conflict, OperatorError, Transient
+from qwen3_operator.controller.keys import Key
+from qwen3_operator.controller.kind import Kind
+from qwen3_operator.dispatch import Reconcilers
+from qwen3_operator.resources.kinds import CACHED_KINDS, kind_of
+from qwen3_operator.resources.labels import FIELD_MANAGER
+from qwen3_operator.serving.sidecars import Agents
 from qwen3_operator.settings import Settings
-from qwen3_operator.store.artifacts import Artifacts
-from qwen3_operator.store.client import Fetched, ObjectStore, StorageProblem
 from support.operator_world import SETTINGS
 from support.simulated_api import Body
 

@@ -14,17 +14,18 @@ if __name__ == "__main__":
     # As in the operator's image, which lacks this package: kopf imports it whole if it is there.
     sys.modules["kubernetes"] = None  # type: ignore[assignment]
 
-from qwen3_operator import election
-from qwen3_operator.cluster.cache import Cache
-from qwen3_operator.cluster.client import Client
-from qwen3_operator.cluster.connection import connect
-from qwen3_operator.cluster.kinds import CONFIG_MAP, FINE_TUNE, Manifest
-from qwen3_operator.handlers.watcher import watch
-from qwen3_operator.logs import configure_logging
-from qwen3_operator.runtime.app import Application, RuntimeConfig, Wake
-from qwen3_operator.runtime.intake import plain_keys
-from qwen3_operator.runtime.keys import Key
-from qwen3_operator.runtime.reconciler import Result
+from qwen3_operator.app import Application, RuntimeConfig, Wake
+from qwen3_operator.controller import election
+from qwen3_operator.controller.cache import Cache
+from qwen3_operator.controller.client import Client
+from qwen3_operator.controller.connection import connect
+from qwen3_operator.controller.intake import plain_keys
+from qwen3_operator.controller.keys import Key
+from qwen3_operator.controller.kind import Manifest
+from qwen3_operator.controller.logs import configure_logging
+from qwen3_operator.controller.reconciler import Result
+from qwen3_operator.controller.watcher import watch
+from qwen3_operator.resources.kinds import CONFIG_MAP, FINE_TUNE
 
 LEASE = "toy"
 

@@ -72,7 +72,7 @@ EVALUATOR = Image(
 OPERATOR = Image(
     "operator",
     "operator/Dockerfile",
-    ("operator/requirements.txt", API, "operator/src/qwen3_operator"),
+    ("operator/requirements.txt", API, "sizing/src/qwen3_sizing", "operator/src/qwen3_operator"),
 )
 IMAGES = {
     image.name: image for image in (ML_BASE, TRAINER, SERVER, SERVER_GPU, EVALUATOR, OPERATOR)

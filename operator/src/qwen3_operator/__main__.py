@@ -9,13 +9,13 @@ import uuid
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
-from qwen3_operator.cluster.cache import Cache
-from qwen3_operator.cluster.client import Client
-from qwen3_operator.cluster.connection import ConnectionConfigError, connect
-from qwen3_operator.handlers.watcher import watch
-from qwen3_operator.logs import configure_logging, get_logger
-from qwen3_operator.reconcile import build
-from qwen3_operator.runtime.app import Application, Reconcilers, RuntimeConfig, Wake
+from qwen3_operator.app import Application, Reconcilers, RuntimeConfig, Wake
+from qwen3_operator.controller.cache import Cache
+from qwen3_operator.controller.client import Client
+from qwen3_operator.controller.connection import ConnectionConfigError, connect
+from qwen3_operator.controller.logs import configure_logging, get_logger
+from qwen3_operator.controller.watcher import watch
+from qwen3_operator.dispatch import build
 from qwen3_operator.settings import Settings, load_settings
 
 logger = get_logger("qwen3_operator")

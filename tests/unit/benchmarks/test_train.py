@@ -31,9 +31,9 @@ from benchmarks.train.tables import (
     together,
 )
 from qwen3_api.v1alpha1.training import HyperparametersSpec
-from qwen3_operator.plan import throughput
-from qwen3_operator.plan.memory import GIB, MIB, estimate_memory
-from qwen3_operator.plan.sizing import CARDS, usable
+from qwen3_sizing import throughput
+from qwen3_sizing.memory import GIB, MIB, estimate_memory
+from qwen3_sizing.plan import CARDS, usable
 from support.qwen3_shapes import SHAPES
 
 H100 = CARDS["NVIDIA-H100-80GB-HBM3"]

@@ -17,8 +17,8 @@ import yaml
 from qwen3_api.kinds import FINE_TUNE, KINDS
 from qwen3_api.v1alpha1.finetune import FineTuneSpec, alias_of
 from qwen3_api.v1alpha1.meta import API_VERSION
-from qwen3_operator.desired.names import pool_endpoint, pool_name
-from qwen3_operator.desired.pool import build_pool_objects
+from qwen3_operator.resources.names import pool_endpoint, pool_name
+from qwen3_operator.serving.manifests import build_pool_objects
 from support.api_objects import FINE_TUNE_MINIMAL
 from support.operator_world import SETTINGS, build_finetune, merge, spec_of
 from support.pool_specs import build_pool_spec

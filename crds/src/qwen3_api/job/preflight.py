@@ -1,6 +1,6 @@
 """`PreflightJob` and `Preflight`: what a CPU pod finds out before any GPU is asked for.
 
-The pod reports facts; the operator decides by them (`qwen3_operator.plan.sizing`).
+The pod reports facts; the operator decides by them (`qwen3_sizing.plan`).
 """
 
 from typing import Annotated, Literal

@@ -1,0 +1,1 @@
+"""Documents of the contract in the bucket: commits, aliases, verification."""

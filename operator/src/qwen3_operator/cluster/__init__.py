@@ -1,1 +1,0 @@
-"""All I/O with the Kubernetes API server: connection, client, errors, cache."""

@@ -1,0 +1,1 @@
+"""Machinery of any controller: API client, cache, watches, queue, resync, election, probes."""

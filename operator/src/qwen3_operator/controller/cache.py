@@ -1,0 +1,196 @@
+"""What the operator knows of the cluster, in memory: its custom resources and its children.
+
+Three sources fill it, in any order and with any delay: watch events, the periodic LIST, and the
+answers to our own writes. One rule makes them agree: **a resourceVersion never goes back.** So a
+reconcile always reads at least what it wrote itself, and a late event can't undo that.
+
+A deletion leaves a tombstone with its resourceVersion behind, or else the answer to a write that
+was overtaken by the deletion would bring the object back for ever.
+
+Objects are shared, not copied: readers must not change them. The event loop is the only user, so
+there are no locks.
+"""
+
+from collections import OrderedDict, defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+
+from qwen3_operator.controller.kind import Kind, Manifest, Manifests
+from qwen3_operator.controller.metrics import CACHED_OBJECTS
+from qwen3_operator.resources.kinds import CACHED_KINDS, CUSTOM_KINDS, OWNER_LABELS, kind_of
+from qwen3_operator.resources.labels import LABEL_MANAGED
+
+TOMBSTONES = 20_000
+"""How many deletions are remembered. A write is answered within its timeout, 20 s, so this stands
+for 1,000 deletions a second: more than an API server on this scale does."""
+LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
+
+
+@dataclass(frozen=True)
+class Drift:
+    """What a LIST found to be different from the cache.
+
+    changed: objects that are new or newer in the LIST: their watch events were late or lost.
+    vanished: last known form of objects that the LIST no longer holds.
+    """
+
+    changed: Manifests
+    vanished: Manifests
+
+
+class Cache:
+    """Objects of `CACHED_KINDS`; of children only those labelled as managed."""
+
+    def __init__(self) -> None:
+        self._objects: dict[Kind, dict[tuple[str, str], Manifest]] = {
+            kind: {} for kind in CACHED_KINDS
+        }
+        # (kind, namespace, owner label, owner name) -> names of children
+        self._owned: defaultdict[tuple[Kind, str, str, str], set[str]] = defaultdict(set)
+        self._tombstones: OrderedDict[tuple[Kind, str, str], int] = OrderedDict()
+
+    @property
+    def kinds(self) -> tuple[Kind, ...]:
+        """The kinds that are cached."""
+        return tuple(self._objects)
+
+    def get(self, kind: Kind, namespace: str, name: str) -> Manifest | None:
+        """The object, or None."""
+        return self._objects[kind].get((namespace, name))
+
+    def list(self, kind: Kind, namespace: str | None = None) -> Manifests:
+        """All objects of a kind, of one namespace or of all."""
+        return [
+            obj
+            for (where, _), obj in self._objects[kind].items()
+            if namespace is None or where == namespace
+        ]
+
+    def newest_version(self, kind: Kind, metadata: Mapping[str, str]) -> int:
+        """The highest resourceVersion known of an object or of its deletion; -1 if unknown."""
+        namespace, name = metadata["namespace"], metadata["name"]
+        known = self._objects[kind].get((namespace, name))
+        buried = self._tombstones.get((kind, namespace, name), -1)
+        return max(buried, version_of(known)) if known is not None else buried
+
+    def by_owner(self, kind: Kind, namespace: str, label: str, owner: str) -> Manifests:
+        """Children of a kind whose owner label has this value, by name."""
+        found = self._objects[kind]
+        names = self._owned.get((kind, namespace, label, owner), ())
+        return [found[namespace, name] for name in sorted(names)]
+
+    def put(self, obj: Manifest) -> bool:
+        """Take an object in unless something newer is known; True if the cache changed.
+
+        Objects that don't belong here (another kind, a child without the label) are left out, so
+        that every answer to a write can be handed in. `obj` is trimmed in place.
+        """
+        kind = kind_of(obj)
+        if kind not in self._objects or not is_cached(kind, obj):
+            return False
+        namespace, name = obj["metadata"]["namespace"], obj["metadata"]["name"]
+        if self.newest_version(kind, obj["metadata"]) >= version_of(obj):
+            return False
+        old = self._objects[kind].get((namespace, name))
+        if old is not None:
+            self._unlink(kind, old)
+        trim(obj)
+        self._objects[kind][namespace, name] = obj
+        for label, owner in owners_of(obj):
+            self._owned[kind, namespace, label, owner].add(name)
+        CACHED_OBJECTS.labels(kind.name).set(len(self._objects[kind]))
+        return True
+
+    def remove(self, obj: Manifest) -> bool:
+        """The object is gone, or left our selection, at its resourceVersion; True if it was known.
+
+        An event older than what is cached (of a namesake that has been re-created since) changes
+        nothing.
+        """
+        metadata = obj["metadata"]
+        return self._bury(kind_of(obj), metadata["namespace"], metadata["name"], version_of(obj))
+
+    def replace(
+        self, kind: Kind, namespace: str | None, items: Iterable[Manifest], list_version: str
+    ) -> Drift:
+        """Make the cache agree with a LIST of one kind in one namespace (None: all).
+
+        What the LIST lacks is removed, unless it is newer than the LIST.
+        """
+        listed: set[tuple[str, str]] = set()
+        changed: Manifests = []
+        for obj in items:
+            listed.add((obj["metadata"]["namespace"], obj["metadata"]["name"]))
+            if self.put(obj):
+                changed.append(obj)
+        version = int(list_version)
+        vanished = [
+            obj
+            for key, obj in self._objects[kind].items()
+            if key not in listed
+            and (namespace is None or key[0] == namespace)
+            and version_of(obj) <= version
+        ]
+        for obj in vanished:
+            self._bury(kind, obj["metadata"]["namespace"], obj["metadata"]["name"], version)
+        return Drift(changed, vanished)
+
+    def _bury(self, kind: Kind, namespace: str, name: str, version: int) -> bool:
+        if kind not in self._objects:
+            return False
+        key = (kind, namespace, name)
+        self._tombstones[key] = max(version, self._tombstones.pop(key, -1))
+        while len(self._tombstones) > TOMBSTONES:
+            self._tombstones.popitem(last=False)
+        known = self._objects[kind].get((namespace, name))
+        if known is None or version_of(known) > version:
+            return False
+        self._unlink(kind, known)
+        del self._objects[kind][namespace, name]
+        CACHED_OBJECTS.labels(kind.name).set(len(self._objects[kind]))
+        return True
+
+    def _unlink(self, kind: Kind, obj: Manifest) -> None:
+        """Take an object out of the index by owner."""
+        namespace, name = obj["metadata"]["namespace"], obj["metadata"]["name"]
+        for label, owner in owners_of(obj):
+            names = self._owned[kind, namespace, label, owner]
+            names.discard(name)
+            if not names:
+                del self._owned[kind, namespace, label, owner]
+
+
+def is_cached(kind: Kind, obj: Manifest) -> bool:
+    """Whether an object of a cached kind is one of ours."""
+    labels = obj["metadata"].get("labels") or {}
+    return kind in CUSTOM_KINDS or labels.get(LABEL_MANAGED) == "true"
+
+
+def is_stale(cache: Cache, kind: Kind, obj: Manifest) -> bool:
+    """Whether the cache knows a newer state of this object, or its deletion."""
+    return cache.newest_version(kind, obj["metadata"]) > version_of(obj)
+
+
+def owners_of(obj: Manifest) -> Iterator[tuple[str, str]]:
+    """(label, name) of what a child is for."""
+    labels = obj["metadata"].get("labels") or {}
+    for label in OWNER_LABELS:
+        if label in labels:
+            yield label, labels[label]
+
+
+def version_of(obj: Manifest) -> int:
+    """The resourceVersion as a number.
+
+    Kubernetes promises since 1.35 (KEP-5504) what etcd always did: within a resource these are
+    decimal numbers that grow.
+    """
+    return int(obj["metadata"]["resourceVersion"])
+
+
+def trim(obj: Manifest) -> None:
+    """Drop what no decision reads and what makes up half of an object's size."""
+    obj["metadata"].pop("managedFields", None)
+    annotations = obj["metadata"].get("annotations")
+    if annotations:
+        annotations.pop(LAST_APPLIED, None)

@@ -1,0 +1,396 @@
+"""The decision about one evaluation. Pure.
+
+A low score is no error, and neither is a gate that did not pass: Succeeded tells that it ran, the
+results and GatePassed what came out.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Any
+
+from qwen3_api.job.evaluate import EvalProgressDocument, EvalReport, TrackingReport
+from qwen3_api.v1alpha1.conditions import ConditionType, Reason
+from qwen3_api.v1alpha1.evaluation import (
+    EvalProgress,
+    EvalSpec,
+    EvalStatus,
+    ResolvedStatus,
+    Verdict,
+)
+from qwen3_api.v1alpha1.failure import FailureClass
+from qwen3_api.v1alpha1.meta import ConditionStatus
+from qwen3_operator.evaluation.actions import EvalPlan
+from qwen3_operator.evaluation.adapter import GuestView, find_waiting, is_lasting
+from qwen3_operator.evaluation.holdout import (
+    find_training,
+    set_holdout_condition,
+    tell_holdout,
+)
+from qwen3_operator.evaluation.manifests import build_eval_objects, resolve_eval_job
+from qwen3_operator.evaluation.schedule import plan_scheduled
+from qwen3_operator.evaluation.status import (
+    build_gates,
+    build_results,
+    decide_verdict,
+    set_gate_condition,
+)
+from qwen3_operator.evaluation.target import World, resolve_asked
+from qwen3_operator.evaluation.tracking import build_tracking, set_tracked_condition
+from qwen3_operator.evaluation.training import resolve_training
+from qwen3_operator.evaluation.views import Evaluation, ScheduledRun
+from qwen3_operator.finetune.views import FineTune
+from qwen3_operator.resources.actions import Event, Manifest
+from qwen3_operator.resources.conditions import Conditions, find
+from qwen3_operator.resources.diagnosis import (
+    REASONS,
+    build_failure,
+    diagnose_failed_job,
+    diagnose_waiting,
+    recall_failure,
+)
+from qwen3_operator.resources.job import build_lifecycle, build_parking
+from qwen3_operator.resources.names import eval_job_name
+from qwen3_operator.resources.numbers import count, count_or_none
+from qwen3_operator.resources.storage import StorageTarget, resolve_storage
+from qwen3_operator.resources.views import JobView, PodView, Problem, wire_time
+from qwen3_operator.serving.adapter import Guest
+from qwen3_operator.serving.views import PoolView
+from qwen3_operator.settings import Settings
+
+POLL_SECONDS = 5.0
+WAIT_SECONDS = 15.0
+STORAGE_SECONDS = 30.0
+HINTS = {
+    Reason.CREDENTIALS_NOT_FOUND: "Create the Secret that it names in this namespace: with "
+    "OPENAI_API_KEY if an endpoint's secretRef names it, with AWS_ACCESS_KEY_ID and "
+    "AWS_SECRET_ACCESS_KEY if it is the store's. The pod then starts automatically.",
+    Reason.UNSCHEDULABLE: "Ask for less in spec.runner, or wait for a node.",
+    Reason.OUT_OF_MEMORY: "Raise spec.runner.memory.",
+}
+"""Hints about a pod that read otherwise for an evaluation than for a training run."""
+
+
+@dataclass(frozen=True)
+class EvalObserved:
+    """The world around one evaluation."""
+
+    fine_tunes: Mapping[str, FineTune]
+    """The fine-tunes that the spec names, those that exist."""
+    pools: Mapping[str, PoolView] = field(default_factory=dict)
+    """The pools of those that it asks by revision, by the fine-tune's name."""
+    job: JobView | None = None
+    pods: tuple[PodView, ...] = ()
+    progress: EvalProgressDocument | None = None
+    report: EvalReport | None = None
+    report_uri: str = ""
+    tracking: TrackingReport | None = None
+    """Read until status says what it says."""
+    storage_problem: Problem | None = None
+    runs: tuple[ScheduledRun, ...] = ()
+    """Of one with a schedule: its runs."""
+    guest: GuestView | None = None
+    """Of one with a target of type Adapter, until its Job asks."""
+
+
+@dataclass(frozen=True)
+class _Step:
+    """What comes next and how the evaluation stands."""
+
+    reason: Reason
+    message: str
+    problem: Problem | None = None
+    apply: tuple[Manifest, ...] = ()
+    lifecycle: tuple[Manifest, ...] = ()
+    resolved: ResolvedStatus | None = None
+    requeue_after: float | None = None
+    done: bool = False
+    events: tuple[Event, ...] = field(default=())
+
+    @property
+    def failed(self) -> bool:
+        """It ended without a result. A problem that is looked at again ends nothing."""
+        return self.problem is not None and self.requeue_after is None
+
+
+def plan_evaluation(
+    ev: Evaluation, observed: EvalObserved, settings: Settings, now: datetime
+) -> EvalPlan:
+    """What shall be true next."""
+    if ev.meta.deleting:
+        return EvalPlan(status=None)
+    if ev.spec is not None and ev.spec.schedule is not None:
+        return plan_scheduled(ev, ev.spec, ev.spec.schedule, observed.runs, now)
+    if ev.status.verdict is not None and _is_unread(ev, observed, settings):
+        # A verdict stands, whatever becomes of the bucket. An error too: its cause may not be found
+        # a second time, and a bad adapter would be loaded again.
+        return EvalPlan(status=None, requeue_after=STORAGE_SECONDS if ev.spec else None)
+    step = _next_step(ev, observed, settings)
+    status = _build_status(ev, observed, step, now)
+    return EvalPlan(
+        status=status,
+        apply=step.apply,
+        lifecycle=step.lifecycle,
+        events=(*step.events, *_events(ev, status)),
+        requeue_after=step.requeue_after,
+    )
+
+
+def _is_unread(ev: Evaluation, observed: EvalObserved, settings: Settings) -> bool:
+    """The report can't be read: the spec has no usable bucket, or the store refuses."""
+    if ev.spec is None or observed.storage_problem is not None:
+        return True
+    return resolve_storage(ev.spec.output.s3, settings) is None
+
+
+def _next_step(ev: Evaluation, observed: EvalObserved, settings: Settings) -> _Step:
+    """Guards in the order of truth: the report, the Job, the wish."""
+    if ev.spec is None:
+        problem = Problem(Reason.INVALID_SPEC, ev.error, "Apply a new evaluation.")
+        return _Step(Reason.INVALID_SPEC, ev.error, problem=problem)
+    storage = resolve_storage(ev.spec.output.s3, settings)
+    if storage is None or observed.storage_problem is not None:
+        problem = observed.storage_problem or Problem(
+            Reason.STORAGE_NOT_CONFIGURED,
+            "spec.output.s3: the operator has no credentials or no bucket for this endpoint",
+            "Leave spec.output.s3 out to use the platform's.",
+        )
+        return _Step(
+            Reason(problem.reason), problem.message, problem, requeue_after=STORAGE_SECONDS
+        )
+    report, job = observed.report, observed.job
+    if report is not None and report.outcome == "Completed":
+        return _plan_completed(ev, ev.spec, job)
+    if job is not None and job.owner_uid != ev.meta.uid:
+        message = f"waiting for Job {job.name} of an earlier evaluation to go"
+        return _Step(Reason.PENDING, message, requeue_after=POLL_SECONDS)
+    if job is not None and job.finished:
+        return _plan_broken(ev, job, observed)
+    if (told := told_before(ev, job)) is not None:
+        return _Step(Reason(told.reason), told.message, told)
+    if ev.spec.suspend:
+        return _plan_suspended(ev, job)
+    if job is None or (job.suspended and job.parked):
+        waiting = _plan_loading(observed.guest, settings)
+        return waiting or _plan_start(ev, ev.spec, job, observed, storage, settings)
+    return _plan_running(ev, job, observed)
+
+
+def _plan_broken(ev: Evaluation, job: JobView, observed: EvalObserved) -> _Step:
+    """The Job came to its end without a result."""
+    if not job.failed:
+        message = f"Job {job.name} completed without a report"
+        hint = "Delete the Job to evaluate again."
+        problem = Problem(Reason.EVALUATOR_FAILED, message, hint, user=False)
+        return _Step(Reason.EVALUATOR_FAILED, message, problem)
+    before = recall_failure(ev.status.failure, job, observed.pods)
+    if before is not None:
+        return _Step(Reason(before.reason), before.message, before)
+    problem = diagnose_failed_job(job, observed.pods, None)
+    told = observed.report.failure if observed.report is not None else None
+    if told is not None and told.reason in REASONS:
+        problem = Problem(told.reason, told.message, told.hint)
+    elif problem.reason == Reason.TRAINER_FAILED:
+        problem = Problem(Reason.EVALUATOR_FAILED, problem.message, problem.hint, user=False)
+    elif problem.reason == Reason.OUT_OF_MEMORY:
+        problem = replace(problem, hint=HINTS[Reason.OUT_OF_MEMORY])
+    return _Step(Reason(problem.reason), problem.message, problem)
+
+
+def _plan_loading(guest: GuestView | None, settings: Settings) -> _Step | None:
+    """What an adapter that is loaded for the evaluation waits for; None when it may be asked."""
+    waiting = find_waiting(guest, settings) if guest is not None else None
+    if isinstance(waiting, Problem):
+        again = None if is_lasting(waiting) else WAIT_SECONDS
+        return _Step(Reason(waiting.reason), waiting.message, waiting, requeue_after=again)
+    if waiting is not None:
+        return _Step(Reason.TARGET_NOT_READY, waiting, requeue_after=POLL_SECONDS)
+    return None
+
+
+def told_before(ev: Evaluation, job: JobView | None) -> Problem | None:
+    """Why an adapter could not be asked at all. It was unloaded over that, so the sidecars don't
+    say it any more: what was told stands."""
+    failure = ev.status.failure
+    if ev.spec is None or ev.spec.target.adapter is None or failure is None or job is not None:
+        return None
+    if ev.status.verdict is not Verdict.ERROR or ev.status.job_name is not None:
+        return None
+    user = failure.failure_class is FailureClass.USER
+    return Problem(failure.reason, failure.message, failure.hint, user=user)
+
+
+def _plan_completed(ev: Evaluation, spec: EvalSpec, job: JobView | None) -> _Step:
+    lifecycle: tuple[Manifest, ...] = ()
+    ttl = spec.ttl_seconds_after_finished
+    if job is not None and job.finished and job.ttl != ttl and not job.deleting:
+        manifest = build_lifecycle(ev.meta.namespace, job, {"ttlSecondsAfterFinished": ttl})
+        lifecycle = (manifest,)
+    waiting = job is not None and not job.finished
+    return _Step(
+        Reason.COMPLETED,
+        "all questions were asked and scored",
+        done=True,
+        lifecycle=lifecycle,
+        requeue_after=POLL_SECONDS if waiting else None,
+    )
+
+
+def _plan_suspended(ev: Evaluation, job: JobView | None) -> _Step:
+    message = "spec.suspend is true"
+    if job is None or job.suspended:
+        return _Step(Reason.SUSPENDED, message)
+    return _Step(Reason.SUSPENDED, message, lifecycle=(build_parking(ev.meta.namespace, job),))
+
+
+def _plan_running(ev: Evaluation, job: JobView, observed: EvalObserved) -> _Step:
+    if job.suspended:
+        return _Step(Reason.QUEUED, f"Job {job.name} is suspended by somebody else")
+    warning = diagnose_waiting(observed.pods)
+    if warning is not None:
+        reason = Reason(warning.reason)
+        warning = replace(warning, hint=HINTS.get(reason, warning.hint))
+        return _Step(reason, warning.told, requeue_after=POLL_SECONDS)
+    if any(p.running for p in observed.pods):
+        p = observed.progress
+        said = f"{p.completed} of {p.total} requests" if p else "the evaluator is starting"
+        return _Step(Reason.EVALUATING, said, requeue_after=POLL_SECONDS)
+    return _Step(Reason.SCHEDULING, "the pod is starting", requeue_after=POLL_SECONDS)
+
+
+def _plan_start(
+    ev: Evaluation,
+    spec: EvalSpec,
+    job: JobView | None,
+    observed: EvalObserved,
+    storage: StorageTarget,
+    settings: Settings,
+) -> _Step:
+    """Resolve the target to an immutable id and start, or let a parked Job go on. The order is
+    written once, into the ConfigMap: a promotion in the middle of the run doesn't change who is
+    asked."""
+    if job is not None:
+        return _Step(
+            Reason.SCHEDULING,
+            f"Job {job.name} resumes",
+            lifecycle=(build_lifecycle(ev.meta.namespace, job, {}),),
+            requeue_after=POLL_SECONDS,
+        )
+    guest = observed.guest.found if observed.guest is not None else None
+    adapter = guest if isinstance(guest, Guest) else None
+    world = World(observed.fine_tunes, observed.pools, settings, adapter)
+    asked = resolve_asked(spec, world)
+    if isinstance(asked, str):
+        return _Step(Reason.TARGET_NOT_READY, asked, requeue_after=WAIT_SECONDS)
+    revision = asked.status.target_revision
+    digest = find_training(spec, revision, observed.fine_tunes, settings)
+    if isinstance(digest, Problem):
+        return _Step(Reason(digest.reason), digest.message, digest)
+    training = resolve_training(spec, revision, world, storage)
+    order = resolve_eval_job(
+        ev.meta, spec, asked.target, asked.baselines, storage, digest=digest, training=training
+    )
+    name = eval_job_name(ev.meta.name)
+    return _Step(
+        Reason.SCHEDULING,
+        f"Job {name} was created",
+        apply=build_eval_objects(ev.meta, spec, order, storage, settings),
+        resolved=asked.status,
+        events=(Event("Normal", "EvaluationStarted", f"Created Job {name}"),),
+        requeue_after=POLL_SECONDS,
+    )
+
+
+def _build_status(ev: Evaluation, observed: EvalObserved, step: _Step, now: datetime) -> EvalStatus:
+    conditions = Conditions(ev.status.conditions, ev.meta.generation, now)
+    hint = f". {step.problem.hint}" if step.problem and step.problem.hint else ""
+    message = f"{step.message}{hint}"
+    conditions.set(ConditionType.READY, step.done, step.reason, message)
+    conditions.set(ConditionType.STALLED, step.problem is not None, step.reason, message)
+    busy = not step.done and step.problem is None and step.reason is not Reason.SUSPENDED
+    conditions.set(ConditionType.RECONCILING, busy, step.reason, message)
+    succeeded = ConditionStatus.UNKNOWN
+    if step.done or step.failed:
+        succeeded = ConditionStatus.TRUE if step.done else ConditionStatus.FALSE
+    conditions.set(ConditionType.SUCCEEDED, succeeded, step.reason, message)
+    update: dict[str, Any] = {
+        "observed_generation": ev.meta.generation,
+        "stage": step.reason.value,
+        "job_name": eval_job_name(ev.meta.name) if observed.job or step.apply else None,
+        "verdict": Verdict.ERROR if step.failed else None,
+        "failure": build_failure(step.problem) if step.problem else None,
+    }
+    if step.resolved is not None:
+        update["resolved"] = step.resolved
+    if observed.job is not None and observed.job.start_time:
+        update["start_time"] = observed.job.start_time
+    update["progress"] = _build_progress(ev, observed)
+    if step.done and observed.report is not None and ev.spec is not None:
+        update |= _build_outcome(ev.spec, observed.report)
+        update["report_uri"] = observed.report_uri
+        if (done := update["progress"]) is not None:
+            update["progress"] = EvalProgress(completed=done.total, total=done.total)
+    set_gate_condition(conditions, ev.spec, update["verdict"], update.get("gates", []), step.reason)
+    set_holdout_condition(conditions, update.get("holdout", []), update["failure"])
+    if step.done and observed.tracking is not None and ev.spec is not None:
+        update["tracking"] = build_tracking(ev.spec, observed.tracking)
+    set_tracked_condition(
+        conditions,
+        ev.status.conditions,
+        ev.spec,
+        observed.tracking if step.done else None,
+        observed.job,
+        done=step.done,
+        reason=step.reason,
+    )
+    return ev.status.model_copy(update=update | {"conditions": conditions.to_list()})
+
+
+def _build_progress(ev: Evaluation, observed: EvalObserved) -> EvalProgress | None:
+    """How far it is, or was when it was last looked at."""
+    p = observed.progress
+    if p is None:
+        return ev.status.progress
+    return EvalProgress(
+        completed=count(p.completed),
+        total=count(p.total),
+        suite=p.suite[:128],
+        eta_seconds=count_or_none(p.eta_seconds),
+    )
+
+
+def _build_outcome(spec: EvalSpec, report: EvalReport) -> dict[str, Any]:
+    """What came out, in the fields of status."""
+    rows, gates = build_results(spec, report), build_gates(spec, report)
+    first = rows[0] if rows else None
+    return {
+        "verdict": decide_verdict(report, gates),
+        "results": rows,
+        "gates": gates,
+        "holdout": tell_holdout(spec, report),
+        "score": first.value if first else None,
+        "delta": first.delta if first else None,
+        "samples": first.samples if first else 0,
+        "completion_time": wire_time(report.finished),
+    }
+
+
+def _events(ev: Evaluation, status: EvalStatus) -> tuple[Event, ...]:
+    before = find(ev.status.conditions, ConditionType.SUCCEEDED)
+    after = find(status.conditions, ConditionType.SUCCEEDED)
+    if after is None or after.status is ConditionStatus.UNKNOWN:
+        return ()
+    if before is not None and before.status is after.status:
+        return ()
+    if after.status is not ConditionStatus.TRUE:
+        return (Event("Warning", after.reason, after.message),)
+    delta = f", delta {status.delta}" if status.delta else ""
+    events = [Event("Normal", after.reason, f"{status.verdict}: score {status.score}{delta}")]
+    holdout = find(status.conditions, ConditionType.HOLDOUT_CLEAN)
+    if holdout is not None and holdout.status is ConditionStatus.FALSE:
+        events.append(Event("Warning", holdout.reason, holdout.message))
+    gate = find(status.conditions, ConditionType.GATE_PASSED)
+    if gate is not None:
+        good = gate.status is ConditionStatus.TRUE
+        events.append(Event("Normal" if good else "Warning", gate.reason, gate.message))
+    return tuple(events)

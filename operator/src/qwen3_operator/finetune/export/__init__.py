@@ -1,0 +1,1 @@
+"""The export stage: merged and GGUF artifacts of a revision."""

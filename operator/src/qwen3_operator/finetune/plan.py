@@ -1,0 +1,325 @@
+"""The decision about one fine-tune: training and serving planned apart, told in one status."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import datetime
+
+from qwen3_api.v1alpha1.conditions import ConditionType, Reason
+from qwen3_api.v1alpha1.finetune import FineTuneSpec, alias_of
+from qwen3_api.v1alpha1.finetune_status import FineTuneStatus
+from qwen3_api.v1alpha1.meta import ConditionStatus
+from qwen3_api.v1alpha1.resources import DeletionPolicy
+from qwen3_api.v1alpha1.serving_spec import ServingMode
+from qwen3_operator.finetune.actions import FineTunePlan, TrainingPlan
+from qwen3_operator.finetune.export.plan import plan_export
+from qwen3_operator.finetune.promotion.gates import asked_revision, wanted_revision
+from qwen3_operator.finetune.promotion.plan import plan_serving
+from qwen3_operator.finetune.recall import recall_revision, recall_serving
+from qwen3_operator.finetune.status import Story, build_status
+from qwen3_operator.finetune.training.plan import plan_training
+from qwen3_operator.finetune.validate import validate
+from qwen3_operator.finetune.views import FineTune, Observed
+from qwen3_operator.resources.actions import Deletion, Event
+from qwen3_operator.resources.conditions import KNOWN, Conditions, find
+from qwen3_operator.resources.diagnosis import build_failure
+from qwen3_operator.resources.identity import revision_id, spec_hash
+from qwen3_operator.resources.labels import FINALIZER
+from qwen3_operator.resources.names import pool_endpoint, pool_name
+from qwen3_operator.resources.storage import resolve_storage
+from qwen3_operator.resources.views import JobView, Problem
+from qwen3_operator.serving.state import POLL_STEADY, ServingPlan
+from qwen3_operator.serving.views import PoolView
+from qwen3_operator.settings import Settings
+
+ARTIFACTS_RETAINED = Event(
+    "Normal", "ArtifactsKept", "The artifacts stay in the bucket: deletionPolicy is Retain"
+)
+ARTIFACTS_IN_DOUBT = Event(
+    "Warning",
+    "ArtifactsKept",
+    "The artifacts stay in the bucket: spec.artifacts can't be read, so the operator knows neither "
+    "the policy nor the place. Remove the folder by hand.",
+)
+RECHECK_SECONDS = 30.0
+"""How often a problem that is mended outside the cluster (a bucket, say) is looked at again."""
+
+
+def plan_finetune(
+    ft: FineTune, observed: Observed, settings: Settings, now: datetime
+) -> FineTunePlan:
+    """What shall be true next. Guards first, in this order: going away, unreadable, invalid."""
+    if ft.meta.deleting:
+        return plan_deletion(ft, observed)
+    if ft.spec is None:
+        return _plan_unreadable(ft, observed, now)
+    spec = ft.spec
+    digest = spec_hash(spec)
+    revision = revision_id(digest)
+    problem = validate(spec, observed, settings)
+    storage = resolve_storage(spec.artifacts.s3, settings)
+    if problem is not None or storage is None:
+        training = TrainingPlan(
+            Reason(problem.reason) if problem else Reason.STORAGE_NOT_CONFIGURED,
+            problem.message if problem else "",
+            problem=problem,
+            requeue_after=RECHECK_SECONDS,
+        )
+    else:
+        training = plan_training(ft, spec, revision, observed, storage, settings, now)
+    export = None
+    if problem is None and storage is not None:
+        export = plan_export(ft, spec, observed, storage, settings)
+    readable = storage is not None and observed.storage_problem is None
+    serving = None
+    if spec.serving.mode is ServingMode.SHARED_BASE:
+        serving = (
+            plan_serving(ft, spec, revision, observed, settings, now)
+            if readable
+            else _recall_serving(ft, spec, revision, observed, settings)
+        )
+    promote = serving.promote if serving is not None and problem is None else None
+    story = Story(
+        revision,
+        digest,
+        problem,
+        storage,
+        training,
+        serving,
+        export,
+        observed,
+        settings,
+        recall_revision(ft, spec, revision, observed),
+    )
+    status = build_status(ft, spec, story, now)
+    return FineTunePlan(
+        status=status,
+        apply=(
+            *training.apply,
+            *(serving.apply if serving and problem is None else ()),
+            *(export.apply if export else ()),
+        ),
+        lifecycle=(*training.lifecycle, *(export.lifecycle if export else ())),
+        delete=(
+            *training.delete,
+            *(export.delete if export else ()),
+            *_obsolete(observed.other_jobs),
+            *_forgotten(observed, status),
+        ),
+        finalizer=_plan_finalizer(ft, spec),
+        promote=promote,
+        wake_pool=pool_name(spec, settings)
+        if readable and _pool_must_look(serving, observed)
+        else None,
+        events=(
+            *training.events,
+            *(export.events if export else ()),
+            *tell_changes(ft, status),
+            *(serving.events if serving and promote else ()),
+        ),
+        requeue_after=_soonest(
+            training.requeue_after,
+            serving.requeue_after if serving else None,
+            export.requeue_after if export else None,
+        ),
+    )
+
+
+def _recall_serving(
+    ft: FineTune, spec: FineTuneSpec, revision: str, observed: Observed, settings: Settings
+) -> ServingPlan | None:
+    """Serving without the pointer: the sidecars report the digest, status names its revision."""
+    pool = observed.pool or PoolView(name="", exists=False, desired_replicas=spec.serving.replicas)
+    return recall_serving(
+        ft,
+        alias_of(ft.meta.namespace, ft.meta.name, spec),
+        wanted_revision(spec, revision),
+        pool,
+        pool_endpoint(ft.meta.namespace, pool.name, settings) if pool.name else None,
+        revision=revision,
+    )
+
+
+def _soonest(*delays: float | None) -> float | None:
+    return min((d for d in delays if d is not None), default=None)
+
+
+def _pool_must_look(serving: ServingPlan | None, observed: Observed) -> bool:
+    """The pool's own reconcile puts candidates into the index and starts its pods; wake it when
+    there is something to serve that isn't there yet, or a name was just moved."""
+    if serving is None or (observed.commit is None and observed.rollback is None):
+        return False
+    return not serving.ready
+
+
+def _obsolete(jobs: Sequence[JobView]) -> tuple[Deletion, ...]:
+    """Unfinished Jobs of other revisions: an edit replaced them. Finished ones stay as evidence."""
+    return tuple(Deletion.of_job(j) for j in jobs if not j.finished and not j.deleting)
+
+
+def _forgotten(observed: Observed, status: FineTuneStatus) -> tuple[Deletion, ...]:
+    """Evaluations of revisions that status doesn't remember any more. Their reports stay."""
+    known = {r.id for r in status.revisions}
+    return tuple(
+        Deletion("Qwen3Eval", e.meta.name, e.meta.uid)
+        for e in observed.other_evaluations
+        if not e.meta.deleting and asked_revision(e) not in known
+    )
+
+
+def _plan_finalizer(ft: FineTune, spec: FineTuneSpec) -> bool | None:
+    wanted = spec.artifacts.deletion_policy is DeletionPolicy.DELETE
+    return wanted if wanted != (FINALIZER in ft.meta.finalizers) else None
+
+
+def plan_deletion(ft: FineTune, observed: Observed) -> FineTunePlan:
+    """Ours only with deletionPolicy Delete: stop the Jobs, wait for their pods, remove the folder,
+    let go. A pod that still runs could write after the folder was emptied.
+
+    The present spec decides: it may have been edited after the finalizer was added.
+    """
+    if FINALIZER not in ft.meta.finalizers:
+        return FineTunePlan(status=None)
+    if ft.artifacts is None:
+        return FineTunePlan(status=None, finalizer=False, events=(ARTIFACTS_IN_DOUBT,))
+    if ft.artifacts.deletion_policy is not DeletionPolicy.DELETE:
+        return FineTunePlan(status=None, finalizer=False, events=(ARTIFACTS_RETAINED,))
+    ours = (observed.job, observed.preflight_job, observed.export_job, *observed.other_jobs)
+    jobs = [j for j in ours if j is not None]
+    if jobs or observed.pods:
+        return FineTunePlan(
+            status=None,
+            delete=tuple(Deletion.of_job(j) for j in jobs if not j.deleting),
+            requeue_after=2.0,
+        )
+    return FineTunePlan(
+        status=None,
+        delete_artifacts=True,
+        finalizer=False,
+        events=(Event("Normal", "ArtifactsDeleted", "Removed the artifacts from the bucket"),),
+    )
+
+
+def with_waiting_deletion(ft: FineTune, refusal: Problem | None, now: datetime) -> FineTuneStatus:
+    """The status while the artifacts can't be removed.
+
+    refusal: the store's; None: it doesn't answer.
+    """
+    problem = refusal or Problem(
+        Reason.STORAGE_UNAVAILABLE,
+        "the object store doesn't answer",
+        "Check that its endpoint can be reached from the operator's pod.",
+        user=False,
+        retriable=True,
+    )
+    problem = replace(
+        problem,
+        message=f"the artifacts can't be removed: {problem.message}",
+        hint=f"{problem.hint} With deletionPolicy Retain they stay and it is deleted.".strip(),
+    )
+    conditions = Conditions(ft.status.conditions, ft.meta.generation, now)
+    conditions.keep(*KNOWN, ConditionType.VALIDATED, ConditionType.SERVED)
+    conditions.set(ConditionType.READY, False, Reason.DELETING, problem.told)
+    waits = ConditionType.STALLED if refusal is not None else ConditionType.RECONCILING
+    conditions.set(waits, True, problem.reason, problem.told)
+    return ft.status.model_copy(
+        update={
+            "observed_generation": ft.meta.generation,
+            "conditions": conditions.to_list(),
+            "stage": Reason.DELETING.value,
+            "failure": build_failure(problem),
+        }
+    )
+
+
+def _plan_unreadable(ft: FineTune, observed: Observed, now: datetime) -> FineTunePlan:
+    """The stored spec breaks a rule that is newer than it. What serves stays in service, and
+    status keeps reporting it."""
+    conditions = Conditions(ft.status.conditions, ft.meta.generation, now)
+    conditions.keep(*KNOWN, ConditionType.SERVED)
+    serving = ft.status.serving
+    if serving is not None and serving.model_name is not None and observed.pool is not None:
+        found = recall_serving(ft, serving.model_name, None, observed.pool, serving.endpoint)
+        if found is not None:
+            serving = found.status
+            reason = Reason.SERVED if found.served else found.reason
+            conditions.set(ConditionType.SERVED, found.served, reason, found.served_message)
+    conditions.set(ConditionType.READY, False, Reason.INVALID_SPEC, ft.error)
+    conditions.set(ConditionType.STALLED, True, Reason.INVALID_SPEC, ft.error)
+    conditions.set(ConditionType.VALIDATED, False, Reason.INVALID_SPEC, ft.error)
+    status = ft.status.model_copy(
+        update={
+            "observed_generation": ft.meta.generation,
+            "conditions": conditions.to_list(),
+            "stage": Reason.INVALID_SPEC.value,
+            "serving": serving,
+            "failure": build_failure(
+                Problem(Reason.INVALID_SPEC, ft.error, "Correct the field and apply again.")
+            ),
+        }
+    )
+    return FineTunePlan(
+        status=status,
+        events=tell_changes(ft, status),
+        requeue_after=POLL_STEADY if observed.pool is not None else None,
+    )
+
+
+def with_refusal(ft: FineTune, status: FineTuneStatus, why: str, now: datetime) -> FineTuneStatus:
+    """The status when the API server refused a child: nothing goes on until a person acts."""
+    problem = Problem(
+        Reason.APPLY_REFUSED,
+        why,
+        "Correct what the API server names: a field of spec.resources, a quota, or the operator's "
+        "rights.",
+    )
+    message = problem.told
+    conditions = Conditions(ft.status.conditions, ft.meta.generation, now)
+    for condition in status.conditions:
+        conditions.set(
+            ConditionType(condition.type), condition.status, condition.reason, condition.message
+        )
+    conditions.set(ConditionType.READY, False, problem.reason, message)
+    conditions.set(ConditionType.STALLED, True, problem.reason, message)
+    conditions.set(ConditionType.RECONCILING, False, problem.reason)
+    return status.model_copy(
+        update={
+            "conditions": conditions.to_list(),
+            "stage": str(problem.reason),
+            "failure": build_failure(problem),
+        }
+    )
+
+
+def tell_changes(ft: FineTune, status: FineTuneStatus) -> tuple[Event, ...]:
+    """What changed between the written status and the new one, for people."""
+    events: list[Event] = []
+    for type_, kind in (
+        (ConditionType.TRAINED, "Trained"),
+        (ConditionType.EXPORTED, "Exported"),
+        (ConditionType.STALLED, "Stalled"),
+        (ConditionType.READY, "Ready"),
+    ):
+        before, after = find(ft.status.conditions, type_), find(status.conditions, type_)
+        if after is None or after.status is not ConditionStatus.TRUE:
+            continue
+        if before is not None and before.status is after.status and before.reason == after.reason:
+            continue
+        warning = type_ is ConditionType.STALLED
+        reason = after.reason if warning else kind
+        events.append(
+            Event("Warning" if warning else "Normal", reason, after.message or after.reason)
+        )
+    if events and events[-1].reason == "Ready":
+        # Without serving both come at once; one says it all.
+        events = [e for e in events if e.reason != "Trained"]
+    trouble, known_trouble = status.failure, ft.status.failure
+    if (
+        trouble is not None
+        and find(status.conditions, ConditionType.STALLED) is None
+        and (known_trouble is None or known_trouble.reason != trouble.reason)
+    ):
+        events.append(Event("Warning", trouble.reason, f"{trouble.message}. {trouble.hint}"))
+    known = ft.status.training.adaptations if ft.status.training else []
+    told = status.training.adaptations if status.training else []
+    events += [Event("Warning", "OOMAdapted", line) for line in told[len(known) :]]
+    return tuple(events)

@@ -1,0 +1,1 @@
+"""The promotion stage: gates, rollout, canary, public name."""

@@ -1,0 +1,1 @@
+"""The training stage: the Job of a revision, its job spec, its status."""

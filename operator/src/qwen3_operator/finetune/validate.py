@@ -1,0 +1,98 @@
+"""Checks that admission can't do: they need the platform's settings or other objects.
+
+An ordered list of pure checks; the first problem wins. A new check is a new function.
+"""
+
+from collections.abc import Callable
+
+from qwen3_api.v1alpha1.conditions import Reason
+from qwen3_api.v1alpha1.finetune import FineTuneSpec
+from qwen3_api.v1alpha1.serving_spec import ServingMode
+from qwen3_operator.finetune.views import Observed
+from qwen3_operator.resources.base_model import resolve_model
+from qwen3_operator.resources.storage import resolve_storage
+from qwen3_operator.resources.views import Problem
+from qwen3_operator.settings import Settings
+
+Check = Callable[[FineTuneSpec, Observed, Settings], Problem | None]
+
+
+def check_base_model(spec: FineTuneSpec, observed: Observed, settings: Settings) -> Problem | None:
+    """The model has a source."""
+    if resolve_model(spec.base_model, settings) is not None:
+        return None
+    known = ", ".join(sorted(m.name for m in settings.catalogue)) or "none"
+    return Problem(
+        Reason.BASE_MODEL_NOT_FOUND,
+        f"spec.baseModel.name: {spec.base_model.name} is not in the platform's catalogue",
+        f"Choose one of: {known}; or name where the weights lie in spec.baseModel.source.",
+    )
+
+
+def check_storage(spec: FineTuneSpec, observed: Observed, settings: Settings) -> Problem | None:
+    """The operator has an endpoint and a bucket for the results."""
+    s3 = spec.artifacts.s3
+    if resolve_storage(s3, settings) is not None:
+        return None
+    if settings.store_for(s3.endpoint) is None:
+        return Problem(
+            Reason.STORAGE_NOT_CONFIGURED,
+            f"spec.artifacts.s3.endpoint: the operator has no credentials for {s3.endpoint}",
+            "Use the platform's endpoint, or ask the platform team to add this one to "
+            "storage.additional.",
+        )
+    return Problem(
+        Reason.STORAGE_NOT_CONFIGURED,
+        "spec.artifacts.s3.bucket: not set, and the platform has no default bucket",
+        "Set spec.artifacts.s3.bucket.",
+    )
+
+
+def check_rank(spec: FineTuneSpec, observed: Observed, settings: Settings) -> Problem | None:
+    """The pool can load the rank."""
+    cap = settings.serving.max_lora_rank
+    if spec.serving.mode is not ServingMode.SHARED_BASE or spec.adapter.rank <= cap:
+        return None
+    return Problem(
+        Reason.ADAPTER_RANK_TOO_HIGH,
+        f"spec.adapter.rank: {spec.adapter.rank} is over the serving pool's cap of {cap}",
+        f"Set spec.adapter.rank to {cap} or less, or spec.serving.mode to None.",
+    )
+
+
+def check_alias(spec: FineTuneSpec, observed: Observed, settings: Settings) -> Problem | None:
+    """No other fine-tune owns the public name."""
+    if spec.serving.mode is not ServingMode.SHARED_BASE or observed.alias_owner is None:
+        return None
+    return Problem(
+        Reason.ALIAS_TAKEN,
+        f"spec.serving.modelName: {spec.serving.model_name or 'the default name'} belongs to "
+        f"{observed.alias_owner}",
+        "Choose another spec.serving.modelName.",
+    )
+
+
+def check_start(spec: FineTuneSpec, observed: Observed, settings: Settings) -> Problem | None:
+    """The adapter to go on from is there and fits."""
+    return observed.start if isinstance(observed.start, Problem) else None
+
+
+def check_bucket(spec: FineTuneSpec, observed: Observed, settings: Settings) -> Problem | None:
+    """The store accepts the operator's requests. It comes last: a refusal proves nothing about the
+    rest of the spec, and what serves can stay Ready with it."""
+    return observed.storage_problem
+
+
+CHECKS: tuple[Check, ...] = (
+    check_base_model,
+    check_storage,
+    check_rank,
+    check_alias,
+    check_start,
+    check_bucket,
+)
+
+
+def validate(spec: FineTuneSpec, observed: Observed, settings: Settings) -> Problem | None:
+    """The first problem of a spec, or None."""
+    return next((p for check in CHECKS if (p := check(spec, observed, settings))), None)

@@ -1,0 +1,1 @@
+"""Parts that all kinds share: labels, identity, names, storage, pods, Jobs, conditions."""

@@ -1,0 +1,1 @@
+"""Serving pools: one base model, many adapters."""

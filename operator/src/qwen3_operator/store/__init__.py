@@ -1,1 +1,0 @@
-"""Object storage: the only place that speaks S3."""
