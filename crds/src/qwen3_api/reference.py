@@ -276,8 +276,8 @@ def render_contract(documents: Mapping[str, type[Document]]) -> str:
     )
     return _page(
         "Contract of the pods",
-        "What the operator, the trainer, the evaluator and the serving sidecars exchange. "
-        "All documents are exchanged through object storage; exit codes are hints for the Job "
+        "Documents between the operator, the trainer, the evaluator and the serving sidecars. "
+        "All of them are exchanged through object storage; exit codes are hints for the Job "
         "controller. A reader rejects unknown fields and any `contract` other than its own.",
         "## Exit codes",
         exit_codes,
