@@ -143,7 +143,7 @@ class AgentAdapter(Document):
 
 
 class Traffic(Document):
-    """Requests of one side of a canary on one pod, since the pod began to route this canary."""
+    """Requests of one side of a canary on one pod, since the pod started to route this canary."""
 
     requests: int = 0
     """Finished requests."""
