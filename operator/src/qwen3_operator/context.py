@@ -7,22 +7,29 @@ from datetime import datetime
 from typing import Any
 
 from qwen3_api.v1alpha1.conditions import ConditionType, Reason
-from qwen3_api.v1alpha1.finetune import alias_of
 from qwen3_api.v1alpha1.meta import ConditionStatus
-from qwen3_api.v1alpha1.serving_spec import ServingMode
 from qwen3_operator.artifacts.documents import Artifacts
 from qwen3_operator.controller.cache import Cache
 from qwen3_operator.controller.client import Client
 from qwen3_operator.controller.keys import Key
-from qwen3_operator.evaluation.views import Evaluation, parse_evaluation
-from qwen3_operator.finetune.views import FineTune, parse_finetune
+from qwen3_operator.evaluation.views import (
+    Evaluation,
+    ReadableEvaluation,
+    UnreadableEvaluation,
+    parse_evaluation,
+)
+from qwen3_operator.finetune.views import (
+    FineTune,
+    ReadableFineTune,
+    UnreadableFineTune,
+    parse_finetune,
+)
 from qwen3_operator.resources.actions import Event
 from qwen3_operator.resources.conditions import find
 from qwen3_operator.resources.diagnosis import diagnose_waiting
 from qwen3_operator.resources.kinds import DEPLOYMENT, EVALUATION, FINE_TUNE, POD, kind_of
 from qwen3_operator.resources.labels import LABEL_POOL
-from qwen3_operator.resources.names import pool_endpoint, pool_name, pool_of
-from qwen3_operator.resources.storage import resolve_storage
+from qwen3_operator.resources.names import pool_endpoint
 from qwen3_operator.resources.views import PodView, parse_pod
 from qwen3_operator.serving.sidecars import Agents
 from qwen3_operator.serving.views import PoolPod, PoolView
@@ -57,29 +64,33 @@ class Context:
     def guest_pool(self, ev: Evaluation) -> str | None:
         """Name of the pool that holds an evaluation's adapter for it; None for other targets, and
         while nobody knows its base model."""
-        target = ev.spec.target.adapter if ev.spec is not None else None
-        if ev.spec is None or target is None:
+        if isinstance(ev, UnreadableEvaluation) or ev.spec.target.adapter is None:
             return None
-        if target.base_model is not None:
-            return pool_of(target.base_model, ev.spec.output.s3, self.settings)
-        wanted = target.fine_tune
-        ft = self.finetune(ev.meta.namespace, wanted.name) if wanted is not None else None
-        return pool_name(ft.spec, self.settings) if ft is not None and ft.spec is not None else None
+        wanted = ev.spec.target.adapter.fine_tune
+        if ev.pool is not None or wanted is None:
+            return ev.pool
+        ft = self.finetune(ev.meta.namespace, wanted.name)
+        return ft.pool if isinstance(ft, ReadableFineTune) else None
 
-    def guest_evaluations(self, namespace: str, pool: str) -> list[Evaluation]:
+    def guest_evaluations(self, namespace: str, pool: str) -> list[ReadableEvaluation]:
         """Evaluations whose adapter belongs to this pool."""
         bodies = self.cache.list(EVALUATION, namespace)
-        evs = [parse_evaluation(body) for body in bodies if asks_adapter(body)]
-        return [ev for ev in evs if self.guest_pool(ev) == pool]
+        evs = [self.parse_evaluation(body) for body in bodies if asks_adapter(body)]
+        readable = [ev for ev in evs if isinstance(ev, ReadableEvaluation)]
+        return [ev for ev in readable if self.guest_pool(ev) == pool]
 
     def parse(self, body: Object) -> FineTune:
         """`parse_finetune`, remembered by uid and resourceVersion."""
         uid, version = body["metadata"]["uid"], body["metadata"]["resourceVersion"]
         known = self._parsed.get(uid)
         if known is None or known[0] != version:
-            known = (version, parse_finetune(body))
+            known = (version, parse_finetune(body, self.settings))
             self._parsed[uid] = known
         return known[1]
+
+    def parse_evaluation(self, body: Object) -> Evaluation:
+        """`parse_evaluation` over the platform's settings."""
+        return parse_evaluation(body, self.settings)
 
     def forget(self, uid: str) -> None:
         """A fine-tune is gone."""
@@ -94,15 +105,15 @@ class Context:
         """The store answered, if only with a refusal."""
         self._unanswered.pop(uid, None)
 
-    def members(self, namespace: str, pool: str) -> list[FineTune]:
+    def members(self, namespace: str, pool: str) -> list[ReadableFineTune]:
         """Fine-tunes that want to be served by this pool."""
         return [
             ft
             for ft in self.finetunes(namespace)
-            if ft.spec is not None
+            if isinstance(ft, ReadableFineTune)
+            and ft.is_served
+            and ft.pool == pool
             and not ft.meta.deleting
-            and ft.spec.serving.mode is ServingMode.SHARED_BASE
-            and pool_name(ft.spec, self.settings) == pool
         ]
 
     def pool_at(self, namespace: str, endpoint: str) -> str | None:
@@ -121,7 +132,7 @@ class Context:
         return [
             ft.status.serving.model_name
             for ft in self.finetunes(namespace)
-            if self._is_lost(ft)
+            if _is_lost(ft)
             and not ft.meta.deleting
             and ft.status.serving is not None
             and ft.status.serving.model_name is not None
@@ -129,33 +140,24 @@ class Context:
             and ft.status.serving.endpoint == endpoint
         ]
 
-    def _is_lost(self, ft: FineTune) -> bool:
-        if ft.spec is None:
-            return True
-        shared = ft.spec.serving.mode is ServingMode.SHARED_BASE
-        return shared and resolve_storage(ft.spec.artifacts.s3, self.settings) is None
-
-    def alias_owner(self, ft: FineTune) -> str | None:
+    def alias_owner(self, ft: ReadableFineTune) -> str | None:
         """Another fine-tune with the better claim on the same public name, or None.
 
         Who was told to have it keeps it: an elder that asks for it later must not take it from
         under its users. Among the rest the older object wins, by creation time and then by name.
         Both sides come to the same verdict without talking to each other.
         """
-        if ft.spec is None:
-            return None
-        alias = alias_of(ft.meta.namespace, ft.meta.name, ft.spec)
-        mine = _claim(ft, alias)
+        mine = _claim(ft)
         for other in self.finetunes(ft.meta.namespace):
             if (
-                other.spec is None
+                isinstance(other, UnreadableFineTune)
                 or other.meta.uid == ft.meta.uid
                 or other.meta.deleting
-                or other.spec.serving.mode is not ServingMode.SHARED_BASE
-                or alias_of(other.meta.namespace, other.meta.name, other.spec) != alias
+                or not other.is_served
+                or other.alias != ft.alias
             ):
                 continue
-            if _claim(other, alias) < mine:
+            if _claim(other) < mine:
                 return other.meta.name
         return None
 
@@ -197,13 +199,18 @@ def asks_adapter(body: Object) -> bool:
     return bool(body.get("spec", {}).get("target", {}).get("type") == "Adapter")
 
 
-def _claim(ft: FineTune, alias: str) -> tuple[bool, datetime, str]:
+def _is_lost(ft: FineTune) -> bool:
+    """No pool has it as a member: the spec can't be read, or the settings have lost its bucket."""
+    return isinstance(ft, UnreadableFineTune) or (ft.is_served and ft.storage is None)
+
+
+def _claim(ft: ReadableFineTune) -> tuple[bool, datetime, str]:
     """Sorts the claims on a public name, the best first."""
     validated = find(ft.status.conditions, ConditionType.VALIDATED)
     serving = ft.status.serving
     has_it = (
         serving is not None
-        and serving.model_name == alias
+        and serving.model_name == ft.alias
         and validated is not None
         # What answers keeps it, whatever is wrong now: its data, or the store.
         and (validated.status is ConditionStatus.TRUE or serving.revision is not None)

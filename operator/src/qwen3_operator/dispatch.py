@@ -6,7 +6,6 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import Any, cast
 
-from qwen3_api.v1alpha1.serving_spec import ServingMode
 from qwen3_operator.artifacts.client import ObjectStore
 from qwen3_operator.artifacts.documents import Artifacts
 from qwen3_operator.context import Context, asks_adapter
@@ -16,8 +15,9 @@ from qwen3_operator.controller.client import Client
 from qwen3_operator.controller.keys import Key
 from qwen3_operator.controller.reconciler import Result
 from qwen3_operator.evaluation.reconcile import named_fine_tunes, reconcile_evaluation
-from qwen3_operator.evaluation.views import parse_evaluation
+from qwen3_operator.evaluation.views import ReadableEvaluation
 from qwen3_operator.finetune.reconcile import reconcile_finetune
+from qwen3_operator.finetune.views import ReadableFineTune
 from qwen3_operator.resources.kinds import (
     CONFIG_MAP,
     DEPLOYMENT,
@@ -27,7 +27,6 @@ from qwen3_operator.resources.kinds import (
     kind_of,
 )
 from qwen3_operator.resources.labels import LABEL_EVAL, LABEL_FINE_TUNE, LABEL_POOL, LABEL_SCHEDULE
-from qwen3_operator.resources.names import pool_name
 from qwen3_operator.serving.adapter import wants_guest
 from qwen3_operator.serving.reconcile import PoolReconciler
 from qwen3_operator.serving.sidecars import Agents
@@ -89,18 +88,18 @@ class Reconcilers:
         """The evaluation; that whose schedule it is a run of; the pool that holds its adapter for
         it; of a fine-tune's own also that, and the pool that holds the candidate."""
         found = [Key(keys.EVAL, namespace, name)]
-        pool = self._ctx.guest_pool(parse_evaluation(obj)) if asks_adapter(obj) else None
+        ctx = self._ctx
+        pool = ctx.guest_pool(ctx.parse_evaluation(obj)) if asks_adapter(obj) else None
         if pool is not None:
             found.append(Key(keys.POOL, namespace, pool))
         if LABEL_SCHEDULE in labels:
             found.append(Key(keys.EVAL, namespace, labels[LABEL_SCHEDULE]))
         owner = labels.get(LABEL_FINE_TUNE)
-        body = self._ctx.cache.get(FINE_TUNE, namespace, owner) if owner else None
-        if owner is not None and body is not None:
-            found.append(Key(keys.FINE_TUNE, namespace, owner))
-            ft = self._ctx.parse(body)
-            if ft.spec is not None and ft.spec.serving.mode is ServingMode.SHARED_BASE:
-                found.append(Key(keys.POOL, namespace, pool_name(ft.spec, self._ctx.settings)))
+        ft = ctx.finetune(namespace, owner) if owner else None
+        if ft is not None:
+            found.append(Key(keys.FINE_TUNE, namespace, ft.meta.name))
+            if isinstance(ft, ReadableFineTune) and ft.is_served:
+                found.append(Key(keys.POOL, namespace, ft.pool))
         return found
 
     def _of_fine_tune(self, obj: Object, namespace: str, name: str) -> list[Key]:
@@ -109,8 +108,8 @@ class Reconcilers:
         found = [Key(keys.FINE_TUNE, namespace, name)]
         if ctx.cache.get(FINE_TUNE, namespace, name) is None:
             ctx.forget(ft.meta.uid)
-        if ft.spec is not None and ft.spec.serving.mode is ServingMode.SHARED_BASE:
-            found.append(Key(keys.POOL, namespace, pool_name(ft.spec, ctx.settings)))
+        if isinstance(ft, ReadableFineTune) and ft.is_served:
+            found.append(Key(keys.POOL, namespace, ft.pool))
             if ft.meta.deleting or ctx.cache.get(FINE_TUNE, namespace, name) is None:
                 found += [
                     Key(keys.FINE_TUNE, namespace, other.meta.name)
@@ -123,8 +122,8 @@ class Reconcilers:
             pool = ctx.pool_at(namespace, serving.endpoint)
             found += [Key(keys.POOL, namespace, pool)] if pool is not None else []
         for body in ctx.cache.list(EVALUATION, namespace):
-            ev = parse_evaluation(body)
-            if ev.spec is not None and name in named_fine_tunes(ev.spec):
+            ev = ctx.parse_evaluation(body)
+            if isinstance(ev, ReadableEvaluation) and name in named_fine_tunes(ev.spec):
                 found.append(Key(keys.EVAL, namespace, ev.meta.name))
         return found
 

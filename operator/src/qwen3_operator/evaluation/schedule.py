@@ -20,7 +20,7 @@ from qwen3_operator.evaluation.cron import Cron, CronError
 from qwen3_operator.evaluation.holdout import set_holdout_condition
 from qwen3_operator.evaluation.scheduled_run import build_run, run_name
 from qwen3_operator.evaluation.status import REFUSALS, set_gate_condition
-from qwen3_operator.evaluation.views import Evaluation, ScheduledRun
+from qwen3_operator.evaluation.views import Evaluation, ReadableEvaluation, ScheduledRun
 from qwen3_operator.resources.actions import Deletion, Event, Manifest
 from qwen3_operator.resources.conditions import Conditions, format_time
 from qwen3_operator.resources.views import Problem, parse_time
@@ -46,8 +46,7 @@ class _Due:
 
 
 def plan_scheduled(
-    ev: Evaluation,
-    spec: EvalSpec,
+    ev: ReadableEvaluation,
     schedule: EvalSchedule,
     runs: Sequence[ScheduledRun],
     now: datetime,
@@ -56,7 +55,7 @@ def plan_scheduled(
 
     runs: those of this evaluation's own that exist, in any order.
     """
-    told = ev.status.schedule or ScheduleStatus()
+    spec, told = ev.spec, ev.status.schedule or ScheduleStatus()
     ended = [r for r in runs if r.evaluation.status.verdict is not None]
     active = [r for r in runs if r.evaluation.status.verdict is None]
     try:

@@ -123,13 +123,13 @@ def decide_verdict(report: EvalReport, gates: list[GateStatus]) -> Verdict:
 
 def set_gate_condition(
     conditions: Conditions,
-    spec: EvalSpec | None,
+    spec: EvalSpec,
     verdict: Verdict | None,
     gates: list[GateStatus],
     reason: Reason,
 ) -> None:
     """GatePassed; absent without gates, Unknown until they are decided (then with `reason`)."""
-    if spec is None or not spec.gates:
+    if not spec.gates:
         return
     type_ = ConditionType.GATE_PASSED
     if verdict is Verdict.PASSED:

@@ -14,7 +14,7 @@ from qwen3_api.v1alpha1.evaluation import EvalSpec, FineTuneTarget, ResolvedStat
 from qwen3_api.v1alpha1.meta import ConditionStatus
 from qwen3_api.v1alpha1.serving_spec import ServingMode
 from qwen3_operator.evaluation.manifests import key_env, resolve_endpoint
-from qwen3_operator.finetune.views import FineTune
+from qwen3_operator.finetune.views import FineTune, ReadableFineTune
 from qwen3_operator.resources.conditions import find
 from qwen3_operator.resources.names import pool_endpoint
 from qwen3_operator.serving.adapter import Guest
@@ -110,7 +110,7 @@ def _base_of(spec: EvalSpec, world: World) -> str:
         return world.guest.base_model.name
     target = spec.target.fine_tune
     ft = world.fine_tunes.get(target.name) if target is not None else None
-    if ft is None or ft.spec is None:
+    if not isinstance(ft, ReadableFineTune):
         raise LookupError("a baseline of type BaseModel without a fine-tune as its target")
     return ft.spec.base_model.name
 
@@ -118,7 +118,7 @@ def _base_of(spec: EvalSpec, world: World) -> str:
 def _resolve_fine_tune(name: str, target: FineTuneTarget, world: World) -> _Model | str:
     """An adapter of a fine-tune, or a sentence on what is missing."""
     ft = world.fine_tunes.get(target.name)
-    if ft is None or ft.spec is None:
+    if not isinstance(ft, ReadableFineTune):
         return f"there is no Qwen3FineTune {target.name} in this namespace"
     mode = ft.spec.serving.mode
     if mode is not ServingMode.SHARED_BASE:

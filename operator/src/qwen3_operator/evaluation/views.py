@@ -6,17 +6,36 @@ from datetime import datetime
 from pydantic import ValidationError
 
 from qwen3_api.v1alpha1.evaluation import EvalSpec, EvalStatus
+from qwen3_operator.resources.placement import resolve_placement
+from qwen3_operator.resources.storage import StorageTarget
 from qwen3_operator.resources.views import Meta, Object, explain_invalid, parse_meta, parse_time
+from qwen3_operator.settings import Settings
 
 
 @dataclass(frozen=True)
-class Evaluation:
-    """A parsed Qwen3Eval."""
+class UnreadableEvaluation:
+    """A Qwen3Eval whose stored spec breaks a rule that is newer than it."""
 
     meta: Meta
-    spec: EvalSpec | None
     status: EvalStatus
-    error: str = ""
+    error: str
+    """The rule, with the path of the field."""
+
+
+@dataclass(frozen=True)
+class ReadableEvaluation:
+    """A Qwen3Eval, and what follows from its spec and the platform's settings alone."""
+
+    meta: Meta
+    spec: EvalSpec
+    status: EvalStatus
+    storage: StorageTarget | None
+    """The bucket of output.s3; None while the settings don't have it."""
+    pool: str | None
+    """Name of the pool of target.adapter.baseModel; None where that is left out."""
+
+
+Evaluation = ReadableEvaluation | UnreadableEvaluation
 
 
 @dataclass(frozen=True)
@@ -28,21 +47,25 @@ class ScheduledRun:
     evaluation: Evaluation
 
 
-def parse_evaluation(body: Object) -> Evaluation:
+def parse_evaluation(body: Object, settings: Settings) -> Evaluation:
     """A Qwen3Eval; never raises on a bad spec."""
-    status = EvalStatus.model_validate(body.get("status") or {})
+    meta, status = parse_meta(body), EvalStatus.model_validate(body.get("status") or {})
     try:
         spec = EvalSpec.model_validate(body.get("spec") or {})
     except ValidationError as error:
-        return Evaluation(parse_meta(body), None, status, explain_invalid(error))
-    return Evaluation(parse_meta(body), spec, status)
+        return UnreadableEvaluation(meta, status, explain_invalid(error))
+    base = spec.target.adapter.base_model if spec.target.adapter is not None else None
+    placement = resolve_placement(spec.output.s3, base, settings)
+    return ReadableEvaluation(meta, spec, status, placement.storage, placement.pool)
 
 
-def parse_run(body: Object) -> ScheduledRun | None:
+def parse_run(body: Object, settings: Settings) -> ScheduledRun | None:
     """A run of a schedule; None if it doesn't say for which time."""
     told = (body["metadata"].get("annotations") or {}).get("qwen3.dev/scheduled-time")
     try:
         scheduled = parse_time(told) if told else None
     except ValueError:
         scheduled = None
-    return ScheduledRun(scheduled, parse_evaluation(body)) if scheduled is not None else None
+    if scheduled is None:
+        return None
+    return ScheduledRun(scheduled, parse_evaluation(body, settings))

@@ -11,12 +11,13 @@ from datetime import datetime
 from qwen3_api.v1alpha1.conditions import ConditionType, Reason
 from qwen3_api.v1alpha1.finetune_status import FineTuneStatus, ServingStatus
 from qwen3_api.v1alpha1.meta import Condition, ConditionStatus
+from qwen3_operator.finetune.actions import ServingPlan
 from qwen3_operator.finetune.recall import recall_serving
 from qwen3_operator.finetune.views import FineTune
 from qwen3_operator.resources.conditions import Conditions, find
 from qwen3_operator.resources.diagnosis import build_failure, is_silent, silence
 from qwen3_operator.resources.views import Problem
-from qwen3_operator.serving.state import ServingPlan, holds
+from qwen3_operator.serving.state import holds
 from qwen3_operator.serving.views import PoolPod, PoolView
 
 AWAY = "the object store doesn't answer, so more isn't known"

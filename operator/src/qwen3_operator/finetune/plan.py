@@ -5,12 +5,10 @@ from dataclasses import replace
 from datetime import datetime
 
 from qwen3_api.v1alpha1.conditions import ConditionType, Reason
-from qwen3_api.v1alpha1.finetune import FineTuneSpec, alias_of
 from qwen3_api.v1alpha1.finetune_status import FineTuneStatus
 from qwen3_api.v1alpha1.meta import ConditionStatus
 from qwen3_api.v1alpha1.resources import DeletionPolicy
-from qwen3_api.v1alpha1.serving_spec import ServingMode
-from qwen3_operator.finetune.actions import FineTunePlan, TrainingPlan
+from qwen3_operator.finetune.actions import FineTunePlan, ServingPlan, StagePlan, TrainingPlan
 from qwen3_operator.finetune.export.plan import plan_export
 from qwen3_operator.finetune.promotion.gates import asked_revision, wanted_revision
 from qwen3_operator.finetune.promotion.plan import plan_serving
@@ -18,16 +16,14 @@ from qwen3_operator.finetune.recall import recall_revision, recall_serving
 from qwen3_operator.finetune.status import Story, build_status
 from qwen3_operator.finetune.training.plan import plan_training
 from qwen3_operator.finetune.validate import validate
-from qwen3_operator.finetune.views import FineTune, Observed
+from qwen3_operator.finetune.views import FineTune, Observed, ReadableFineTune, UnreadableFineTune
 from qwen3_operator.resources.actions import Deletion, Event
 from qwen3_operator.resources.conditions import KNOWN, Conditions, find
 from qwen3_operator.resources.diagnosis import build_failure
-from qwen3_operator.resources.identity import revision_id, spec_hash
 from qwen3_operator.resources.labels import FINALIZER
-from qwen3_operator.resources.names import pool_endpoint, pool_name
-from qwen3_operator.resources.storage import resolve_storage
+from qwen3_operator.resources.names import pool_endpoint
 from qwen3_operator.resources.views import JobView, Problem
-from qwen3_operator.serving.state import POLL_STEADY, ServingPlan
+from qwen3_operator.serving.state import POLL_STEADY
 from qwen3_operator.serving.views import PoolView
 from qwen3_operator.settings import Settings
 
@@ -50,13 +46,17 @@ def plan_finetune(
     """What shall be true next. Guards first, in this order: going away, unreadable, invalid."""
     if ft.meta.deleting:
         return plan_deletion(ft, observed)
-    if ft.spec is None:
+    if isinstance(ft, UnreadableFineTune):
         return _plan_unreadable(ft, observed, now)
-    spec = ft.spec
-    digest = spec_hash(spec)
-    revision = revision_id(digest)
-    problem = validate(spec, observed, settings)
-    storage = resolve_storage(spec.artifacts.s3, settings)
+    return _plan_readable(ft, observed, settings, now)
+
+
+def _plan_readable(
+    ft: ReadableFineTune, observed: Observed, settings: Settings, now: datetime
+) -> FineTunePlan:
+    """Training, export and promotion, planned apart."""
+    problem = validate(ft, observed, settings)
+    storage = ft.storage
     if problem is not None or storage is None:
         training = TrainingPlan(
             Reason(problem.reason) if problem else Reason.STORAGE_NOT_CONFIGURED,
@@ -65,22 +65,21 @@ def plan_finetune(
             requeue_after=RECHECK_SECONDS,
         )
     else:
-        training = plan_training(ft, spec, revision, observed, storage, settings, now)
+        training = plan_training(ft, observed, storage, settings, now)
     export = None
     if problem is None and storage is not None:
-        export = plan_export(ft, spec, observed, storage, settings)
+        export = plan_export(ft, observed, storage, settings)
     readable = storage is not None and observed.storage_problem is None
     serving = None
-    if spec.serving.mode is ServingMode.SHARED_BASE:
+    if ft.is_served:
         serving = (
-            plan_serving(ft, spec, revision, observed, settings, now)
+            plan_serving(ft, observed, settings, now)
             if readable
-            else _recall_serving(ft, spec, revision, observed, settings)
+            else _recall_serving(ft, observed, settings)
         )
     promote = serving.promote if serving is not None and problem is None else None
     story = Story(
-        revision,
-        digest,
+        ft.revision,
         problem,
         storage,
         training,
@@ -88,59 +87,53 @@ def plan_finetune(
         export,
         observed,
         settings,
-        recall_revision(ft, spec, revision, observed),
+        recall_revision(ft, observed),
     )
-    status = build_status(ft, spec, story, now)
+    status = build_status(ft, story, now)
+    stages: list[StagePlan] = [training]
+    if serving is not None:
+        # With a problem the name stays where it is; the stage is only reported.
+        stages.append(serving if problem is None else replace(serving, apply=()))
+    if export is not None:
+        stages.append(export)
     return FineTunePlan(
         status=status,
-        apply=(
-            *training.apply,
-            *(serving.apply if serving and problem is None else ()),
-            *(export.apply if export else ()),
-        ),
-        lifecycle=(*training.lifecycle, *(export.lifecycle if export else ())),
+        apply=tuple(m for stage in stages for m in stage.apply),
+        lifecycle=tuple(m for stage in stages for m in stage.lifecycle),
         delete=(
-            *training.delete,
-            *(export.delete if export else ()),
+            *(d for stage in stages for d in stage.delete),
             *_obsolete(observed.other_jobs),
             *_forgotten(observed, status),
         ),
-        finalizer=_plan_finalizer(ft, spec),
+        finalizer=_plan_finalizer(ft),
         promote=promote,
-        wake_pool=pool_name(spec, settings)
-        if readable and _pool_must_look(serving, observed)
-        else None,
+        wake_pool=ft.pool if readable and _pool_must_look(serving, observed) else None,
         events=(
             *training.events,
             *(export.events if export else ()),
             *tell_changes(ft, status),
             *(serving.events if serving and promote else ()),
         ),
-        requeue_after=_soonest(
-            training.requeue_after,
-            serving.requeue_after if serving else None,
-            export.requeue_after if export else None,
+        requeue_after=min(
+            (s.requeue_after for s in stages if s.requeue_after is not None), default=None
         ),
     )
 
 
 def _recall_serving(
-    ft: FineTune, spec: FineTuneSpec, revision: str, observed: Observed, settings: Settings
+    ft: ReadableFineTune, observed: Observed, settings: Settings
 ) -> ServingPlan | None:
     """Serving without the pointer: the sidecars report the digest, status names its revision."""
+    spec, revision = ft.spec, ft.revision
     pool = observed.pool or PoolView(name="", exists=False, desired_replicas=spec.serving.replicas)
     return recall_serving(
         ft,
-        alias_of(ft.meta.namespace, ft.meta.name, spec),
+        ft.alias,
         wanted_revision(spec, revision),
         pool,
         pool_endpoint(ft.meta.namespace, pool.name, settings) if pool.name else None,
         revision=revision,
     )
-
-
-def _soonest(*delays: float | None) -> float | None:
-    return min((d for d in delays if d is not None), default=None)
 
 
 def _pool_must_look(serving: ServingPlan | None, observed: Observed) -> bool:
@@ -166,7 +159,8 @@ def _forgotten(observed: Observed, status: FineTuneStatus) -> tuple[Deletion, ..
     )
 
 
-def _plan_finalizer(ft: FineTune, spec: FineTuneSpec) -> bool | None:
+def _plan_finalizer(ft: ReadableFineTune) -> bool | None:
+    spec = ft.spec
     wanted = spec.artifacts.deletion_policy is DeletionPolicy.DELETE
     return wanted if wanted != (FINALIZER in ft.meta.finalizers) else None
 
@@ -231,7 +225,7 @@ def with_waiting_deletion(ft: FineTune, refusal: Problem | None, now: datetime) 
     )
 
 
-def _plan_unreadable(ft: FineTune, observed: Observed, now: datetime) -> FineTunePlan:
+def _plan_unreadable(ft: UnreadableFineTune, observed: Observed, now: datetime) -> FineTunePlan:
     """The stored spec breaks a rule that is newer than it. What serves stays in service, and
     status keeps reporting it."""
     conditions = Conditions(ft.status.conditions, ft.meta.generation, now)

@@ -24,13 +24,10 @@ from qwen3_operator.finetune.plan import (
     with_waiting_deletion,
 )
 from qwen3_operator.finetune.training.manifests import is_training_job
-from qwen3_operator.finetune.views import FineTune
+from qwen3_operator.finetune.views import FineTune, ReadableFineTune
 from qwen3_operator.resources.actions import Deletion, Event
-from qwen3_operator.resources.identity import revision_id, spec_hash
 from qwen3_operator.resources.kinds import EVALUATION, FINE_TUNE, JOB
 from qwen3_operator.resources.labels import FINALIZER, LIFECYCLE_MANAGER
-from qwen3_operator.resources.names import pool_name
-from qwen3_operator.resources.storage import resolve_storage
 
 logger = get_logger(__name__)
 KINDS: dict[str, Kind] = {"Job": JOB, "Qwen3Eval": EVALUATION}
@@ -52,12 +49,13 @@ async def reconcile_finetune(ctx: Context, key: Key) -> Result:
     if body is None:
         return Result()
     ft = ctx.parse(body)
-    revision = revision_id(spec_hash(ft.spec)) if ft.spec else ""
-    with log_fields(revision=revision):
+    with log_fields(revision=ft.revision if isinstance(ft, ReadableFineTune) else ""):
         try:
             observed = await gather_finetune(ctx, ft)
         except Transient:
-            await _tell_outage(ctx, ft, body, revision, ctx.mark_unanswered(ft.meta.uid))
+            since = ctx.mark_unanswered(ft.meta.uid)
+            if isinstance(ft, ReadableFineTune) and not ft.meta.deleting:
+                await _report_outage(ctx, ft, body, since)
             raise
         ctx.mark_answered(ft.meta.uid)
         plan = plan_finetune(ft, observed, ctx.settings, ctx.now())
@@ -66,17 +64,14 @@ async def reconcile_finetune(ctx: Context, key: Key) -> Result:
         return await _carry_out(ctx, ft, body, plan)
 
 
-async def _tell_outage(
-    ctx: Context, ft: FineTune, body: dict[str, Any], revision: str, since: datetime
+async def _report_outage(
+    ctx: Context, ft: ReadableFineTune, body: dict[str, Any], since: datetime
 ) -> None:
-    """The store is away: nothing can be decided, but no status may outlive the truth."""
-    if ft.spec is None or ft.meta.deleting:
-        return
+    """The store is unavailable: nothing can be decided, but no status may outlive the truth."""
     view, serving = None, ft.status.serving
     if serving is not None:
-        pool = pool_name(ft.spec, ctx.settings)
-        view = await ctx.gather_pool(ft.meta.namespace, pool, serving.desired_replicas)
-    runs = any(p.running for p in gather_pods(ctx, ft, revision))
+        view = await ctx.gather_pool(ft.meta.namespace, ft.pool, serving.desired_replicas)
+    runs = any(p.running for p in gather_pods(ctx, ft, ft.revision))
     status = plan_without_store(ft, view, ctx.now(), runs=runs, since=since)
     if status is not None:
         await _write_and_emit(ctx, ft, body, status)
@@ -157,10 +152,8 @@ async def _delete(ctx: Context, ft: FineTune, deletion: Deletion) -> None:
 
 async def _promote(ctx: Context, ft: FineTune, plan: FineTunePlan) -> None:
     """Move the public name by compare-and-swap. Losing is fine: the next gather sees the winner."""
-    if plan.promote is None or ft.spec is None:
-        return
-    storage = resolve_storage(ft.spec.artifacts.s3, ctx.settings)
-    if storage is None:
+    storage = ft.storage
+    if plan.promote is None or storage is None:
         return
     alias = plan.promote.alias
     failpoint("between-load-and-flip")
@@ -177,7 +170,7 @@ async def _delete_artifacts(ctx: Context, ft: FineTune, body: dict[str, Any]) ->
         StorageProblem, Transient: the store refuses or doesn't answer, which status reports; or the
             object was edited after the plan was made.
     """
-    storage = resolve_storage(ft.artifacts.s3, ctx.settings) if ft.artifacts else None
+    storage = ft.storage
     if storage is None:
         return False
     # Removal is final, and the watch may lag behind an edit to Retain.

@@ -12,9 +12,8 @@ from qwen3_api.v1alpha1.meta import ConditionStatus
 from qwen3_api.v1alpha1.promotion import EvaluationStatus
 from qwen3_api.v1alpha1.serving_spec import ServingMode
 from qwen3_api.v1alpha1.tracking import WandbMode
-from qwen3_operator.finetune.actions import TrainingPlan
-from qwen3_operator.finetune.export.plan import ExportPlan, build_export_status
-from qwen3_operator.finetune.gpu import resolve_price
+from qwen3_operator.finetune.actions import ExportPlan, ServingPlan, TrainingPlan
+from qwen3_operator.finetune.export.plan import build_export_status
 from qwen3_operator.finetune.preflight.plan import build_preflight_status
 from qwen3_operator.finetune.promotion.gates import (
     REFUSALS,
@@ -22,8 +21,8 @@ from qwen3_operator.finetune.promotion.gates import (
     kept_evaluation,
     set_evaluation_conditions,
 )
+from qwen3_operator.finetune.promotion.outcome import owned_alias
 from qwen3_operator.finetune.recall import Recalled, last_move
-from qwen3_operator.finetune.training.job_spec import revision_folder
 from qwen3_operator.finetune.training.status import (
     begun_in_4_bits,
     build_queue_status,
@@ -32,14 +31,13 @@ from qwen3_operator.finetune.training.status import (
     learnt_in_4_bits,
     status_uri,
 )
-from qwen3_operator.finetune.views import FineTune, Observed
+from qwen3_operator.finetune.views import FineTune, Observed, ReadableFineTune, revision_folder
 from qwen3_operator.resources.conditions import Conditions, format_time
 from qwen3_operator.resources.diagnosis import build_failure, problem_of
 from qwen3_operator.resources.names import job_name
 from qwen3_operator.resources.numbers import count, decimal
 from qwen3_operator.resources.storage import StorageTarget
 from qwen3_operator.resources.views import Problem
-from qwen3_operator.serving.state import ServingPlan, owned_alias
 from qwen3_operator.settings import Settings
 
 MAX_REVISIONS = 20
@@ -52,7 +50,6 @@ class Story:
     """Everything that was found and decided about one fine-tune."""
 
     revision: str
-    digest: str
     problem: Problem | None
     storage: StorageTarget | None
     training: TrainingPlan
@@ -88,12 +85,13 @@ class Story:
         return self.recalled.failure if unread else None
 
 
-def build_status(ft: FineTune, spec: FineTuneSpec, story: Story, now: datetime) -> FineTuneStatus:
+def build_status(ft: ReadableFineTune, story: Story, now: datetime) -> FineTuneStatus:
     """The whole status."""
+    spec = ft.spec
     conditions = Conditions(ft.status.conditions, ft.meta.generation, now)
     stop = _blocking_problem(story)
     _set_stages(conditions, story)
-    evaluation = _evaluation(ft, spec, story)
+    evaluation = _evaluation(ft, story)
     set_evaluation_conditions(conditions, spec, evaluation)
     reason = _summarise(conditions, spec, story, stop)
     serving = story.serving.status if story.serving else None
@@ -116,7 +114,7 @@ def build_status(ft: FineTune, spec: FineTuneSpec, story: Story, now: datetime) 
         story.observed,
         story.storage,
         planned=preflight.sizing if preflight else None,
-        offline_runs=_offline_runs(ft, spec, story),
+        offline_runs=_offline_runs(ft, story),
     )
     return FineTuneStatus(
         observed_generation=ft.meta.generation,
@@ -124,14 +122,14 @@ def build_status(ft: FineTune, spec: FineTuneSpec, story: Story, now: datetime) 
         stage=str(reason),
         current_revision=current,
         candidate_revision=None if current == story.revision else story.revision,
-        revisions=_build_revisions(ft, spec, story, evaluation, training, now),
+        revisions=_build_revisions(ft, story, evaluation, training, now),
         preflight=preflight,
         training=training,
         usage=build_usage_status(
             ft.status.usage,
             story.observed,
             same_revision=ft.status.training is not None and ft.status.training.job_name == job,
-            price=resolve_price(spec, story.settings),
+            price=ft.price,
         ),
         queue=build_queue_status(spec, story.training),
         evaluation=evaluation,
@@ -162,8 +160,9 @@ def _warning(story: Story) -> Problem | None:
     return story.training.warning or (story.export.warning if story.export else None)
 
 
-def _evaluation(ft: FineTune, spec: FineTuneSpec, story: Story) -> EvaluationStatus | None:
+def _evaluation(ft: ReadableFineTune, story: Story) -> EvaluationStatus | None:
     """Of the present revision: as it is now, or as it was told before it got its name."""
+    spec = ft.spec
     if spec.evaluation is None:
         return None
     now = story.serving.evaluation if story.serving else None
@@ -174,15 +173,16 @@ def _uri(ft: FineTune, story: Story, *parts: str) -> str | None:
     """Of what lies below the revision's folder."""
     if story.storage is None:
         return None
-    folder = revision_folder(ft.meta, story.digest, story.storage)
+    folder = revision_folder(ft.meta, story.revision, story.storage)
     return status_uri(story.storage, folder.join(*parts).prefix)
 
 
-def _offline_runs(ft: FineTune, spec: FineTuneSpec, story: Story) -> str | None:
+def _offline_runs(ft: ReadableFineTune, story: Story) -> str | None:
+    spec = ft.spec
     wandb = spec.tracking.wandb
     if story.storage is None or wandb is None or wandb.mode is not WandbMode.OFFLINE:
         return None
-    return revision_folder(ft.meta, story.digest, story.storage).join(layout.WANDB).prefix
+    return revision_folder(ft.meta, story.revision, story.storage).join(layout.WANDB).prefix
 
 
 def _blocking_problem(story: Story) -> Problem | None:
@@ -355,17 +355,17 @@ def _set_degraded(conditions: Conditions, story: Story) -> None:
 
 
 def _build_revisions(
-    ft: FineTune,
-    spec: FineTuneSpec,
+    ft: ReadableFineTune,
     story: Story,
     evaluation: EvaluationStatus | None,
     training: TrainingStatus | None,
     now: datetime,
 ) -> list[RevisionStatus]:
     """The current revision first, then the older ones, up to the limit. What serves is kept."""
+    spec = ft.spec
     known = {r.id: r for r in ft.status.revisions}
     entry = known.get(story.revision) or RevisionStatus(
-        id=story.revision, spec_hash=story.digest, created_time=format_time(now)
+        id=story.revision, spec_hash=ft.digest, created_time=format_time(now)
     )
     learnt = learnt_in_4_bits(training)
     if learnt is not None:

@@ -9,7 +9,7 @@ from qwen3_api.serving.pool import PoolAdapter, PoolIndex
 from qwen3_api.v1alpha1.adapter_target import AdapterTarget
 from qwen3_api.v1alpha1.conditions import Reason
 from qwen3_api.v1alpha1.training import BaseModelSpec
-from qwen3_operator.evaluation.views import Evaluation
+from qwen3_operator.evaluation.views import ReadableEvaluation
 from qwen3_operator.finetune.views import FineTune
 from qwen3_operator.resources.storage import StorageTarget
 from qwen3_operator.resources.views import Problem
@@ -34,10 +34,10 @@ class Guest:
     """Of the fine-tune that made it."""
 
 
-def wants_guest(ev: Evaluation) -> AdapterTarget | None:
+def wants_guest(ev: ReadableEvaluation) -> AdapterTarget | None:
     """The adapter that shall be loaded for an evaluation now; None if none shall. It stays until
     the verdict: the Job may ask at any time before."""
-    if ev.spec is None or ev.meta.deleting or ev.spec.suspend or ev.status.verdict is not None:
+    if ev.meta.deleting or ev.spec.suspend or ev.status.verdict is not None:
         return None
     return ev.spec.target.adapter
 

@@ -8,17 +8,16 @@ from qwen3_api.job.report import adapter_id
 from qwen3_api.serving.pool import PoolAdapter, PoolIndex
 from qwen3_api.v1alpha1.adapter_target import AdapterRevision, AdapterTarget
 from qwen3_api.v1alpha1.conditions import Reason
-from qwen3_api.v1alpha1.evaluation import EvalSpec
 from qwen3_api.v1alpha1.training import BaseModelSpec
 from qwen3_operator.context import Context
 from qwen3_operator.controller.errors import Waiting
 from qwen3_operator.controller.keys import EVAL, Key
-from qwen3_operator.evaluation.views import Evaluation
+from qwen3_operator.evaluation.views import ReadableEvaluation
 from qwen3_operator.finetune.gather import verify
+from qwen3_operator.finetune.views import ReadableFineTune, revision_folder
 from qwen3_operator.resources.base_model import resolve_model
 from qwen3_operator.resources.job import parse_s3_uri
-from qwen3_operator.resources.names import pool_name, pool_of
-from qwen3_operator.resources.storage import StorageTarget, resolve_storage
+from qwen3_operator.resources.storage import StorageTarget
 from qwen3_operator.resources.views import Problem
 from qwen3_operator.serving.adapter import (
     Guest,
@@ -31,26 +30,25 @@ from qwen3_operator.serving.adapter import (
 
 
 def find_sides(
-    ctx: Context, evaluations: Sequence[Evaluation]
+    ctx: Context, evaluations: Sequence[ReadableEvaluation]
 ) -> list[tuple[BaseModelSpec, StorageTarget | None]]:
     """Base model and bucket of the pool, as each of its guests has it."""
     sides: list[tuple[BaseModelSpec, StorageTarget | None]] = []
     for ev in evaluations:
         target = wants_guest(ev)
-        if ev.spec is None or target is None:
+        if target is None:
             continue
         if target.base_model is not None:
-            sides.append((target.base_model, resolve_storage(ev.spec.output.s3, ctx.settings)))
+            sides.append((target.base_model, ev.storage))
         elif target.fine_tune is not None:
             ft = ctx.finetune(ev.meta.namespace, target.fine_tune.name)
-            if ft is not None and ft.spec is not None:
-                storage = resolve_storage(ft.spec.artifacts.s3, ctx.settings)
-                sides.append((ft.spec.base_model, storage))
+            if isinstance(ft, ReadableFineTune):
+                sides.append((ft.spec.base_model, ft.storage))
     return sides
 
 
 async def gather_guests(
-    ctx: Context, evaluations: Sequence[Evaluation], index: PoolIndex | None, asker: Key
+    ctx: Context, evaluations: Sequence[ReadableEvaluation], index: PoolIndex | None, asker: Key
 ) -> list[Guest]:
     """Those that a pool shall hold now, the first that was asked for first.
 
@@ -80,7 +78,9 @@ async def gather_guests(
     return sorted(guests, key=lambda g: (g.since, g.evaluation))
 
 
-async def gather_guest(ctx: Context, ev: Evaluation, target: AdapterTarget) -> Guest | Problem:
+async def gather_guest(
+    ctx: Context, ev: ReadableEvaluation, target: AdapterTarget
+) -> Guest | Problem:
     """The adapter of an evaluation, or why there is none.
 
     Raises:
@@ -94,20 +94,16 @@ async def gather_guest(ctx: Context, ev: Evaluation, target: AdapterTarget) -> G
 
 async def _of_revision(
     ctx: Context,
-    ev: Evaluation,
+    ev: ReadableEvaluation,
     wanted: AdapterRevision,
     asker: Key,
     loaded: Collection[str] = (),
 ) -> Guest | Problem:
     ft = ctx.finetune(ev.meta.namespace, wanted.name)
-    if ft is None or ft.spec is None:
+    if not isinstance(ft, ReadableFineTune) or ft.storage is None:
         return find_no_revision(wanted.name, wanted.revision, ft)
-    storage = resolve_storage(ft.spec.artifacts.s3, ctx.settings)
-    if storage is None:
-        return find_no_revision(wanted.name, wanted.revision, ft)
-    folder = storage.location(
-        layout.revision_prefix(storage.prefix, ft.meta.namespace, ft.meta.uid, wanted.revision)
-    )
+    storage = ft.storage
+    folder = revision_folder(ft.meta, wanted.revision, storage)
     commit = await ctx.artifacts.read_commit(folder)
     if commit is None:
         return find_no_revision(wanted.name, wanted.revision, ft)
@@ -131,18 +127,19 @@ async def _of_revision(
         adapter=adapter,
         base_model=base,
         storage=storage,
-        pool=pool_name(ft.spec, ctx.settings),
+        pool=ft.pool,
         since=ev.meta.created,
         evaluation=ev.meta.name,
         revision=wanted.revision,
     )
 
 
-async def _of_folder(ctx: Context, ev: Evaluation, target: AdapterTarget) -> Guest | Problem:
-    spec, base = ev.spec, target.base_model
-    if spec is None or target.s3 is None or target.digest is None or base is None:
+async def _of_folder(
+    ctx: Context, ev: ReadableEvaluation, target: AdapterTarget
+) -> Guest | Problem:
+    base, storage = target.base_model, ev.storage
+    if target.s3 is None or target.digest is None or base is None or ev.pool is None:
         raise LookupError("a target of type Adapter without its parts passed the rules of the API")
-    storage = resolve_storage(spec.output.s3, ctx.settings)
     if storage is None:
         raise LookupError("an evaluation without a bucket is refused before its target")
     if resolve_model(base, ctx.settings) is None:
@@ -169,16 +166,17 @@ async def _of_folder(ctx: Context, ev: Evaluation, target: AdapterTarget) -> Gue
         return problem
     id_ = adapter_id(ev.meta.namespace, ev.meta.name, target.digest)
     adapter = build_adapter(id_, target.digest, folder, found.files, found.rank)
-    return _guest_of_folder(ctx, ev, spec, base, storage, adapter)
+    return _guest_of_folder(ev, ev.pool, base, storage, adapter)
 
 
 def _recall_folder(
-    ctx: Context, ev: Evaluation, target: AdapterTarget, known: Mapping[str, PoolAdapter]
+    ctx: Context, ev: ReadableEvaluation, target: AdapterTarget, known: Mapping[str, PoolAdapter]
 ) -> Guest | None:
     """A folder that was found good, by this operator or by the one before."""
-    spec, base = ev.spec, target.base_model
-    storage = resolve_storage(spec.output.s3, ctx.settings) if spec is not None else None
-    if spec is None or storage is None or base is None or target.s3 is None or not target.digest:
+    base, storage = target.base_model, ev.storage
+    if storage is None or base is None or ev.pool is None:
+        return None
+    if target.s3 is None or not target.digest:
         return None
     folder = parse_s3_uri(target.s3.uri, storage)
     id_ = adapter_id(ev.meta.namespace, ev.meta.name, target.digest)
@@ -193,13 +191,12 @@ def _recall_folder(
         adapter = entry
     else:
         return None
-    return _guest_of_folder(ctx, ev, spec, base, storage, adapter)
+    return _guest_of_folder(ev, ev.pool, base, storage, adapter)
 
 
 def _guest_of_folder(
-    ctx: Context,
-    ev: Evaluation,
-    spec: EvalSpec,
+    ev: ReadableEvaluation,
+    pool: str,
     base: BaseModelSpec,
     storage: StorageTarget,
     adapter: PoolAdapter,
@@ -209,7 +206,7 @@ def _guest_of_folder(
         adapter=adapter,
         base_model=base,
         storage=storage,
-        pool=pool_of(base, spec.output.s3, ctx.settings),
+        pool=pool,
         since=ev.meta.created,
         evaluation=ev.meta.name,
     )

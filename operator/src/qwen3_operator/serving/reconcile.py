@@ -7,7 +7,6 @@ from typing import Any
 
 from qwen3_api.job import layout
 from qwen3_api.job.report import Commit, adapter_id
-from qwen3_api.v1alpha1.finetune import alias_of
 from qwen3_api.v1alpha1.training import BaseModelSpec
 from qwen3_operator.context import Context
 from qwen3_operator.controller.errors import Transient, Waiting
@@ -19,9 +18,8 @@ from qwen3_operator.controller.reconciler import Result
 from qwen3_operator.finetune.gather import gather_evaluations, read_verified
 from qwen3_operator.finetune.promotion.canary import rejection_of, step_of
 from qwen3_operator.finetune.promotion.gates import is_unloaded, plan_admission
-from qwen3_operator.finetune.views import FineTune
+from qwen3_operator.finetune.views import FineTune, ReadableFineTune
 from qwen3_operator.resources.base_model import resolve_job_model, resolve_model
-from qwen3_operator.resources.identity import revision_id, spec_hash
 from qwen3_operator.resources.kinds import (
     CONFIG_MAP,
     DEPLOYMENT,
@@ -29,7 +27,7 @@ from qwen3_operator.resources.kinds import (
     POD_DISRUPTION_BUDGET,
     SERVICE,
 )
-from qwen3_operator.resources.storage import StorageTarget, resolve_storage
+from qwen3_operator.resources.storage import StorageTarget
 from qwen3_operator.serving.actions import PoolPlan
 from qwen3_operator.serving.adapters import find_sides, gather_guests
 from qwen3_operator.serving.manifests import PoolSpec
@@ -107,13 +105,12 @@ class PoolReconciler:
     def _resolve(
         self,
         key: Key,
-        members: list[FineTune],
+        members: list[ReadableFineTune],
         guests: Sequence[tuple[BaseModelSpec, StorageTarget | None]],
     ) -> tuple[PoolSpec | None, StorageTarget | None]:
-        """What members and guests agree on; that they do is what makes them so (`pool_of`)."""
+        """What members and guests agree on; that they do is what makes them so (`pool_name`)."""
         settings = self._ctx.settings
-        specs = [ft.spec for ft in members if ft.spec is not None]
-        sides = [(s.base_model, resolve_storage(s.artifacts.s3, settings)) for s in specs]
+        sides = [(ft.spec.base_model, ft.storage) for ft in members]
         for base, storage in (*sides, *guests):
             if storage is None or resolve_model(base, settings) is None:
                 continue
@@ -125,7 +122,7 @@ class PoolReconciler:
                     base_model=base.name,
                     source=resolve_job_model(base, storage, settings),
                     storage=storage,
-                    replicas=max((s.serving.replicas for s in specs), default=1),
+                    replicas=max((ft.spec.serving.replicas for ft in members), default=1),
                     hf_token_secret=token.name if token else None,
                 ),
                 storage,
@@ -133,20 +130,20 @@ class PoolReconciler:
         return None, None
 
     async def _gather_member(
-        self, ft: FineTune, storage: StorageTarget | None, key: Key
+        self, ft: ReadableFineTune, storage: StorageTarget | None, key: Key
     ) -> Member | None:
-        if ft.spec is None or storage is None or self._ctx.alias_owner(ft) is not None:
+        if storage is None or self._ctx.alias_owner(ft) is not None:
             return None
         if ft.spec.adapter.rank > self._ctx.settings.serving.max_lora_rank:
             return None
         meta = ft.meta
-        alias = alias_of(meta.namespace, meta.name, ft.spec)
+        alias = ft.alias
         pointer = storage.location(layout.alias_key(storage.prefix, meta.namespace, alias))
         found = await self._ctx.artifacts.read_alias(pointer)
         current = found.current if found else None
         if current is not None and current.owner_uid != meta.uid:
             current = None
-        revision = revision_id(spec_hash(ft.spec))
+        revision = ft.revision
         wanted = {revision}
         rollback = ft.spec.promotion.rollback_to
         if rollback is not None:
@@ -163,8 +160,8 @@ class PoolReconciler:
         ]
         good = {c.revision: c for c in commits if c is not None}
         incumbent = current.revision if current else None
-        deciding, _ = gather_evaluations(self._ctx, ft, ft.spec, incumbent)
-        admission = plan_admission(ft, ft.spec, revision, incumbent, deciding)
+        deciding, _ = gather_evaluations(self._ctx, ft, incumbent)
+        admission = plan_admission(ft, incumbent, deciding)
         rollout = ft.spec.serving.rollout
         rejection = rejection_of(current, revision, rollout.auto_rollback)
         refused = is_unloaded(admission, ft.spec, rejection)

@@ -23,12 +23,12 @@ from qwen3_operator.finetune.views import FineTune, Observed
 from qwen3_operator.resources.actions import Deletion
 from qwen3_operator.resources.conditions import find
 from qwen3_operator.resources.labels import FINALIZER
-from qwen3_operator.resources.names import pool_name
 from qwen3_operator.resources.views import Problem
 from support.operator_world import (
     NOW,
     SETTINGS,
     build_alias,
+    build_any_finetune,
     build_commit,
     build_finetune,
     build_job,
@@ -41,7 +41,6 @@ from support.operator_world import (
     merge,
     revision_of,
     serving_pod,
-    spec_of,
 )
 
 UNSERVED = build_spec(serving={"mode": "None"})
@@ -238,7 +237,7 @@ def test_the_bucket_is_away() -> None:
 
 def test_an_unreadable_spec_keeps_what_was_known() -> None:
     served = status_of(plan(observed=READY))
-    ft = build_finetune(build_spec(adapter={"rank": 7}), served, generation=2)
+    ft = build_any_finetune(build_spec(adapter={"rank": 7}), served, generation=2)
     found = plan(ft)
     status = status_of(found)
     assert told(status)["Stalled"] == ("True", "InvalidSpec")
@@ -278,7 +277,7 @@ def test_going_back_to_a_committed_revision_trains_nothing() -> None:
         pool=build_pool(serving_pod(FT, other)),
     )
     assert found.apply == ()
-    assert found.wake_pool == pool_name(spec_of(FT), SETTINGS)
+    assert found.wake_pool == FT.pool
 
 
 @pytest.mark.parametrize("limit", [1, 5, 20])
@@ -411,7 +410,7 @@ def test_the_spec_decides_at_the_last_moment(
     spec: dict[str, Any], removes: bool, event: tuple[str, str]
 ) -> None:
     """The finalizer is what the spec was once. In doubt the artifacts stay, with an event."""
-    found = plan(build_finetune(spec, **GOING))
+    found = plan(build_any_finetune(spec, **GOING))
     assert (found.delete_artifacts, found.finalizer) == (removes, False)
     assert [(e.type, e.reason) for e in found.events] == [event]
 

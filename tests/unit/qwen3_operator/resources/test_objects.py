@@ -1,6 +1,7 @@
 """The objects that the operator makes: what their pods may, and what they are told."""
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -45,23 +46,23 @@ Manifest = dict[str, Any]
 
 
 def train_job(settings: Settings = SETTINGS, **changes: Any) -> Manifest:
-    ft = build_finetune(build_spec(**changes))
-    spec, storage = spec_of(ft), storage_of(ft, settings)
-    order = resolve_train_job(ft.meta, spec, storage, settings, SIZING)
+    ft = build_finetune(build_spec(**changes), settings=settings)
+    spec, storage = spec_of(ft), storage_of(ft)
+    order = resolve_train_job(ft, storage, settings, SIZING)
     return build_train_job(ft.meta, spec, order, storage, settings)
 
 
 def preflight_job(settings: Settings = SETTINGS, **changes: Any) -> Manifest:
-    ft = build_finetune(build_spec(**changes))
-    spec, storage = spec_of(ft), storage_of(ft, settings)
-    order = resolve_preflight_job(ft.meta, spec, storage, settings, None)
+    ft = build_finetune(build_spec(**changes), settings=settings)
+    spec, storage = spec_of(ft), storage_of(ft)
+    order = resolve_preflight_job(ft, storage, settings, None)
     return build_preflight_job(ft.meta, spec, order, storage, settings)
 
 
 def export_job() -> Manifest:
     ft = build_finetune(build_spec(export={"gguf": ["f16"]}))
     spec, storage = spec_of(ft), storage_of(ft)
-    order = resolve_export_job(ft.meta, spec, build_commit(ft), storage, SETTINGS)
+    order = resolve_export_job(ft, build_commit(ft), storage, SETTINGS)
     return build_export_job(ft.meta, spec, order, 2**30, storage, SETTINGS)
 
 
@@ -81,7 +82,7 @@ def eval_objects() -> tuple[Manifest, Manifest]:
         "target": {"fineTune": {"name": "bot"}},
         "suites": [{"name": "quiz", "questions": questions}],
     }
-    ev = parse_evaluation(build_body(spec, name="quiz", uid="uid-quiz"))
+    ev = parse_evaluation(build_body(spec, name="quiz", uid="uid-quiz"), SETTINGS)
     assert ev.spec is not None
     target = EvalEndpoint(name="target", base_url="http://pool/v1", model="x")
     storage = storage_of(build_finetune())
@@ -295,7 +296,7 @@ def test_a_shared_uid_is_nobodys() -> None:
     """The tenant can't choose the prefix: namespace and uid are the API server's."""
     ft = build_finetune()
     meta = build_meta(namespace="team-b", uid="uid-b")
-    order = resolve_train_job(meta, spec_of(ft), storage_of(ft), SETTINGS, SIZING)
+    order = resolve_train_job(replace(ft, meta=meta), storage_of(ft), SETTINGS, SIZING)
     job = build_train_job(meta, spec_of(ft), order, storage_of(ft), SETTINGS)
     assert order_of(job).output.prefix.startswith("qwen3/team-b/uid-b/")
 

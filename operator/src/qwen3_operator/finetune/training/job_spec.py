@@ -1,7 +1,5 @@
 """The orders that training pods read: every default resolved, nothing left to decide in the pod."""
 
-from qwen3_api.job import layout
-from qwen3_api.job.base import S3Location
 from qwen3_api.job.export import ExportJob
 from qwen3_api.job.preflight import PreflightChecks, PreflightJob
 from qwen3_api.job.report import Commit, Sizing
@@ -28,30 +26,29 @@ from qwen3_api.v1alpha1.training import (
     MethodType,
     ResumePolicy,
 )
+from qwen3_operator.finetune.views import ReadableFineTune, revision_folder
 from qwen3_operator.resources.base_model import resolve_job_model
-from qwen3_operator.resources.identity import DEFAULT_EPOCHS, revision_id, spec_hash
+from qwen3_operator.resources.identity import DEFAULT_EPOCHS
 from qwen3_operator.resources.job import resolve_data, resolve_wandb
 from qwen3_operator.resources.storage import StorageTarget
-from qwen3_operator.resources.views import Meta
 from qwen3_operator.settings import Settings
 
 
 def resolve_preflight_job(
-    meta: Meta,
-    spec: FineTuneSpec,
+    ft: ReadableFineTune,
     storage: StorageTarget,
     settings: Settings,
     start: StartAdapter | None,
 ) -> PreflightJob:
     """The order of the preflight of one revision."""
-    digest = spec_hash(spec)
+    meta, spec = ft.meta, ft.spec
     checks = spec.dataset.checks
     return PreflightJob(
         namespace=meta.namespace,
         name=meta.name,
         uid=meta.uid,
-        revision=revision_id(digest),
-        spec_hash=digest,
+        revision=ft.revision,
+        spec_hash=ft.digest,
         method=spec.method.type.value,
         base_model=_resolve_base(spec, storage, settings),
         dataset=_resolve_dataset(spec.dataset, storage),
@@ -63,13 +60,12 @@ def resolve_preflight_job(
             max_duplicate_percent=checks.max_duplicate_percent,
             fail_on_leakage=checks.fail_on_leakage,
         ),
-        output=revision_folder(meta, digest, storage),
+        output=revision_folder(meta, ft.revision, storage),
     )
 
 
 def resolve_train_job(
-    meta: Meta,
-    spec: FineTuneSpec,
+    ft: ReadableFineTune,
     storage: StorageTarget,
     settings: Settings,
     sizing: Sizing,
@@ -79,14 +75,14 @@ def resolve_train_job(
 ) -> TrainJob:
     """The order of one revision. `sizing`, `planned_length` (tokens of the longest row that it is
     for) and `start` come out of the preflight and the bucket."""
-    digest = spec_hash(spec)
+    meta, spec = ft.meta, ft.spec
     wandb = spec.tracking.wandb
     return TrainJob(
         namespace=meta.namespace,
         name=meta.name,
         uid=meta.uid,
-        revision=revision_id(digest),
-        spec_hash=digest,
+        revision=ft.revision,
+        spec_hash=ft.digest,
         method=spec.method.type.value,
         dpo=_resolve_dpo(spec),
         base_model=_resolve_base(spec, storage, settings),
@@ -115,23 +111,23 @@ def resolve_train_job(
         ),
         wandb=resolve_wandb(wandb) if wandb else None,
         gpus=spec.resources.gpus,
-        output=revision_folder(meta, digest, storage),
+        output=revision_folder(meta, ft.revision, storage),
         progress_seconds=settings.training.progress_seconds,
         image=settings.images.trainer,
     )
 
 
 def resolve_export_job(
-    meta: Meta, spec: FineTuneSpec, commit: Commit, storage: StorageTarget, settings: Settings
+    ft: ReadableFineTune, commit: Commit, storage: StorageTarget, settings: Settings
 ) -> ExportJob:
     """The order of the export of one revision's result."""
-    digest = spec_hash(spec)
+    meta, spec = ft.meta, ft.spec
     return ExportJob(
         namespace=meta.namespace,
         name=meta.name,
         uid=meta.uid,
-        revision=revision_id(digest),
-        spec_hash=digest,
+        revision=ft.revision,
+        spec_hash=ft.digest,
         base_model=_resolve_base(spec, storage, settings),
         base_commit=commit.provenance.base_commit,
         adapter=StartAdapter(
@@ -140,14 +136,7 @@ def resolve_export_job(
         merged=spec.serving.mode is ServingMode.MERGED,
         gguf=list(spec.export.gguf) if spec.export else [],
         thinking=spec.dataset.chat_template.thinking.value,
-        output=revision_folder(meta, digest, storage),
-    )
-
-
-def revision_folder(meta: Meta, digest: str, storage: StorageTarget) -> S3Location:
-    """Where everything of a revision goes."""
-    return storage.location(
-        layout.revision_prefix(storage.prefix, meta.namespace, meta.uid, revision_id(digest))
+        output=revision_folder(meta, ft.revision, storage),
     )
 
 

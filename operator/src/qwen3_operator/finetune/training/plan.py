@@ -8,23 +8,21 @@ from datetime import datetime
 
 from qwen3_api.job.preflight import Preflight
 from qwen3_api.v1alpha1.conditions import Reason
-from qwen3_api.v1alpha1.finetune import FineTuneSpec, Mode
+from qwen3_api.v1alpha1.finetune import Mode
 from qwen3_operator.finetune.actions import TrainingPlan
 from qwen3_operator.finetune.preflight.plan import plan_preflight
 from qwen3_operator.finetune.preflight.sizing import fit_run
 from qwen3_operator.finetune.training.job_spec import resolve_train_job
 from qwen3_operator.finetune.training.manifests import build_train_job
 from qwen3_operator.finetune.training.status import begun_in_4_bits
-from qwen3_operator.finetune.views import FineTune, Observed
+from qwen3_operator.finetune.views import Observed, ReadableFineTune
 from qwen3_operator.resources.actions import Deletion, Event, Manifest
 from qwen3_operator.resources.diagnosis import (
-    diagnose_failed_job,
     diagnose_silence,
-    diagnose_waiting,
-    recall_failure,
 )
 from qwen3_operator.resources.identity import resources_digest
 from qwen3_operator.resources.job import build_lifecycle, build_parking
+from qwen3_operator.resources.job_state import JobAssessment, JobState, assess_job
 from qwen3_operator.resources.names import job_name
 from qwen3_operator.resources.storage import StorageTarget
 from qwen3_operator.resources.views import JobView, Problem
@@ -37,9 +35,7 @@ STARTING = "the pod is starting"
 
 
 def plan_training(
-    ft: FineTune,
-    spec: FineTuneSpec,
-    revision: str,
+    ft: ReadableFineTune,
     observed: Observed,
     storage: StorageTarget,
     settings: Settings,
@@ -48,24 +44,37 @@ def plan_training(
     """What the current revision needs."""
     job = observed.job
     if observed.commit is not None or observed.artifact_problem is not None:
-        return _plan_committed(ft, spec, observed)
-    if job is not None and job.owner_uid != ft.meta.uid:
+        return _plan_committed(ft, observed)
+    found = assess_job(
+        job,
+        observed.pods,
+        ft.meta.uid,
+        # A complete Job has done its work, whatever the spec now says about resources.
+        made_for=job is None or job.complete or job.resources in ("", resources_digest(ft.spec)),
+        recorded=ft.status.failure,
+        report=observed.report,
+    )
+    if job is not None and found.state is JobState.FOREIGN:
         return _plan_inherited(job)
-    if spec.suspend and not (job is not None and job.finished):
-        return _plan_suspended(ft, spec, job)
-    if spec.mode is Mode.PLAN and job is not None and not job.deleting:
+    if ft.spec.suspend and not (job is not None and job.finished):
+        return _plan_suspended(ft, job)
+    if ft.spec.mode is Mode.PLAN and job is not None and not job.deleting:
         return _plan_stopped(job)
-    if job is None or job.deleting:
-        live = [p.name for p in observed.pods if p.live]
-        if job is not None or live:
-            # A Job is gone at once, its pod only after its grace period. Two pods of one revision
-            # must never run at the same time.
-            what = f"pod {live[-1]}" if live else "the old Job"
-            return TrainingPlan(
-                Reason.PENDING, f"waiting for {what} to go", requeue_after=POLL_STARTING
-            )
-        return _plan_start(ft, spec, revision, observed, storage, settings)
-    if not job.complete and job.resources not in ("", resources_digest(spec)):
+    if found.state is JobState.LEAVING:
+        what = f"pod {found.leaving}" if found.leaving else "the old Job"
+        return TrainingPlan(
+            Reason.PENDING, f"waiting for {what} to go", requeue_after=POLL_STARTING
+        )
+    if job is None:
+        return _plan_start(ft, observed, storage, settings)
+    return _plan_job(ft, job, found, observed, now)
+
+
+def _plan_job(
+    ft: ReadableFineTune, job: JobView, found: JobAssessment, observed: Observed, now: datetime
+) -> TrainingPlan:
+    """The Job of this revision and this object, and no result yet."""
+    if found.state is JobState.OUTDATED:
         return TrainingPlan(
             Reason.SCHEDULING,
             f"Job {job.name} is made again with what the spec now says about resources and limits",
@@ -73,11 +82,10 @@ def plan_training(
             events=(Event("Normal", "Replaced", f"The spec changed: replaces {job.name}"),),
             requeue_after=POLL_STARTING,
         )
-    if job.failed:
-        told = recall_failure(ft.status.failure, job, observed.pods)
-        problem = told or diagnose_failed_job(job, observed.pods, observed.report)
+    if found.state is JobState.FAILED and found.problem is not None:
+        problem = found.problem
         return TrainingPlan(Reason(problem.reason), problem.message, problem=problem, admitted=True)
-    if job.complete:
+    if found.state is JobState.NO_RESULT:
         problem = Problem(
             Reason.COMMIT_MISSING,
             f"Job {job.name} completed but COMMIT.json is not in the bucket",
@@ -85,9 +93,9 @@ def plan_training(
             user=False,
         )
         return TrainingPlan(Reason.COMMIT_MISSING, problem.message, problem=problem, admitted=True)
-    if job.suspended:
-        return _plan_held(ft, spec, job)
-    return _plan_running(observed, now)
+    if found.state is JobState.SUSPENDED:
+        return _plan_held(ft, job)
+    return _plan_running(observed, found.problem, now)
 
 
 def _plan_inherited(job: JobView) -> TrainingPlan:
@@ -111,15 +119,11 @@ def _plan_stopped(job: JobView) -> TrainingPlan:
 
 
 def _plan_start(
-    ft: FineTune,
-    spec: FineTuneSpec,
-    revision: str,
-    observed: Observed,
-    storage: StorageTarget,
-    settings: Settings,
+    ft: ReadableFineTune, observed: Observed, storage: StorageTarget, settings: Settings
 ) -> TrainingPlan:
     """Preflight first; then the sizes for the card; then the Job."""
-    found = plan_preflight(ft, spec, revision, observed, storage, settings)
+    spec, revision = ft.spec, ft.revision
+    found = plan_preflight(ft, observed, storage, settings)
     if not isinstance(found, Preflight):
         return found
     name = job_name(ft.meta.name, revision)
@@ -129,9 +133,7 @@ def _plan_start(
     if spec.mode is Mode.PLAN:
         return TrainingPlan(Reason.PLANNED, run.message, planned=True)
     start = None if isinstance(observed.start, Problem) else observed.start
-    order = resolve_train_job(
-        ft.meta, spec, storage, settings, run.sizing, start, planned_length=run.longest
-    )
+    order = resolve_train_job(ft, storage, settings, run.sizing, start, planned_length=run.longest)
     manifest = build_train_job(ft.meta, spec, order, storage, settings)
     return TrainingPlan(
         Reason.SCHEDULING,
@@ -142,9 +144,10 @@ def _plan_start(
     )
 
 
-def _plan_committed(ft: FineTune, spec: FineTuneSpec, observed: Observed) -> TrainingPlan:
+def _plan_committed(ft: ReadableFineTune, observed: Observed) -> TrainingPlan:
     """Done for good. Only now may the Job be forgotten: a TTL on it could have removed the evidence
     of a failure while the operator was away."""
+    spec = ft.spec
     job, ttl = observed.job, spec.ttl_seconds_after_finished
     lifecycle: tuple[Manifest, ...] = ()
     if job is not None and job.finished and job.ttl != ttl and not job.deleting:
@@ -168,9 +171,10 @@ def _plan_committed(ft: FineTune, spec: FineTuneSpec, observed: Observed) -> Tra
     )
 
 
-def _plan_suspended(ft: FineTune, spec: FineTuneSpec, job: JobView | None) -> TrainingPlan:
+def _plan_suspended(ft: ReadableFineTune, job: JobView | None) -> TrainingPlan:
     """Park the run. Without a queue the Job itself is suspended. Under Kueue `suspend` belongs to
     Kueue, which would start it again; so the Job goes away, and its checkpoints keep the place."""
+    spec = ft.spec
     message = "spec.suspend is true; the run resumes from its last checkpoint when it is false"
     parked = TrainingPlan(Reason.SUSPENDED, message, admitted=False)
     if job is None or job.deleting:
@@ -190,9 +194,10 @@ def _plan_suspended(ft: FineTune, spec: FineTuneSpec, job: JobView | None) -> Tr
     )
 
 
-def _plan_held(ft: FineTune, spec: FineTuneSpec, job: JobView) -> TrainingPlan:
+def _plan_held(ft: ReadableFineTune, job: JobView) -> TrainingPlan:
     """The Job is suspended and the user doesn't want that: either we did it and give it up now,
     or a queue did it and we wait."""
+    spec = ft.spec
     if job.parked:
         return TrainingPlan(
             Reason.SCHEDULING,
@@ -210,13 +215,11 @@ def _plan_held(ft: FineTune, spec: FineTuneSpec, job: JobView) -> TrainingPlan:
     )
 
 
-def _plan_running(observed: Observed, now: datetime) -> TrainingPlan:
+def _plan_running(observed: Observed, blocked: Problem | None, now: datetime) -> TrainingPlan:
     pods, progress = observed.pods, observed.progress
     live = [p for p in pods if p.live]
     running = live[-1] if live and live[-1].running else None
-    warning = diagnose_waiting(pods) or (
-        diagnose_silence(running, progress, now) if running else None
-    )
+    warning = blocked or (diagnose_silence(running, progress, now) if running else None)
     if warning is not None:
         return TrainingPlan(
             Reason(warning.reason),

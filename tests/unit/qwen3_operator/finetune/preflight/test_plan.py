@@ -50,9 +50,7 @@ BAD = Failure(reason="DatasetInvalid", message="line 3: no answer", hint="Mend l
 
 
 def plan(ft: FineTune = FT, settings: Settings = SETTINGS, **observed: Any) -> TrainingPlan:
-    return plan_training(
-        ft, spec_of(ft), revision_of(ft), Observed(**observed), storage_of(ft), settings, NOW
-    )
+    return plan_training(ft, Observed(**observed), storage_of(ft), settings, NOW)
 
 
 def priced(**gpu: Any) -> Settings:
