@@ -133,29 +133,22 @@ class Cache:
         metadata = obj["metadata"]
         return self._bury(kind_of(obj), metadata["namespace"], metadata["name"], version_of(obj))
 
-    def replace(
-        self, kind: Kind, namespace: str | None, items: Iterable[Manifest], list_version: str
-    ) -> Drift:
-        """Make the cache agree with a LIST of one kind in one namespace (None: all).
-
-        What the LIST lacks is removed, unless it is newer than the LIST.
-        """
-        listed: set[tuple[str, str]] = set()
-        changed: Manifests = []
-        for obj in items:
-            listed.add((obj["metadata"]["namespace"], obj["metadata"]["name"]))
-            if self.put(obj):
-                changed.append(obj)
+    def prune(
+        self, kind: Kind, namespace: str | None, listed: Iterable[Manifest], list_version: str
+    ) -> Manifests:
+        """Removes what a LIST of one kind in one namespace (None: all) lacks, unless it is newer
+        than the LIST; returns its last known form."""
+        names = {(o["metadata"]["namespace"], o["metadata"]["name"]) for o in listed}
         version = int(list_version)
         vanished = [
             obj
             for obj in self.list(kind, namespace)
-            if (obj["metadata"]["namespace"], obj["metadata"]["name"]) not in listed
+            if (obj["metadata"]["namespace"], obj["metadata"]["name"]) not in names
             and version_of(obj) <= version
         ]
         for obj in vanished:
             self._bury(kind, obj["metadata"]["namespace"], obj["metadata"]["name"], version)
-        return Drift(changed, vanished)
+        return vanished
 
     def _bury(self, kind: Kind, namespace: str, name: str, version: int) -> bool:
         if kind not in self._objects:

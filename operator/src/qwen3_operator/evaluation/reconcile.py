@@ -56,6 +56,8 @@ async def reconcile_evaluation(ctx: Context, key: Key) -> Result:
     ev = ctx.index.evaluation(key.namespace, key.name)
     if ev is None:
         return Result()
+    if isinstance(ev, UnreadableEvaluation) and ev.cause is not None:
+        raise ev.cause
     plan = plan_evaluation(ev, await _gather(ctx, ev), ctx.settings, ctx.now())
     for manifest in plan.apply:
         await ctx.client.apply(dict(manifest))

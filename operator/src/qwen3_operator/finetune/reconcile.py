@@ -24,7 +24,7 @@ from qwen3_operator.finetune.plan import (
     with_waiting_deletion,
 )
 from qwen3_operator.finetune.training.manifests import is_training_job
-from qwen3_operator.finetune.views import FineTune, ReadableFineTune
+from qwen3_operator.finetune.views import FineTune, ReadableFineTune, UnreadableFineTune
 from qwen3_operator.resources.actions import Deletion, Event
 from qwen3_operator.resources.kinds import EVALUATION, FINE_TUNE, JOB
 from qwen3_operator.resources.labels import FINALIZER, LIFECYCLE_MANAGER
@@ -51,6 +51,8 @@ async def reconcile_finetune(ctx: Context, key: Key) -> Result:
     ft = ctx.finetune(key.namespace, key.name)
     if ft is None:
         return Result()
+    if isinstance(ft, UnreadableFineTune) and ft.cause is not None:
+        raise ft.cause
     with log_fields(revision=ft.revision if isinstance(ft, ReadableFineTune) else ""):
         try:
             observed = await gather_finetune(ctx, ft)

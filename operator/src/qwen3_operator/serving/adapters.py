@@ -10,8 +10,10 @@ from qwen3_api.v1alpha1.adapter_target import AdapterRevision, AdapterTarget
 from qwen3_api.v1alpha1.conditions import Reason
 from qwen3_api.v1alpha1.training import BaseModelSpec
 from qwen3_operator.context import Context
-from qwen3_operator.controller.errors import Waiting
+from qwen3_operator.controller.errors import OperatorError, Waiting
 from qwen3_operator.controller.keys import EVAL, Key
+from qwen3_operator.controller.logs import get_logger
+from qwen3_operator.controller.reconciler import incident_of
 from qwen3_operator.evaluation.views import ReadableEvaluation, wants_adapter
 from qwen3_operator.finetune.gather import verify
 from qwen3_operator.finetune.views import ReadableFineTune, revision_folder
@@ -26,6 +28,8 @@ from qwen3_operator.serving.adapter import (
     check_adapter,
     find_no_revision,
 )
+
+logger = get_logger(__name__)
 
 
 def find_sides(
@@ -61,20 +65,34 @@ async def gather_guests(
     known = {a.id: a for a in index.adapters} if index is not None else {}
     found: list[Guest | Problem | None] = []
     for ev in evaluations:
-        target = wants_adapter(ev)
-        if target is None:
-            continue
-        if target.fine_tune is not None:
-            try:
-                found.append(await _of_revision(ctx, ev, target.fine_tune, asker, known))
-            except Waiting:
-                # The pool's members don't wait for it; `asker` is woken.
-                found.append(None)
-        else:
-            found.append(_recall_folder(ctx, ev, target, known))
+        try:
+            found.append(await _find_guest(ctx, ev, known, asker))
+        except OperatorError:
+            raise
+        except Exception as error:
+            # As for members: its own reconcile reports it, and the others don't wait for it.
+            incident = incident_of(asker, error)
+            logger.exception(
+                "evaluation skipped", extra={"evaluation": ev.meta.name, "incident": incident}
+            )
     # What is wrong with the others is told in the status of their evaluations.
     guests = [g for g in found if isinstance(g, Guest)]
     return sorted(guests, key=lambda g: (g.since, g.evaluation))
+
+
+async def _find_guest(
+    ctx: Context, ev: ReadableEvaluation, known: Mapping[str, PoolAdapter], asker: Key
+) -> Guest | Problem | None:
+    target = wants_adapter(ev)
+    if target is None:
+        return None
+    if target.fine_tune is None:
+        return _recall_folder(ctx, ev, target, known)
+    try:
+        return await _of_revision(ctx, ev, target.fine_tune, asker, known)
+    except Waiting:
+        # The pool's members don't wait for it; `asker` is woken.
+        return None
 
 
 async def gather_guest(
