@@ -1,4 +1,4 @@
-"""Where data lies: objects in a bucket, keys of a ConfigMap, and the bucket itself."""
+"""Data sources: objects in a bucket, keys of a ConfigMap, and the bucket itself."""
 
 from enum import StrEnum
 from typing import Annotated, ClassVar
@@ -25,7 +25,7 @@ class S3Object(KubeModel):
 
 
 class DatasetSourceType(StrEnum):
-    """Where rows come from."""
+    """Type of source for rows."""
 
     S3 = "S3"
     CONFIG_MAP = "ConfigMap"
@@ -69,7 +69,7 @@ class DatasetSource(KubeModel):
 
 
 class S3Spec(KubeModel):
-    """A bucket and how to reach it. The operator computes every prefix below it."""
+    """A bucket and its connection. The operator computes every prefix in it."""
 
     endpoint: HttpUrl | None = None
     """endpoint of the object store; default: the platform's."""

@@ -177,7 +177,7 @@ def _next_step(ev: Evaluation, observed: EvalObserved, settings: Settings) -> _S
     if report is not None and report.outcome == "Completed":
         return _plan_completed(ev, job)
     found = assess_job(job, observed.pods, ev.meta.uid, recorded=ev.status.failure)
-    if job is not None and found.state is JobState.FOREIGN:
+    if job is not None and found.state is JobState.NOT_OWNED:
         message = f"waiting for Job {job.name} of an earlier evaluation to go"
         return _Step(Reason.PENDING, message, requeue_after=POLL_SECONDS)
     if job is not None and found.state in (JobState.FAILED, JobState.NO_RESULT):

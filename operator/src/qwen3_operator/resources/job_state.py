@@ -21,7 +21,7 @@ from qwen3_operator.resources.views import JobView, PodView, Problem
 class JobState(StrEnum):
     """In the order in which they are looked for."""
 
-    FOREIGN = "Foreign"
+    NOT_OWNED = "NotOwned"
     """Its owner is an earlier object of the same name; it writes into that one's folder."""
     ABSENT = "Absent"
     """There is none, and no pod of one."""
@@ -70,7 +70,7 @@ def assess_job(
     report: the document of its last attempt, if it left one.
     """
     if job is not None and job.owner_uid != owner_uid:
-        return JobAssessment(JobState.FOREIGN)
+        return JobAssessment(JobState.NOT_OWNED)
     if job is None or job.deleting:
         # A Job is gone at once, its pod only after its grace period. Two pods of one revision must
         # never run at the same time.

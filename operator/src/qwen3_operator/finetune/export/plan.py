@@ -67,7 +67,7 @@ def plan_export(
         return _exporting("waiting for the old export to go")
     if job is None:
         return _start(ft, observed, missing, storage, settings)
-    if state.state in (JobState.FOREIGN, JobState.OUTDATED):
+    if state.state in (JobState.NOT_OWNED, JobState.OUTDATED):
         going = () if job.deleting else (Deletion.of_job(job),)
         return _exporting(f"Job {job.name} is made again for {', '.join(missing)}", delete=going)
     return _follow(job, state, missing)

@@ -55,7 +55,7 @@ def plan_preflight(
         return _waiting("waiting for the old preflight to go")
     if job is None:
         return _start(ft, observed, storage, settings)
-    if state.state is JobState.FOREIGN:
+    if state.state is JobState.NOT_OWNED:
         return _waiting(
             "waiting for the preflight of an earlier object to go", Deletion.of_job(job)
         )

@@ -54,7 +54,7 @@ def plan_training(
         recorded=ft.status.failure,
         report=observed.report,
     )
-    if job is not None and found.state is JobState.FOREIGN:
+    if job is not None and found.state is JobState.NOT_OWNED:
         return _plan_inherited(job)
     if ft.spec.suspend and not (job is not None and job.finished):
         return _plan_suspended(ft, job)
