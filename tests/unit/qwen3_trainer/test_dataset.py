@@ -218,7 +218,8 @@ def test_validation_data_is_checked_too(tmp_path: Path) -> None:
     assert good.validation is not None
     assert good.validation.count == 2
 
-    with pytest.raises(FailureError, match=r"^DatasetInvalid: validation data, line 1: output: empty"):
+    refused = r"^DatasetInvalid: validation data, line 1: output: empty"
+    with pytest.raises(FailureError, match=refused):
         _prepare(tmp_path / "bad", "rows.jsonl", LINES[0], b'{"instruction": "a", "output": ""}')
 
 

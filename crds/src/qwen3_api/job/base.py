@@ -41,7 +41,7 @@ class S3Location(Document):
 
 
 def advise(message: str, hint: str) -> str:
-    """What happened, and what to do about it where that is known."""
+    """The message, followed by the hint if there is one."""
     return f"{message}. {hint}" if hint else message
 
 

@@ -72,8 +72,8 @@ class FailureError(Exception):
 
     @property
     def exit_code(self) -> ExitCode:
-        """How a pod ends over it: with the code of the reason, where the Job does with that code
-        what `retry` asks for."""
+        """The exit code of a pod: that of the reason, where the Job does with it what `retry` asks
+        for."""
         code = EXIT_CODES.get(self.reason)
         if code is not None and default_retry(self.reason) is self.retry:
             return code
@@ -88,7 +88,7 @@ class FailureError(Exception):
 
 
 def default_retry(reason: str) -> Retry:
-    """What the Job does with the exit code of a reason; NEVER for one without a code."""
+    """The Job's answer to the exit code of a reason; NEVER for one without a code."""
     code = EXIT_CODES.get(reason)
     if code is None or ACTIONS[code] is PodFailureAction.FAIL_JOB:
         return Retry.NEVER
