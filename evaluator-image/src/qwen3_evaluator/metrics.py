@@ -17,8 +17,8 @@ from referencing.jsonschema import DRAFT202012, EMPTY_REGISTRY
 from sacrebleu.metrics.bleu import BLEU
 
 from qwen3_api.job.evaluate import EvalSuite, MetricName, WeaveScorerName
+from qwen3_api.pod.failure import FailureError
 from qwen3_api.v1alpha1.conditions import Reason
-from qwen3_evaluator.failures import EvaluationError
 from qwen3_evaluator.questions import Question
 
 JUDGED: tuple[MetricName, ...] = ("JudgeScore", "JudgeWin")
@@ -44,7 +44,7 @@ class Scorer:
     """Scores answers by the metrics of a suite, without those of a judge, of EvalScope or of
     Weave.
 
-    Raises EvaluationError when made: the suite's JSON schema is none.
+    Raises FailureError when made: the suite's JSON schema is none.
     """
 
     def __init__(self, suite: EvalSuite) -> None:
@@ -58,7 +58,7 @@ class Scorer:
     def score(self, question: Question, answer: str) -> dict[MetricName, float]:
         """Score of the answer by metric.
 
-        Raises EvaluationError: the question's pattern or the schema can't be applied to it.
+        Raises FailureError: the question's pattern or the schema can't be applied to it.
         """
         return {metric: self._score(metric, question, answer) for metric in self._metrics}
 
@@ -84,7 +84,7 @@ class Scorer:
         try:
             return regex.search(question.pattern, answer, timeout=PATTERN_SECONDS) is not None
         except TimeoutError as error:
-            raise EvaluationError(
+            raise FailureError(
                 Reason.DATASET_INVALID,
                 f"suite {self._suite}, line {question.line}: field pattern takes longer than "
                 f"{PATTERN_SECONDS:g} s on an answer of {len(answer)} characters",
@@ -97,7 +97,7 @@ class Scorer:
         try:
             return is_valid_json(answer, self._validator)
         except (TimeoutError, RecursionError, Unresolvable) as error:
-            raise EvaluationError(
+            raise FailureError(
                 Reason.INVALID_SPEC,
                 f"suite {self._suite}: jsonSchema can't be applied to an answer of {len(answer)} "
                 f"characters: {type(error).__name__}: {error}",
@@ -198,7 +198,7 @@ def _bleu(tokenizer: str) -> BLEU:
 def build_validator(suite: str, schema: str) -> Validator:
     """The validator of a JSON schema (draft by its $schema, else 2020-12).
 
-    It loads nothing from anywhere, and its `pattern` can't take for ever. Raises EvaluationError:
+    It loads nothing from anywhere, and its `pattern` can't take for ever. Raises FailureError:
     the text is no JSON schema, or refers to another document.
     """
     try:
@@ -226,8 +226,8 @@ def build_validator(suite: str, schema: str) -> Validator:
 _extend: Any = validators.extend  # untyped in its stubs
 
 
-def _bad_schema(suite: str, complaint: str) -> EvaluationError:
-    return EvaluationError(
+def _bad_schema(suite: str, complaint: str) -> FailureError:
+    return FailureError(
         Reason.INVALID_SPEC,
         f"suite {suite}: jsonSchema is no JSON schema that can be used: {complaint}",
         hint="It must be JSON text, a valid schema, and refer to nothing but its own parts (#/…).",

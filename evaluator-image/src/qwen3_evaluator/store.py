@@ -23,7 +23,6 @@ from botocore.exceptions import (
 )
 
 from qwen3_api.job.base import S3Location
-from qwen3_api.job.exit_codes import ExitCode
 from qwen3_api.v1alpha1.conditions import Reason
 from qwen3_evaluator.failures import EvaluationError
 
@@ -240,5 +239,4 @@ def _unavailable(location: S3Location, message: str) -> EvaluationError:
         Reason.STORAGE_UNAVAILABLE,
         f"{location.uri}: {message}",
         hint="The object store must be reachable from the pods of the namespace.",
-        exit_code=ExitCode.STORAGE_UNAVAILABLE,
     )

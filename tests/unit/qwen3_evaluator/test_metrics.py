@@ -13,7 +13,7 @@ import sacrebleu
 
 from qwen3_api.job.evaluate import EvalSuite
 from qwen3_api.job.train import FileData
-from qwen3_evaluator.failures import EvaluationError
+from qwen3_api.pod.failure import FailureError
 from qwen3_evaluator.metrics import (
     Scorer,
     build_validator,
@@ -163,7 +163,7 @@ def test_the_pattern_is_found_anywhere() -> None:
 
 
 def test_a_pattern_that_never_ends_is_named() -> None:
-    with pytest.raises(EvaluationError, match=r"one, line 3: field pattern takes longer") as caught:
+    with pytest.raises(FailureError, match=r"one, line 3: field pattern takes longer") as caught:
         score("RegexMatch", "a" * 60 + "b", pattern=r"^(a|aa|aaa)+$")
     assert caught.value.failure.reason == "DatasetInvalid"
 
@@ -211,7 +211,7 @@ def test_the_whole_answer_must_be_json_that_the_schema_allows(answer: str, right
 def test_a_schema_that_cant_be_used_is_refused_before_anything_is_asked(
     schema: str, words: str
 ) -> None:
-    with pytest.raises(EvaluationError, match=f"suite one: jsonSchema.*{words}") as caught:
+    with pytest.raises(FailureError, match=f"suite one: jsonSchema.*{words}") as caught:
         Scorer(suite("JSONValid", json_schema=schema))
     assert caught.value.failure.reason == "InvalidSpec"
     assert caught.value.exit_code == 42
@@ -222,7 +222,7 @@ def test_a_schema_that_cant_be_used_is_refused_before_anything_is_asked(
     [('{"pattern": "^(a|aa|aaa)+$"}', '"' + "a" * 60 + 'b"'), ('{"$ref": "#"}', "1")],
 )
 def test_a_schema_that_never_ends_is_an_error(schema: str, answer: str) -> None:
-    with pytest.raises(EvaluationError, match="jsonSchema can't be applied") as caught:
+    with pytest.raises(FailureError, match="jsonSchema can't be applied") as caught:
         score("JSONValid", answer, json_schema=schema)
     assert caught.value.failure.reason == "InvalidSpec"
 

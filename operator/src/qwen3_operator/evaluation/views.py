@@ -29,8 +29,8 @@ class UnreadableEvaluation:
     error: str
     """The rule, with the path of the field."""
     cause: Exception | None = None
-    """The exception that reading the object raised, where that isn't a broken rule; its own reconcile raises it
-    again."""
+    """The exception that reading the object raised, where that isn't a broken rule; its own
+    reconcile raises it again."""
 
 
 @dataclass(frozen=True)

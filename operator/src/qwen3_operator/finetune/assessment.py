@@ -1,4 +1,4 @@
-"""What was found and decided about one fine-tune, and what it adds up to. Pure."""
+"""The assessment of one fine-tune: the facts and decisions, and the summary of them. Pure."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -56,7 +56,7 @@ class Assessment:
 
     @property
     def blocking_problem(self) -> Problem | None:
-        """What nothing continues without a change of, the earliest stage first."""
+        """The problem that has to be fixed before anything continues, of the earliest stage."""
         if self.settled:
             return None
         if self.recorded_failure is not None:
@@ -195,7 +195,7 @@ def summarise(a: Assessment) -> Summary:
 
 
 def find_degraded(a: Assessment) -> Explanation | None:
-    """How serving falls short, while something serves."""
+    """The shortfall of serving, while something serves."""
     serving = a.serving
     if serving is None:
         return None

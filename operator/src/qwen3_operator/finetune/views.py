@@ -51,8 +51,8 @@ class UnreadableFineTune:
     storage: StorageTarget | None = None
     """The bucket of `artifacts`; None also where the settings don't have it."""
     cause: Exception | None = None
-    """The exception that reading the object raised, where that isn't a broken rule; its own reconcile raises it
-    again. To all others it is an object that can't be read."""
+    """The exception that reading the object raised, where that isn't a broken rule; its own
+    reconcile raises it again. To all others it is an object that can't be read."""
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""What the stages of an object add up to, and the only writer of the conditions that say so.
+"""The summary of an object's stages, and the only writer of the conditions that report it.
 
 Ready, Reconciling, Stalled and Degraded (kstatus) are decided together, as one `Summary`, and
 written together: no path can set one and forget that another stands from before.
@@ -31,7 +31,7 @@ class Explanation:
 
 @dataclass(frozen=True)
 class Summary:
-    """What status reports in one line."""
+    """The state of an object in one line."""
 
     ready: bool
     reason: str

@@ -20,9 +20,9 @@ from typing import Any, BinaryIO, cast
 import msgspec
 
 from qwen3_api.job.train import DataSource, S3Data
+from qwen3_api.pod.failure import FailureError
 from qwen3_api.v1alpha1.conditions import Reason
 from qwen3_trainer.data.formats import Row
-from qwen3_trainer.failures import TrainerError
 from qwen3_trainer.store import CHUNK, Buckets, ObjectMissingError, ObjectReader
 
 MAX_LINE = 32 << 20
@@ -98,7 +98,7 @@ class Source:
 
 @contextmanager
 def open_source(source: DataSource, buckets: Buckets, scratch: Path) -> Iterator[Source]:
-    """Opens a data source. Raises TrainerError (DatasetNotFound, DatasetInvalid, the store's)."""
+    """Opens a data source. Raises FailureError (DatasetNotFound, DatasetInvalid, the store's)."""
     name, key, reader = _open(source, buckets)
     is_object = isinstance(source, S3Data)
     with reader:
@@ -113,7 +113,7 @@ def open_source(source: DataSource, buckets: Buckets, scratch: Path) -> Iterator
         elif not is_object or key.endswith(_JSON_ENDINGS):
             rows = json_rows(stream)
         else:
-            raise TrainerError(
+            raise FailureError(
                 Reason.DATASET_INVALID,
                 f"{name}: unknown kind of file",
                 "Store rows as .jsonl, .jsonl.gz or .parquet.",
@@ -140,8 +140,8 @@ def _open(source: DataSource, buckets: Buckets) -> tuple[str, str, "ObjectReader
         raise _not_found(name, "Create the ConfigMap key, or correct its name.") from error
 
 
-def _not_found(name: str, hint: str) -> TrainerError:
-    return TrainerError(Reason.DATASET_NOT_FOUND, f"{name} doesn't exist", hint)
+def _not_found(name: str, hint: str) -> FailureError:
+    return FailureError(Reason.DATASET_NOT_FOUND, f"{name} doesn't exist", hint)
 
 
 def json_rows(stream: BinaryIO, first: int = 1) -> Iterator[tuple[int, Row]]:
