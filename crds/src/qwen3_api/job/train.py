@@ -4,9 +4,10 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from qwen3_api.job.base import CONTRACT, Document, FileDigest, S3Location, Sha256
+from qwen3_api.data_sources import DataSource
+from qwen3_api.job.base import CONTRACT, Document, FileDigest, S3Location, Sha256, listed
 from qwen3_api.methods import JobDPO, MethodName
-from qwen3_api.v1alpha1.training import TargetModule
+from qwen3_api.v1alpha1.training import DatasetFormat, TargetModule
 
 MAX_EVALUATION_ROWS = 1000
 """Validation rows that an evaluation during training takes: the first ones of the data. It holds up
@@ -39,31 +40,12 @@ class JobBaseModel(Document):
     source: ModelSource
 
 
-class S3Data(Document):
-    """One object of rows: .jsonl, .jsonl.gz, .json.gz, .parquet by its key's ending."""
-
-    type: Literal["S3"] = "S3"
-    location: S3Location
-
-
-class FileData(Document):
-    """A mounted file of JSONL rows (a ConfigMap)."""
-
-    type: Literal["File"] = "File"
-    path: str
-    source: str
-    """What the user calls it, for messages: `ConfigMap name, key key`."""
-
-
-DataSource = Annotated[S3Data | FileData, Field(discriminator="type")]
-
-
 class JobDataset(Document):
     """The rows."""
 
     train: DataSource
     validation: DataSource | None
-    format: Literal["Auto", "Messages", "ShareGPT", "Alpaca", "PromptCompletion", "Preference"]
+    format: Annotated[DatasetFormat, listed(DatasetFormat, "Format")]
     max_sequence_length: int
     """Tokens."""
     thinking: Literal["AsInData", "Enabled", "Disabled"] = "AsInData"
