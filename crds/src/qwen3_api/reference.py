@@ -248,8 +248,8 @@ def render_conditions() -> str:
         "Conditions and reasons",
         "`kubectl get` shows the reason of `Ready` as the stage; beside `Ready=True`, that of "
         "`Degraded` if the operator can't read the bucket. Conditions follow the Kubernetes API "
-        "conventions and kstatus: wait for `Ready`, look at `Stalled` to learn that waiting is no "
-        "use, and mind `observedGeneration`.",
+        "conventions and kstatus: wait for `Ready`, stop waiting if `Stalled` is True, and compare "
+        "`observedGeneration`.",
         "## Types",
         _table(("Type", "True means"), types),
         "## Reasons",
@@ -308,9 +308,9 @@ def render_contract(documents: Mapping[str, type[Document]]) -> str:
     )
     return _page(
         "Contract of the pods",
-        "What the operator, the trainer, the evaluator and the serving sidecars exchange. "
-        "Everything crosses by object storage; exit codes are hints for the Job controller. A "
-        "reader refuses unknown fields and any other `contract` than its own.",
+        "Documents between the operator, the trainer, the evaluator and the serving sidecars. "
+        "All of them are exchanged through object storage; exit codes are hints for the Job "
+        "controller. A reader rejects unknown fields and any `contract` other than its own.",
         "## Exit codes",
         exit_codes,
         "## Layout of the bucket",

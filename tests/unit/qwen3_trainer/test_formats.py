@@ -263,7 +263,7 @@ def test_rows_become_chat_messages(
         (
             "Preference",
             {"chosen": [USER, ANSWER], "rejected": [{**USER, "content": "ho"}, ANSWER]},
-            "rejected: begins with another message than chosen",
+            "rejected: starts with another message than chosen",
         ),
         (
             "Preference",
@@ -278,7 +278,7 @@ def test_rows_become_chat_messages(
         (
             "Preference",
             {"prompt": "ho", "chosen": [USER, ANSWER], "rejected": [USER, WORSE]},
-            "prompt: chosen and rejected begin with other messages",
+            "prompt: chosen and rejected start with other messages",
         ),
     ],
 )

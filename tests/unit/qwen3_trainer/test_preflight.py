@@ -592,7 +592,7 @@ AWQ = {"quant_method": "awq", "bits": 4}
         (MOE, "", COMPLETE, "is Qwen3MoeForCausalLM (model_type qwen3_moe): only dense Qwen3"),
         ({**QWEN3_8B, "model_type": "llama"}, "", COMPLETE, "(model_type llama)"),
         ({"model_type": "qwen3_vl", "text_config": QWEN3_8B}, "", COMPLETE, "qwen3_vl"),
-        ({**QWEN3_8B, "quantization_config": AWQ}, "", COMPLETE, "quantised already"),
+        ({**QWEN3_8B, "quantization_config": AWQ}, "", COMPLETE, "already quantized"),
         (QWEN3_8B, "", COMPLETE | {"modules.json"}, "embeddings"),
         (QWEN3_8B, "---\npipeline_tag: text-ranking\n---\n", COMPLETE, "text-ranking"),
     ],

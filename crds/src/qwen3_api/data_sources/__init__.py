@@ -29,7 +29,7 @@ __all__ = [
 
 
 class DatasetSourceType(StrEnum):
-    """Where rows come from."""
+    """Type of source for rows."""
 
     S3 = "S3"
     CONFIG_MAP = "ConfigMap"
@@ -54,7 +54,7 @@ class DatasetSource(KubeModel):
 
 
 DataSource = Annotated[S3Data | FileData, Field(discriminator="type")]
-"""What a pod gets of a source."""
+"""Document of a source that a pod gets."""
 
 
 def resolve_source(source: DatasetSource, role: str, storage: S3Location) -> DataSource:

@@ -18,7 +18,7 @@ class Source:
     type: str
     """As in the type of a DatasetSource."""
     field: str
-    """Of DatasetSource, in Python."""
+    """Field of DatasetSource, in Python."""
     resolve: Callable[[Any, str, S3Location], Any]
     """From the field's value, the name of the part that the rows are for (train, validation or a
     suite's), and the bucket of the artifacts, to the document: a member of `DataSource`."""

@@ -27,11 +27,11 @@ class FileData(Document):
     type: Literal["File"] = "File"
     path: str
     source: str
-    """What the user calls it, for messages: `ConfigMap name, key key`."""
+    """Source for messages: `ConfigMap name, key key`."""
 
     @property
     def name(self) -> str:
-        """What the user calls it, for messages."""
+        """Source for messages."""
         return self.source
 
 

@@ -8,14 +8,14 @@ from qwen3_api.v1alpha1.sources import S3Object
 
 
 class S3Data(Document):
-    """One object of rows: .jsonl, .jsonl.gz, .json.gz, .parquet by its key's ending."""
+    """One object of rows: .jsonl, .jsonl.gz, .json.gz or .parquet, by the extension of its key."""
 
     type: Literal["S3"] = "S3"
     location: S3Location
 
     @property
     def name(self) -> str:
-        """What the user calls it, for messages."""
+        """Source for messages."""
         return self.location.uri
 
 

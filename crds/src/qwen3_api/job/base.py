@@ -1,4 +1,4 @@
-"""Base of the documents that cross a pod's border."""
+"""Base of the documents exchanged with pods."""
 
 from enum import StrEnum
 from typing import Annotated, Any, Literal
@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, WithJsonSchema
 
 CONTRACT: Literal[1] = 1
-"""Version of the contract. A reader refuses any other."""
+"""Version of the contract. A reader rejects any other."""
 
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 
@@ -36,7 +36,7 @@ class S3Location(Document):
     region: str | None
     bucket: str
     prefix: str = ""
-    """Key prefix without a trailing slash; an object has its whole key here."""
+    """Key prefix without a trailing slash; for an object, its whole key."""
 
     @property
     def uri(self) -> str:
@@ -54,21 +54,21 @@ class S3Location(Document):
 
 
 class Failure(Document):
-    """Why a pod ended early: also the JSON of its termination message (at most 4 KiB)."""
+    """Failure of a pod; also the JSON of its termination message (at most 4 KiB)."""
 
     reason: str
     """A member of qwen3_api.v1alpha1.conditions.Reason."""
     message: str = Field(max_length=1024)
     hint: str = Field(default="", max_length=1024)
     step: int | None = None
-    """Optimiser step at which it happened."""
+    """Optimizer step of the failure."""
 
 
 class FileDigest(Document):
     """A file of a commit or a checkpoint."""
 
     path: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.\-/]*$", max_length=512)
-    """Path below the folder that the document describes."""
+    """Path relative to the folder that the document describes."""
     size: int = Field(ge=0)
     """Bytes."""
     sha256: Sha256

@@ -54,10 +54,10 @@ def _section_rule(method: Method) -> Rule:
 
 
 class MethodSpec(KubeModel):
-    """How to learn."""
+    """Training method and its settings."""
 
     type: MethodType = MethodType.SFT
-    """type of training: SFT on answers, or DPO on pairs of a chosen and a rejected answer."""
+    """type of the method: SFT on answers, or DPO on pairs of a chosen and a rejected answer."""
     sft: SFTSpec | None = None
     """sft settings; only with type SFT."""
     dpo: DPOSpec | None = None

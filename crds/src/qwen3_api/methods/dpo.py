@@ -1,4 +1,4 @@
-"""Direct preference optimisation: a chosen answer becomes likelier than a rejected one, compared
+"""Direct preference optimization: a chosen answer becomes likelier than a rejected one, compared
 with the model at its start."""
 
 from enum import StrEnum
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class DPOLoss(StrEnum):
-    """Loss of direct preference optimisation (TRL loss_type)."""
+    """Loss of direct preference optimization (TRL loss_type)."""
 
     SIGMOID = "Sigmoid"
     IPO = "IPO"
@@ -22,12 +22,12 @@ class DPOLoss(StrEnum):
 
 
 class DPOSpec(KubeModel):
-    """Direct preference optimisation."""
+    """Direct preference optimization."""
 
     beta: PositiveDecimalString = "0.1"
-    """beta: how strongly the model is held to its start."""
+    """beta (TRL beta): strength of the KL penalty towards the reference model."""
     loss_type: DPOLoss = DPOLoss.SIGMOID
-    """lossType: Sigmoid (the DPO paper's), IPO or Hinge."""
+    """lossType: Sigmoid (as in the DPO paper), IPO or Hinge."""
 
 
 class JobDPO(Document):

@@ -34,7 +34,7 @@ PLURAL = "qwen3finetunes"
 
 
 class Mode(StrEnum):
-    """How far to go."""
+    """Extent of a run."""
 
     RUN = "Run"
     PLAN = "Plan"
@@ -75,20 +75,20 @@ def _row_rules() -> Iterator[Rule]:
 
 
 class FineTuneSpec(KubeModel):
-    """What the user wants."""
+    """Desired state of a fine-tune."""
 
     mode: Mode = Mode.RUN
-    """mode: Run, or Plan for the preflight and the estimate only: no GPU is asked for."""
+    """mode: Run, or Plan for the preflight and the estimate only; Plan requests no GPU."""
     suspend: bool = False
     """suspend stops the run at a checkpoint; false resumes from there."""
     base_model: BaseModelSpec
-    """baseModel to start from."""
+    """baseModel to fine-tune."""
     dataset: DatasetSpec
-    """dataset to learn from."""
+    """dataset to train on."""
     method: MethodSpec = MethodSpec()
     """method of training."""
     adapter: AdapterSpec = AdapterSpec()
-    """adapter that is trained."""
+    """adapter to train."""
     hyperparameters: HyperparametersSpec = HyperparametersSpec()
     """hyperparameters of training."""
     checkpoint: CheckpointSpec = CheckpointSpec()
@@ -100,21 +100,23 @@ class FineTuneSpec(KubeModel):
     failure_policy: FailurePolicySpec = FailurePolicySpec()
     """failurePolicy of the training Job."""
     tracking: TrackingSpec = TrackingSpec()
-    """tracking of runs and of their evaluations in other systems."""
+    """tracking of runs and their evaluations in other systems."""
     artifacts: ArtifactsSpec = ArtifactsSpec()
-    """artifacts: where results are kept."""
+    """artifacts: where results are stored."""
     serving: ServingSpec = ServingSpec()
     """serving of the result."""
     export: ExportSpec | None = None
     """export of every result to other formats; default: none."""
     evaluation: EvaluationSpec | None = None
-    """evaluation of a new revision before it serves; default: none, it serves once it is loaded."""
+    """evaluation of a new revision before its promotion; default: none, it is promoted once it is
+    loaded."""
     promotion: PromotionSpec = PromotionSpec()
     """promotion of a revision to the public name."""
     revision_history_limit: Annotated[int, Field(ge=1, le=20)] = 5
-    """revisionHistoryLimit is how many revisions status remembers."""
+    """revisionHistoryLimit is the number of revisions kept in status."""
     ttl_seconds_after_finished: Annotated[int, Field(ge=0, le=31_536_000)] = 86400
-    """ttlSecondsAfterFinished removes the finished Job and its pods, never a result."""
+    """ttlSecondsAfterFinished is how long the finished Job and its pods are kept; results are never
+    deleted."""
 
     rules: ClassVar[tuple[Rule, ...]] = (
         *_row_rules(),
@@ -142,8 +144,8 @@ class FineTuneSpec(KubeModel):
         ),
         Rule(
             cel="!has(self.evaluation) || self.serving.mode == 'SharedBase'",
-            message="evaluation needs serving.mode SharedBase: a candidate is asked where it would "
-            "serve",
+            message="evaluation needs serving.mode SharedBase: a candidate is evaluated on the "
+            "pool that would serve it",
             check=lambda m: m.evaluation is None or m.serving.mode is ServingMode.SHARED_BASE,
             field_path=".evaluation",
         ),
@@ -158,8 +160,8 @@ class FineTuneSpec(KubeModel):
             " && has(self.baseModel.source) == has(oldSelf.baseModel.source)"
             " && (!has(self.baseModel.source)"
             " || self.baseModel.source == oldSelf.baseModel.source)",
-            message="baseModel can't change: another base is another serving pool, and what serves "
-            "now would go down with the edit; apply another fine-tune",
+            message="baseModel can't change: another base model needs another serving pool, and "
+            "the current adapter would go out of service; apply another fine-tune",
             check=lambda new, old: (
                 (new.base_model.name, new.base_model.revision, new.base_model.source)
                 == (old.base_model.name, old.base_model.revision, old.base_model.source)
@@ -168,7 +170,7 @@ class FineTuneSpec(KubeModel):
         ),
         TransitionRule(
             cel="self.artifacts.s3 == oldSelf.artifacts.s3",
-            message="artifacts.s3 can't change: results would be split over two buckets; "
+            message="artifacts.s3 can't change: results would be split between two buckets; "
             "delete the object and apply it again",
             check=lambda new, old: new.artifacts.s3 == old.artifacts.s3,
             field_path=".artifacts.s3",

@@ -21,7 +21,7 @@ class S3Object(KubeModel):
 
 
 class S3Spec(KubeModel):
-    """A bucket and how to reach it. The operator computes every prefix below it."""
+    """A bucket and its connection. The operator computes every prefix in it."""
 
     endpoint: HttpUrl | None = None
     """endpoint of the object store; default: the platform's."""

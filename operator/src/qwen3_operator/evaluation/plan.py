@@ -50,14 +50,13 @@ from qwen3_operator.resources.conditions import Conditions, find
 from qwen3_operator.resources.diagnosis import (
     REASONS,
     build_failure,
-    diagnose_failed_job,
-    diagnose_waiting,
-    recall_failure,
 )
 from qwen3_operator.resources.job import build_lifecycle, build_parking
+from qwen3_operator.resources.job_state import JobAssessment, JobState, assess_job
 from qwen3_operator.resources.names import eval_job_name
 from qwen3_operator.resources.numbers import count, count_or_none
 from qwen3_operator.resources.storage import StorageTarget
+from qwen3_operator.resources.summary import Progress, Summary, write_summary
 from qwen3_operator.resources.views import JobView, PodView, Problem, wire_time
 from qwen3_operator.serving.adapter import Guest
 from qwen3_operator.serving.views import PoolView
@@ -117,6 +116,14 @@ class _Step:
         """It ended without a result. A problem that is looked at again ends nothing."""
         return self.problem is not None and self.requeue_after is None
 
+    @property
+    def progress(self) -> Progress:
+        """Who acts next."""
+        if self.problem is not None:
+            return Progress.STALLED
+        done = self.done or self.reason is Reason.SUSPENDED
+        return Progress.NONE if done else Progress.RECONCILING
+
 
 def plan_evaluation(
     ev: Evaluation, observed: EvalObserved, settings: Settings, now: datetime
@@ -169,32 +176,35 @@ def _next_step(ev: Evaluation, observed: EvalObserved, settings: Settings) -> _S
     report, job = observed.report, observed.job
     if report is not None and report.outcome == "Completed":
         return _plan_completed(ev, job)
-    if job is not None and job.owner_uid != ev.meta.uid:
+    found = assess_job(job, observed.pods, ev.meta.uid, recorded=ev.status.failure)
+    if job is not None and found.state is JobState.NOT_OWNED:
         message = f"waiting for Job {job.name} of an earlier evaluation to go"
         return _Step(Reason.PENDING, message, requeue_after=POLL_SECONDS)
-    if job is not None and job.finished:
-        return _plan_broken(ev, job, observed)
+    if job is not None and found.state in (JobState.FAILED, JobState.NO_RESULT):
+        return _plan_broken(job, found, observed)
     if (told := told_before(ev, job)) is not None:
         return _Step(Reason(told.reason), told.message, told)
+    if found.state is JobState.LEAVING:
+        message = "waiting for the old Job to go"
+        return _Step(Reason.PENDING, message, requeue_after=POLL_SECONDS)
     if ev.spec.suspend:
         return _plan_suspended(ev, job)
     if job is None or (job.suspended and job.parked):
         waiting = _plan_loading(observed.guest, settings)
         return waiting or _plan_start(ev, job, observed, storage, settings)
-    return _plan_running(ev, job, observed)
+    return _plan_running(job, found, observed)
 
 
-def _plan_broken(ev: Evaluation, job: JobView, observed: EvalObserved) -> _Step:
+def _plan_broken(job: JobView, found: JobAssessment, observed: EvalObserved) -> _Step:
     """The Job came to its end without a result."""
-    if not job.failed:
+    problem = found.problem
+    if problem is None:
         message = f"Job {job.name} completed without a report"
         hint = "Delete the Job to evaluate again."
         problem = Problem(Reason.EVALUATOR_FAILED, message, hint, user=False)
         return _Step(Reason.EVALUATOR_FAILED, message, problem)
-    before = recall_failure(ev.status.failure, job, observed.pods)
-    if before is not None:
-        return _Step(Reason(before.reason), before.message, before)
-    problem = diagnose_failed_job(job, observed.pods, None)
+    if found.recalled:
+        return _Step(Reason(problem.reason), problem.message, problem)
     told = observed.report.failure if observed.report is not None else None
     if told is not None and told.reason in REASONS:
         problem = Problem(told.reason, told.message, told.hint)
@@ -251,10 +261,10 @@ def _plan_suspended(ev: Evaluation, job: JobView | None) -> _Step:
     return _Step(Reason.SUSPENDED, message, lifecycle=(build_parking(ev.meta.namespace, job),))
 
 
-def _plan_running(ev: Evaluation, job: JobView, observed: EvalObserved) -> _Step:
+def _plan_running(job: JobView, found: JobAssessment, observed: EvalObserved) -> _Step:
     if job.suspended:
         return _Step(Reason.QUEUED, f"Job {job.name} is suspended by somebody else")
-    warning = diagnose_waiting(observed.pods)
+    warning = found.problem
     if warning is not None:
         reason = Reason(warning.reason)
         warning = replace(warning, hint=HINTS.get(reason, warning.hint))
@@ -313,17 +323,15 @@ def _build_status(ev: Evaluation, observed: EvalObserved, step: _Step, now: date
     conditions = Conditions(ev.status.conditions, ev.meta.generation, now)
     hint = f". {step.problem.hint}" if step.problem and step.problem.hint else ""
     message = f"{step.message}{hint}"
-    conditions.set(ConditionType.READY, step.done, step.reason, message)
-    conditions.set(ConditionType.STALLED, step.problem is not None, step.reason, message)
-    busy = not step.done and step.problem is None and step.reason is not Reason.SUSPENDED
-    conditions.set(ConditionType.RECONCILING, busy, step.reason, message)
+    summary = Summary(step.done, step.reason, message, step.progress)
+    write_summary(conditions, summary)
     succeeded = ConditionStatus.UNKNOWN
     if step.done or step.failed:
         succeeded = ConditionStatus.TRUE if step.done else ConditionStatus.FALSE
     conditions.set(ConditionType.SUCCEEDED, succeeded, step.reason, message)
     update: dict[str, Any] = {
         "observed_generation": ev.meta.generation,
-        "stage": step.reason.value,
+        "stage": summary.stage,
         "job_name": eval_job_name(ev.meta.name) if observed.job or step.apply else None,
         "verdict": Verdict.ERROR if step.failed else None,
         "failure": build_failure(step.problem) if step.problem else None,

@@ -16,6 +16,7 @@ from qwen3_operator.controller.keys import FINE_TUNE as FINE_TUNES
 from qwen3_operator.controller.keys import Key
 from qwen3_operator.evaluation.views import Evaluation
 from qwen3_operator.finetune.promotion.gates import expected_evaluation
+from qwen3_operator.finetune.promotion.outcome import owned_alias
 from qwen3_operator.finetune.views import (
     FineTune,
     Observed,
@@ -45,7 +46,6 @@ from qwen3_operator.resources.views import (
     parse_time,
     wire_time,
 )
-from qwen3_operator.serving.state import owned_alias
 from qwen3_operator.serving.views import PoolView
 
 

@@ -13,11 +13,13 @@ from qwen3_api.v1alpha1.failure import FailureStatus
 from qwen3_api.v1alpha1.finetune_status import FineTuneStatus, RevisionStatus, ServingStatus
 from qwen3_api.v1alpha1.meta import ConditionStatus
 from qwen3_api.v1alpha1.promotion import Move
+from qwen3_operator.finetune.actions import ServingPlan
 from qwen3_operator.finetune.promotion.gates import kept_evaluation
+from qwen3_operator.finetune.promotion.outcome import describe_served
 from qwen3_operator.finetune.views import FineTune, Observed, ReadableFineTune
 from qwen3_operator.resources.conditions import find
 from qwen3_operator.resources.identity import wanted_exports
-from qwen3_operator.serving.state import POLL_STEADY, ServingPlan, agreed_answer, describe_served
+from qwen3_operator.serving.state import POLL_STEADY, agreed_answer
 from qwen3_operator.serving.views import PoolView
 
 
@@ -113,10 +115,10 @@ def recall_serving(
     return ServingPlan(
         reason,
         message,
-        enough,
-        served,
-        served_message,
-        status,
+        ready=enough,
+        served=served,
+        served_message=served_message,
+        status=status,
         evaluation=kept_evaluation(ft, revision) if revision is not None else None,
         requeue_after=POLL_STEADY,
     )

@@ -141,7 +141,7 @@ def _write_rows(source: Source, job: TrainJob, path: Path) -> tuple[int, list[Me
 
 
 def row_unit(name: str) -> str:
-    """What the numbers of a source's rows count."""
+    """Unit of the numbers of a source's rows."""
     return "row" if name.endswith(".parquet") else "line"
 
 

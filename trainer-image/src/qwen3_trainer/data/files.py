@@ -1,7 +1,7 @@
 """Rows out of a source, one at a time, with their line numbers. Memory is bounded by one line.
 
-JSONL is read as a stream, so that a broken line 3 of a huge file is told within seconds; Parquet
-needs random access, so it is downloaded first.
+JSONL is read as a stream, so that a broken line 3 of a huge file is reported within seconds;
+Parquet needs random access, so it is downloaded first.
 """
 
 import gzip
@@ -40,14 +40,14 @@ class Source:
     """An open source. Iterate `rows` to the end, then `sha256()` is that of the whole file."""
 
     name: str
-    """What the user calls it."""
+    """The name that the user knows."""
     rows: Iterator[tuple[int, RawRow]]
     """1-based line (of Parquet: row) number and the row."""
     lines: BinaryIO | None
     """The JSON lines that `rows` reads, for whoever reads them in blocks instead; None of
     Parquet."""
     reader: ObjectReader | DigestingReader | None
-    """What counts the bytes; None of a part of a file."""
+    """The stream that counts the bytes; None of a part of a file."""
 
     def sha256(self) -> str:
         """Digest over the bytes as stored; reads what is left of them."""

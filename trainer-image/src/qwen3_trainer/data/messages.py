@@ -153,7 +153,7 @@ def require_text(row: RawRow, key: str, field: str = "", *, empty: bool = False)
 
 
 def kind_of(value: Any) -> str:
-    """What a JSON value is, for people."""
+    """The JSON type of a value, in words."""
     kinds = {bool: "a boolean", int: "a number", float: "a number", str: "a string"}
     if value is None:
         return "null"

@@ -1,4 +1,4 @@
-"""Rows behind the format stage: what every later step works on, whatever the file looked like.
+"""Rows behind the format stage: every later step works on these, whatever the file looked like.
 
 A message is a dict, as chat templates take it: `role`, `content`, and of an assistant perhaps
 `reasoning_content` and `tool_calls`. msgspec checks and tags the rows on their way through files
@@ -22,11 +22,11 @@ class RowError(ValueError):
     def __init__(self, field: str, problem: str, hint: str = "") -> None:
         super().__init__(f"{field}: {problem}" if field else problem)
         self.hint = hint
-        """What to do, where the shapes of a row don't tell."""
+        """The fix, where the shapes of a row don't show it."""
 
 
 class LineError(ValueError):
-    """What's wrong with a line, without the line."""
+    """The problem of a line, without the line."""
 
     def __init__(self, number: int, problem: str, unit: str = "line") -> None:
         super().__init__(f"{unit} {number}: {problem}")
@@ -52,7 +52,7 @@ class Conversation(msgspec.Struct, frozen=True, tag=True, omit_defaults=True):
 
     @property
     def prompt(self) -> list[Message]:
-        """What a model has to answer first."""
+        """The messages that a model has to answer first."""
         if self.prompt_length is not None:
             return self.messages[: self.prompt_length]
         return list(itertools.takewhile(lambda m: m["role"] != "assistant", self.messages))

@@ -35,10 +35,10 @@ ALONE_BYTES = 4 << 20
 
 @dataclass(frozen=True)
 class Ruler:
-    """What rows are measured with; cheap to send to another process."""
+    """The means to measure rows; cheap to send to another process."""
 
     folder: Path
-    """Of the base model's tokenizer."""
+    """Folder of the base model's tokenizer."""
     template: TrainingTemplate
     job: PreflightJob
 

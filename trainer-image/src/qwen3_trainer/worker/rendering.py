@@ -27,10 +27,10 @@ log = logging.getLogger(__name__)
 IGNORED = -100
 """Label of a token without loss."""
 EMPTY_THINK = "<think>\n\n</think>\n\n"
-"""What the template writes in front of an answer without reasoning, and, in a request with
+"""The text that the template writes in front of an answer without reasoning, and, in a request with
 enable_thinking false, at the end of the prompt."""
 _ROW_ERRORS = (TemplateError, ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
-"""What a template raises for a row that it can't write."""
+"""Errors that a template raises for a row that it can't write."""
 _TEMPLATE_HINT = (
     "Write the row as the base model's chat template takes it (order of roles, types of the "
     "fields), or leave it out."
@@ -46,7 +46,7 @@ class TrainingTemplate:
 
     text: str
     base_sha256: str
-    """Of the template that it renders like: the tokenizer's own, or TRL's qwen3.jinja."""
+    """Digest of the template that it renders like: the tokenizer's own, or TRL's qwen3.jinja."""
 
 
 def training_template(tokenizer: Any) -> TrainingTemplate:
@@ -82,7 +82,7 @@ def _sha256(text: str) -> str:
 
 @dataclass(frozen=True)
 class Sequence:
-    """What goes through the model of a row at once."""
+    """Tokens of a row that go through the model together."""
 
     ids: list[int]
     labels: list[int]
@@ -225,7 +225,7 @@ def _apply(
 def _empty_blocks(ids: list[int], said: list[int], tokenizer: Any) -> list[tuple[int, int]]:
     """Start and end of the empty think block of each turn. `said`: 1 for the assistant's tokens.
 
-    Should a tokenizer merge its last newlines with an answer that begins with blanks, that token
+    Should a tokenizer merge its last newlines with an answer that starts with blanks, that token
     is the answer's.
     """
     block = list(tokenizer(EMPTY_THINK, add_special_tokens=False)["input_ids"])

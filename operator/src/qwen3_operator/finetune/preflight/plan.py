@@ -19,11 +19,9 @@ from qwen3_operator.finetune.views import Observed, ReadableFineTune
 from qwen3_operator.resources.actions import Deletion
 from qwen3_operator.resources.diagnosis import (
     REASONS,
-    diagnose_failed_job,
-    diagnose_waiting,
-    recall_failure,
 )
 from qwen3_operator.resources.identity import checks_digest
+from qwen3_operator.resources.job_state import JobAssessment, JobState, assess_job
 from qwen3_operator.resources.numbers import count, count_or_none, decimal
 from qwen3_operator.resources.storage import StorageTarget
 from qwen3_operator.resources.views import JobView, Problem, parse_time, wire_time
@@ -43,29 +41,39 @@ def plan_preflight(
     A preflight.json that tells a failure counts only beside its Job: whoever has mended the data
     deletes the Job, and the preflight runs again.
     """
-    spec = ft.spec
     found, job = observed.preflight, observed.preflight_job
     if found is not None and found.failure is None:
         return found
-    if job is not None and job.owner_uid != ft.meta.uid:
+    state = assess_job(
+        job,
+        observed.preflight_pods,
+        ft.meta.uid,
+        made_for=job is None or job.checks in ("", checks_digest(ft.spec)),
+        recorded=ft.status.failure,
+    )
+    if state.state is JobState.LEAVING:
+        return _waiting("waiting for the old preflight to go")
+    if job is None:
+        return _start(ft, observed, storage, settings)
+    if state.state is JobState.NOT_OWNED:
         return _waiting(
             "waiting for the preflight of an earlier object to go", Deletion.of_job(job)
         )
-    if job is None:
-        return _start(ft, observed, storage, settings)
-    if job.deleting:
-        return _waiting("waiting for the old preflight to go")
-    if job.checks not in ("", checks_digest(spec)):
+    if state.state is JobState.OUTDATED:
         return _waiting("the preflight starts again: dataset.checks changed", Deletion.of_job(job))
     if found is not None and found.failure is not None and not _is_older(found, job):
         return _refused(job, found)
-    if job.failed:
-        told = recall_failure(ft.status.failure, job, observed.preflight_pods)
-        problem = told or _for_memory(diagnose_failed_job(job, observed.preflight_pods, None))
+    return _follow(job, state)
+
+
+def _follow(job: JobView, state: JobAssessment) -> TrainingPlan:
+    """Its Job runs, or came to its end without a preflight.json."""
+    if state.state is JobState.FAILED and state.problem is not None:
+        problem = state.problem if state.recalled else _for_memory(state.problem)
         return TrainingPlan(
             Reason(problem.reason), problem.message, problem=problem, validated=False
         )
-    if job.complete:
+    if state.state is JobState.NO_RESULT:
         problem = Problem(
             Reason.COMMIT_MISSING,
             f"Job {job.name} completed but preflight.json is not in the bucket",
@@ -73,13 +81,12 @@ def plan_preflight(
             user=False,
         )
         return TrainingPlan(Reason.COMMIT_MISSING, problem.message, problem=problem, validated=None)
-    warning = diagnose_waiting(observed.preflight_pods)
-    if warning is not None:
+    if state.problem is not None:
         return TrainingPlan(
-            Reason(warning.reason),
-            warning.message,
+            Reason(state.problem.reason),
+            state.problem.message,
             validated=None,
-            warning=warning,
+            warning=state.problem,
             requeue_after=POLL_SECONDS * 2,
         )
     return _waiting(RUNNING)

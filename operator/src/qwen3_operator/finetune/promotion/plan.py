@@ -16,28 +16,19 @@ from qwen3_api.serving.pool import CurrentAlias
 from qwen3_api.v1alpha1.conditions import Reason
 from qwen3_api.v1alpha1.finetune import alias_of
 from qwen3_api.v1alpha1.finetune_status import ServingStatus
-from qwen3_operator.finetune.actions import Promotion
+from qwen3_operator.finetune.actions import Promotion, ServingPlan
 from qwen3_operator.finetune.promotion.gates import (
     kept_evaluation,
     plan_admission,
     wanted_revision,
 )
+from qwen3_operator.finetune.promotion.outcome import describe_served, owned_alias, plan_refused
 from qwen3_operator.finetune.promotion.rollout import plan_candidate
 from qwen3_operator.finetune.views import Alias, FineTune, Observed, ReadableFineTune
 from qwen3_operator.resources.actions import Event
 from qwen3_operator.resources.names import pool_endpoint
 from qwen3_operator.resources.views import Problem
-from qwen3_operator.serving.state import (
-    LASTING,
-    POLL_STEADY,
-    ServingPlan,
-    agreed_answer,
-    describe_served,
-    find_refusal,
-    holds,
-    owned_alias,
-    plan_refused,
-)
+from qwen3_operator.serving.state import LASTING, POLL_STEADY, agreed_answer, find_refusal, holds
 from qwen3_operator.serving.views import PoolPod, PoolView
 from qwen3_operator.settings import Settings
 
@@ -68,10 +59,10 @@ def plan_serving(
         return ServingPlan(
             Reason.PENDING,
             "there is no result to serve yet",
-            False,
-            False,
-            "no revision was promoted yet",
-            status,
+            ready=False,
+            served=False,
+            served_message="no revision was promoted yet",
+            status=status,
         )
     steady = _plan_steady(current, wanted, pool, ready_pods, status, settings)
     if steady.ready and wanted != revision:
@@ -142,7 +133,13 @@ def _plan_steady(
     if not ready:
         reason = Reason(pool.trouble.reason) if pool.trouble else Reason.POOL_NOT_READY
         return ServingPlan(
-            reason, served_message, False, served, served_message, status, requeue_after=poll
+            reason,
+            served_message,
+            ready=False,
+            served=served,
+            served_message=served_message,
+            status=status,
+            requeue_after=poll,
         )
     everywhere = all(
         p.agent is not None
@@ -154,38 +151,38 @@ def _plan_steady(
         return ServingPlan(
             Reason.PROMOTING,
             f"pods are switching {current.alias} to {current.id}",
-            False,
-            served,
-            served_message,
-            status,
+            ready=False,
+            served=served,
+            served_message=served_message,
+            status=status,
             requeue_after=poll,
         )
     if current.revision != revision:
         return ServingPlan(
             Reason.OLDER_REVISION,
             f"revision {current.revision} serves until {revision} is ready",
-            False,
-            True,
-            served_message,
-            status,
+            ready=False,
+            served=True,
+            served_message=served_message,
+            status=status,
             requeue_after=POLL_STEADY,
         )
     if len(ready) < pool.desired_replicas:
         return ServingPlan(
             Reason.POOL_SCALING,
             f"{len(ready)} of {pool.desired_replicas} pods serve {current.id}",
-            False,
-            True,
-            served_message,
-            status,
+            ready=False,
+            served=True,
+            served_message=served_message,
+            status=status,
             requeue_after=poll,
         )
     return ServingPlan(
         Reason.SERVED,
         f"{current.alias} answers from {current.id} on {len(ready)} pods",
-        True,
-        True,
-        served_message,
-        status,
+        ready=True,
+        served=True,
+        served_message=served_message,
+        status=status,
         requeue_after=POLL_STEADY,
     )

@@ -18,13 +18,11 @@ from qwen3_operator.finetune.training.status import begun_in_4_bits
 from qwen3_operator.finetune.views import Observed, ReadableFineTune
 from qwen3_operator.resources.actions import Deletion, Event, Manifest
 from qwen3_operator.resources.diagnosis import (
-    diagnose_failed_job,
     diagnose_silence,
-    diagnose_waiting,
-    recall_failure,
 )
 from qwen3_operator.resources.identity import resources_digest
 from qwen3_operator.resources.job import build_lifecycle, build_parking
+from qwen3_operator.resources.job_state import JobAssessment, JobState, assess_job
 from qwen3_operator.resources.names import job_name
 from qwen3_operator.resources.storage import StorageTarget
 from qwen3_operator.resources.views import JobView, Problem
@@ -44,27 +42,39 @@ def plan_training(
     now: datetime,
 ) -> TrainingPlan:
     """What the current revision needs."""
-    spec = ft.spec
     job = observed.job
     if observed.commit is not None or observed.artifact_problem is not None:
         return _plan_committed(ft, observed)
-    if job is not None and job.owner_uid != ft.meta.uid:
+    found = assess_job(
+        job,
+        observed.pods,
+        ft.meta.uid,
+        # A complete Job has done its work, whatever the spec now says about resources.
+        made_for=job is None or job.complete or job.resources in ("", resources_digest(ft.spec)),
+        recorded=ft.status.failure,
+        report=observed.report,
+    )
+    if job is not None and found.state is JobState.NOT_OWNED:
         return _plan_inherited(job)
-    if spec.suspend and not (job is not None and job.finished):
+    if ft.spec.suspend and not (job is not None and job.finished):
         return _plan_suspended(ft, job)
-    if spec.mode is Mode.PLAN and job is not None and not job.deleting:
+    if ft.spec.mode is Mode.PLAN and job is not None and not job.deleting:
         return _plan_stopped(job)
-    if job is None or job.deleting:
-        live = [p.name for p in observed.pods if p.live]
-        if job is not None or live:
-            # A Job is gone at once, its pod only after its grace period. Two pods of one revision
-            # must never run at the same time.
-            what = f"pod {live[-1]}" if live else "the old Job"
-            return TrainingPlan(
-                Reason.PENDING, f"waiting for {what} to go", requeue_after=POLL_STARTING
-            )
+    if found.state is JobState.LEAVING:
+        what = f"pod {found.leaving}" if found.leaving else "the old Job"
+        return TrainingPlan(
+            Reason.PENDING, f"waiting for {what} to go", requeue_after=POLL_STARTING
+        )
+    if job is None:
         return _plan_start(ft, observed, storage, settings)
-    if not job.complete and job.resources not in ("", resources_digest(spec)):
+    return _plan_job(ft, job, found, observed, now)
+
+
+def _plan_job(
+    ft: ReadableFineTune, job: JobView, found: JobAssessment, observed: Observed, now: datetime
+) -> TrainingPlan:
+    """The Job of this revision and this object, and no result yet."""
+    if found.state is JobState.OUTDATED:
         return TrainingPlan(
             Reason.SCHEDULING,
             f"Job {job.name} is made again with what the spec now says about resources and limits",
@@ -72,11 +82,10 @@ def plan_training(
             events=(Event("Normal", "Replaced", f"The spec changed: replaces {job.name}"),),
             requeue_after=POLL_STARTING,
         )
-    if job.failed:
-        told = recall_failure(ft.status.failure, job, observed.pods)
-        problem = told or diagnose_failed_job(job, observed.pods, observed.report)
+    if found.state is JobState.FAILED and found.problem is not None:
+        problem = found.problem
         return TrainingPlan(Reason(problem.reason), problem.message, problem=problem, admitted=True)
-    if job.complete:
+    if found.state is JobState.NO_RESULT:
         problem = Problem(
             Reason.COMMIT_MISSING,
             f"Job {job.name} completed but COMMIT.json is not in the bucket",
@@ -84,9 +93,9 @@ def plan_training(
             user=False,
         )
         return TrainingPlan(Reason.COMMIT_MISSING, problem.message, problem=problem, admitted=True)
-    if job.suspended:
+    if found.state is JobState.SUSPENDED:
         return _plan_held(ft, job)
-    return _plan_running(observed, now)
+    return _plan_running(observed, found.problem, now)
 
 
 def _plan_inherited(job: JobView) -> TrainingPlan:
@@ -206,13 +215,11 @@ def _plan_held(ft: ReadableFineTune, job: JobView) -> TrainingPlan:
     )
 
 
-def _plan_running(observed: Observed, now: datetime) -> TrainingPlan:
+def _plan_running(observed: Observed, blocked: Problem | None, now: datetime) -> TrainingPlan:
     pods, progress = observed.pods, observed.progress
     live = [p for p in pods if p.live]
     running = live[-1] if live and live[-1].running else None
-    warning = diagnose_waiting(pods) or (
-        diagnose_silence(running, progress, now) if running else None
-    )
+    warning = blocked or (diagnose_silence(running, progress, now) if running else None)
     if warning is not None:
         return TrainingPlan(
             Reason(warning.reason),

@@ -9,8 +9,9 @@ from qwen3_api.job.base import Failure
 from qwen3_api.job.export import Export, ExportJob
 from qwen3_api.v1alpha1.conditions import Reason
 from qwen3_operator.artifacts.documents import check_export
+from qwen3_operator.finetune.actions import ExportPlan
 from qwen3_operator.finetune.export.manifests import scratch_size
-from qwen3_operator.finetune.export.plan import ExportPlan, build_export_status, plan_export
+from qwen3_operator.finetune.export.plan import build_export_status, plan_export
 from qwen3_operator.finetune.plan import plan_finetune
 from qwen3_operator.finetune.views import FineTune, Observed
 from qwen3_operator.resources.actions import Deletion

@@ -9,12 +9,12 @@ from qwen3_api.serving.pool import AgentCanary, AliasCanary, CurrentAlias, Traff
 from qwen3_api.v1alpha1.conditions import Reason
 from qwen3_api.v1alpha1.finetune_status import FineTuneStatus
 from qwen3_api.v1alpha1.promotion import Move
+from qwen3_operator.finetune.actions import ServingPlan
 from qwen3_operator.finetune.promotion.canary import CanaryPlan, plan_canary, rejection_of
 from qwen3_operator.finetune.promotion.gates import build_history, is_unloaded, plan_admission
 from qwen3_operator.finetune.promotion.plan import plan_serving
 from qwen3_operator.finetune.views import Alias, FineTune, Observed
 from qwen3_operator.resources.conditions import format_time
-from qwen3_operator.serving.state import ServingPlan
 from qwen3_operator.serving.views import PoolPod
 from support.operator_world import (
     NOW,

@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 
 from qwen3_api.v1alpha1.conditions import Reason
+from qwen3_operator.finetune.actions import ServingPlan
 from qwen3_operator.finetune.promotion.plan import plan_serving
 from qwen3_operator.finetune.views import Alias, FineTune, Observed
 from qwen3_operator.resources.views import Problem
-from qwen3_operator.serving.state import ServingPlan
 from qwen3_operator.serving.views import PoolPod
 from support.operator_world import (
     NOW,

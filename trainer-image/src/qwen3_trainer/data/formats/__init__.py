@@ -66,7 +66,7 @@ def require_format(shape: DatasetFormat, method: MethodType) -> None:
 
 
 def formats_hint(method: MethodType) -> str:
-    """What a row may look like."""
+    """The shapes that a row may have."""
     taken = formats_of(method)
     if METHODS[method].rows is RowKind.PREFERENCE:
         shapes = (f"dataset.format {each.name}: a row has {each.fields}" for each in taken)

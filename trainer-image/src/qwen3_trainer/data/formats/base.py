@@ -16,7 +16,7 @@ class Format:
     keys: tuple[str, ...]
     """A row that has them all is of this format, where none before it in the list fits."""
     fields: str
-    """Of a row, for hints."""
+    """The fields of a row, for hints."""
     convert: Callable[[RawRow], Row]
     """Raises RowError. Tools of the row are added behind it."""
 

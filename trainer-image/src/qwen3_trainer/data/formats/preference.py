@@ -1,5 +1,5 @@
 """Preference: `{"prompt", "chosen", "rejected"}`, each a text or a list of messages; prompt may be
-left out where chosen and rejected are messages with the same beginning."""
+left out where chosen and rejected are messages with the same start."""
 
 from qwen3_api.v1alpha1.training import DatasetFormat
 from qwen3_trainer.data.formats.base import Format
@@ -19,7 +19,7 @@ def _convert(row: RawRow) -> Preference:
         raise RowError("rejected", "the same as chosen")
     shared = 0
     if chosen[0]["role"] != "assistant" or rejected[0]["role"] != "assistant":
-        shared = _common_beginning(chosen, rejected)
+        shared = _common_start(chosen, rejected)
     prompt = _preference_prompt(row, chosen[:shared])
     if not any(m["role"] == "user" for m in prompt):
         raise RowError("prompt", "no user message")
@@ -33,39 +33,39 @@ def _convert(row: RawRow) -> Preference:
     return converted
 
 
-def _common_beginning(chosen: list[Message], rejected: list[Message]) -> int:
+def _common_start(chosen: list[Message], rejected: list[Message]) -> int:
     shared = 0
     while shared < min(len(chosen), len(rejected)) and chosen[shared] == rejected[shared]:
         shared += 1
     if shared == 0:
-        raise RowError("rejected", "begins with another message than chosen")
+        raise RowError("rejected", "starts with another message than chosen")
     return shared
 
 
-def _preference_prompt(row: RawRow, beginning: list[Message]) -> list[Message]:
-    """The stated prompt, or the beginning that both answers share; if both, they must agree."""
+def _preference_prompt(row: RawRow, start: list[Message]) -> list[Message]:
+    """The stated prompt, or the start that both answers share; if both, they must agree."""
     stated = row.get("prompt")
     if stated is None:
-        if not beginning:
+        if not start:
             raise RowError("prompt", "missing")
-        return beginning
+        return start
     if isinstance(stated, list):
         prompt = parse_messages(row, "prompt")
-        if beginning and beginning != prompt:
-            raise RowError("prompt", "chosen and rejected begin with other messages")
+        if start and start != prompt:
+            raise RowError("prompt", "chosen and rejected start with other messages")
         return prompt
     text = require_text(row, "prompt")
-    if not beginning:
+    if not start:
         return [{"role": "user", "content": text}]
-    if text not in (m["content"] for m in beginning):
-        raise RowError("prompt", "chosen and rejected begin with other messages")
-    return beginning
+    if text not in (m["content"] for m in start):
+        raise RowError("prompt", "chosen and rejected start with other messages")
+    return start
 
 
 PREFERENCE = Format(
     DatasetFormat.PREFERENCE,
     ("chosen", "rejected"),
     "prompt, chosen and rejected, each a string or a list of messages; prompt may be left out "
-    "where chosen and rejected are messages with the same beginning",
+    "where chosen and rejected are messages with the same start",
     _convert,
 )

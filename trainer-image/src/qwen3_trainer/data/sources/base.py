@@ -1,4 +1,4 @@
-"""What a source gives: a stream of bytes that knows its digest, and what the file is named."""
+"""The result of opening a source: a stream of bytes that knows its digest, and the file's name."""
 
 import hashlib
 import io
