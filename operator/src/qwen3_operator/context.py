@@ -16,18 +16,16 @@ from qwen3_operator.evaluation.views import (
     Evaluation,
     ReadableEvaluation,
     UnreadableEvaluation,
-    parse_evaluation,
 )
 from qwen3_operator.finetune.views import (
     FineTune,
     ReadableFineTune,
-    UnreadableFineTune,
-    parse_finetune,
 )
+from qwen3_operator.resource_index import ResourceIndex
 from qwen3_operator.resources.actions import Event
 from qwen3_operator.resources.conditions import find
 from qwen3_operator.resources.diagnosis import diagnose_waiting
-from qwen3_operator.resources.kinds import DEPLOYMENT, EVALUATION, FINE_TUNE, POD, kind_of
+from qwen3_operator.resources.kinds import DEPLOYMENT, POD, kind_of
 from qwen3_operator.resources.labels import LABEL_POOL
 from qwen3_operator.resources.names import pool_endpoint
 from qwen3_operator.resources.views import PodView, parse_pod
@@ -49,17 +47,15 @@ class Context:
     settings: Settings
     now: Callable[[], datetime]
     wake: Callable[[Key], None]
-    _parsed: dict[str, tuple[str, FineTune]] = field(default_factory=dict)
+    index: ResourceIndex = field(init=False)
     _unanswered: dict[str, datetime] = field(default_factory=dict)
 
-    def finetunes(self, namespace: str) -> list[FineTune]:
-        """All fine-tunes of a namespace; each version is parsed once."""
-        return [self.parse(body) for body in self.cache.list(FINE_TUNE, namespace)]
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "index", ResourceIndex(self.cache, self.settings))
 
     def finetune(self, namespace: str, name: str) -> FineTune | None:
         """A fine-tune by its name."""
-        body = self.cache.get(FINE_TUNE, namespace, name)
-        return self.parse(body) if body is not None else None
+        return self.index.finetune(namespace, name)
 
     def guest_pool(self, ev: Evaluation) -> str | None:
         """Name of the pool that holds an evaluation's adapter for it; None for other targets, and
@@ -73,28 +69,12 @@ class Context:
         return ft.pool if isinstance(ft, ReadableFineTune) else None
 
     def guest_evaluations(self, namespace: str, pool: str) -> list[ReadableEvaluation]:
-        """Evaluations whose adapter belongs to this pool."""
-        bodies = self.cache.list(EVALUATION, namespace)
-        evs = [self.parse_evaluation(body) for body in bodies if asks_adapter(body)]
-        readable = [ev for ev in evs if isinstance(ev, ReadableEvaluation)]
-        return [ev for ev in readable if self.guest_pool(ev) == pool]
-
-    def parse(self, body: Object) -> FineTune:
-        """`parse_finetune`, remembered by uid and resourceVersion."""
-        uid, version = body["metadata"]["uid"], body["metadata"]["resourceVersion"]
-        known = self._parsed.get(uid)
-        if known is None or known[0] != version:
-            known = (version, parse_finetune(body, self.settings))
-            self._parsed[uid] = known
-        return known[1]
-
-    def parse_evaluation(self, body: Object) -> Evaluation:
-        """`parse_evaluation` over the platform's settings."""
-        return parse_evaluation(body, self.settings)
+        """Evaluations whose adapter has to be loaded by this pool now."""
+        waiting = self.index.awaiting_adapter(namespace)
+        return [ev for ev in waiting if self.guest_pool(ev) == pool]
 
     def forget(self, uid: str) -> None:
-        """A fine-tune is gone."""
-        self._parsed.pop(uid, None)
+        """A fine-tune was deleted."""
         self._unanswered.pop(uid, None)
 
     def mark_unanswered(self, uid: str) -> datetime:
@@ -107,22 +87,14 @@ class Context:
 
     def members(self, namespace: str, pool: str) -> list[ReadableFineTune]:
         """Fine-tunes that want to be served by this pool."""
-        return [
-            ft
-            for ft in self.finetunes(namespace)
-            if isinstance(ft, ReadableFineTune)
-            and ft.is_served
-            and ft.pool == pool
-            and not ft.meta.deleting
-        ]
+        return self.index.members(namespace, pool)
 
     def pool_at(self, namespace: str, endpoint: str) -> str | None:
         """Name of the pool with this endpoint, if it is there."""
-        for body in self.cache.list(DEPLOYMENT, namespace):
-            pool = body["metadata"]["labels"].get(LABEL_POOL)
-            if pool and pool_endpoint(namespace, pool, self.settings) == endpoint:
-                return str(pool)
-        return None
+        pool = endpoint.removeprefix("http://").partition(".")[0]
+        if pool_endpoint(namespace, pool, self.settings) != endpoint:
+            return None
+        return pool if self.cache.get(DEPLOYMENT, namespace, pool) is not None else None
 
     def held_aliases(self, namespace: str, pool: str) -> list[str]:
         """Public names on this pool of fine-tunes that are no pool's members for now: their spec
@@ -131,13 +103,10 @@ class Context:
         endpoint = pool_endpoint(namespace, pool, self.settings)
         return [
             ft.status.serving.model_name
-            for ft in self.finetunes(namespace)
-            if _is_lost(ft)
-            and not ft.meta.deleting
-            and ft.status.serving is not None
+            for ft in self.index.lost(namespace, endpoint)
+            if ft.status.serving is not None
             and ft.status.serving.model_name is not None
             and any(r.adapter_digest for r in ft.status.revisions)
-            and ft.status.serving.endpoint == endpoint
         ]
 
     def alias_owner(self, ft: ReadableFineTune) -> str | None:
@@ -147,19 +116,9 @@ class Context:
         under its users. Among the rest the older object wins, by creation time and then by name.
         Both sides come to the same verdict without talking to each other.
         """
-        mine = _claim(ft)
-        for other in self.finetunes(ft.meta.namespace):
-            if (
-                isinstance(other, UnreadableFineTune)
-                or other.meta.uid == ft.meta.uid
-                or other.meta.deleting
-                or not other.is_served
-                or other.alias != ft.alias
-            ):
-                continue
-            if _claim(other) < mine:
-                return other.meta.name
-        return None
+        claimants = self.index.claimants(ft.meta.namespace, ft.alias)
+        best = min((c for c in claimants if c.meta.uid != ft.meta.uid), key=_claim, default=None)
+        return best.meta.name if best is not None and _claim(best) < _claim(ft) else None
 
     async def gather_pool(self, namespace: str, pool: str, replicas: int) -> PoolView:
         """The pods of a pool, and what their sidecars say now."""
@@ -192,16 +151,6 @@ class Context:
             await self.client.create_event(
                 dict(about), type_=event.type, reason=event.reason, message=event.message
             )
-
-
-def asks_adapter(body: Object) -> bool:
-    """A Qwen3Eval with a target of type Adapter, told without parsing all of it."""
-    return bool(body.get("spec", {}).get("target", {}).get("type") == "Adapter")
-
-
-def _is_lost(ft: FineTune) -> bool:
-    """No pool has it as a member: the spec can't be read, or the settings have lost its bucket."""
-    return isinstance(ft, UnreadableFineTune) or (ft.is_served and ft.storage is None)
 
 
 def _claim(ft: ReadableFineTune) -> tuple[bool, datetime, str]:

@@ -8,16 +8,16 @@ from typing import Any, cast
 
 from qwen3_operator.artifacts.client import ObjectStore
 from qwen3_operator.artifacts.documents import Artifacts
-from qwen3_operator.context import Context, asks_adapter
+from qwen3_operator.context import Context
 from qwen3_operator.controller import keys
 from qwen3_operator.controller.cache import Cache
 from qwen3_operator.controller.client import Client
 from qwen3_operator.controller.keys import Key
 from qwen3_operator.controller.reconciler import Result
-from qwen3_operator.evaluation.reconcile import named_fine_tunes, reconcile_evaluation
-from qwen3_operator.evaluation.views import ReadableEvaluation
+from qwen3_operator.evaluation.reconcile import reconcile_evaluation
+from qwen3_operator.evaluation.views import parse_evaluation
 from qwen3_operator.finetune.reconcile import reconcile_finetune
-from qwen3_operator.finetune.views import ReadableFineTune
+from qwen3_operator.finetune.views import ReadableFineTune, parse_finetune
 from qwen3_operator.resources.kinds import (
     CONFIG_MAP,
     DEPLOYMENT,
@@ -27,7 +27,6 @@ from qwen3_operator.resources.kinds import (
     kind_of,
 )
 from qwen3_operator.resources.labels import LABEL_EVAL, LABEL_FINE_TUNE, LABEL_POOL, LABEL_SCHEDULE
-from qwen3_operator.serving.adapter import wants_guest
 from qwen3_operator.serving.reconcile import PoolReconciler
 from qwen3_operator.serving.sidecars import Agents
 from qwen3_operator.settings import Settings
@@ -78,7 +77,6 @@ class Reconcilers:
                 found += [
                     Key(keys.EVAL, namespace, ev.meta.name)
                     for ev in self._ctx.guest_evaluations(namespace, pool)
-                    if wants_guest(ev) is not None
                 ]
         return found
 
@@ -89,7 +87,8 @@ class Reconcilers:
         it; of a fine-tune's own also that, and the pool that holds the candidate."""
         found = [Key(keys.EVAL, namespace, name)]
         ctx = self._ctx
-        pool = ctx.guest_pool(ctx.parse_evaluation(obj)) if asks_adapter(obj) else None
+        ev = ctx.index.evaluation(namespace, name) or parse_evaluation(obj, ctx.settings)
+        pool = ctx.guest_pool(ev)
         if pool is not None:
             found.append(Key(keys.POOL, namespace, pool))
         if LABEL_SCHEDULE in labels:
@@ -104,16 +103,17 @@ class Reconcilers:
 
     def _of_fine_tune(self, obj: Object, namespace: str, name: str) -> list[Key]:
         """The fine-tune, its pool, rivals for its public name, and evaluations that ask it."""
-        ctx, ft = self._ctx, self._ctx.parse(obj)
+        ctx, present = self._ctx, self._ctx.finetune(namespace, name)
+        ft = present or parse_finetune(obj, ctx.settings)
         found = [Key(keys.FINE_TUNE, namespace, name)]
-        if ctx.cache.get(FINE_TUNE, namespace, name) is None:
+        if present is None:
             ctx.forget(ft.meta.uid)
         if isinstance(ft, ReadableFineTune) and ft.is_served:
             found.append(Key(keys.POOL, namespace, ft.pool))
-            if ft.meta.deleting or ctx.cache.get(FINE_TUNE, namespace, name) is None:
+            if ft.meta.deleting or present is None:
                 found += [
                     Key(keys.FINE_TUNE, namespace, other.meta.name)
-                    for other in ctx.finetunes(namespace)
+                    for other in ctx.index.claimants(namespace, ft.alias)
                     if other.meta.uid != ft.meta.uid
                 ]
         serving = ft.status.serving
@@ -121,10 +121,10 @@ class Reconcilers:
             # The pool that it has served on: a spec that left it, or can't be read, doesn't say.
             pool = ctx.pool_at(namespace, serving.endpoint)
             found += [Key(keys.POOL, namespace, pool)] if pool is not None else []
-        for body in ctx.cache.list(EVALUATION, namespace):
-            ev = ctx.parse_evaluation(body)
-            if isinstance(ev, ReadableEvaluation) and name in named_fine_tunes(ev.spec):
-                found.append(Key(keys.EVAL, namespace, ev.meta.name))
+        found += [
+            Key(keys.EVAL, namespace, ev.meta.name)
+            for ev in ctx.index.evaluations_of(namespace, name)
+        ]
         return found
 
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from qwen3_api.job import layout
 from qwen3_api.job.evaluate import EvalProgressDocument, EvalReport, TrackingReport
-from qwen3_api.v1alpha1.evaluation import EvalSpec, FineTuneTarget
+from qwen3_api.v1alpha1.evaluation import EvalSpec
 from qwen3_operator.artifacts.client import StorageProblem
 from qwen3_operator.context import Context, reference
 from qwen3_operator.controller.errors import Conflict
@@ -21,6 +21,8 @@ from qwen3_operator.evaluation.views import (
     ReadableEvaluation,
     ScheduledRun,
     UnreadableEvaluation,
+    fine_tune_targets,
+    named_fine_tunes,
     parse_run,
 )
 from qwen3_operator.finetune.views import FineTune, ReadableFineTune
@@ -51,7 +53,9 @@ async def reconcile_evaluation(ctx: Context, key: Key) -> Result:
     body = ctx.cache.get(EVALUATION, key.namespace, key.name)
     if body is None:
         return Result()
-    ev = ctx.parse_evaluation(body)
+    ev = ctx.index.evaluation(key.namespace, key.name)
+    if ev is None:
+        return Result()
     plan = plan_evaluation(ev, await _gather(ctx, ev), ctx.settings, ctx.now())
     for manifest in plan.apply:
         await ctx.client.apply(dict(manifest))
@@ -67,20 +71,6 @@ async def reconcile_evaluation(ctx: Context, key: Key) -> Result:
             logger.info("already replaced", extra={"child": deletion.name})
     await ctx.emit(reference(body), plan.events)
     return Result(plan.requeue_after)
-
-
-def named_fine_tunes(spec: EvalSpec) -> set[str]:
-    """Names of the fine-tunes that an evaluation asks, or whose adapter it does."""
-    names = {t.name for t in _fine_tune_targets(spec)}
-    adapter = spec.target.adapter
-    if adapter is not None and adapter.fine_tune is not None:
-        names.add(adapter.fine_tune.name)
-    return names
-
-
-def _fine_tune_targets(spec: EvalSpec) -> list[FineTuneTarget]:
-    found = [spec.target.fine_tune, *(b.fine_tune for b in spec.baselines)]
-    return [t for t in found if t is not None]
 
 
 def _gather_runs(ctx: Context, ev: Evaluation) -> tuple[ScheduledRun, ...]:
@@ -175,7 +165,7 @@ async def _gather_pools(
     """The pools of the fine-tunes that are asked by revision: what they hold is for the sidecars to
     say, since a candidate has no public name yet."""
     pools: dict[str, PoolView] = {}
-    for name in sorted({t.name for t in _fine_tune_targets(spec) if t.revision is not None}):
+    for name in sorted({t.name for t in fine_tune_targets(spec) if t.revision is not None}):
         ft = fine_tunes.get(name)
         if isinstance(ft, ReadableFineTune):
             replicas = ft.spec.serving.replicas

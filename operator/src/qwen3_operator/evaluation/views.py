@@ -5,7 +5,8 @@ from datetime import datetime
 
 from pydantic import ValidationError
 
-from qwen3_api.v1alpha1.evaluation import EvalSpec, EvalStatus
+from qwen3_api.v1alpha1.adapter_target import AdapterTarget
+from qwen3_api.v1alpha1.evaluation import EvalSpec, EvalStatus, FineTuneTarget
 from qwen3_operator.resources.placement import resolve_placement
 from qwen3_operator.resources.storage import StorageTarget
 from qwen3_operator.resources.views import Meta, Object, explain_invalid, parse_meta, parse_time
@@ -59,8 +60,31 @@ def parse_evaluation(body: Object, settings: Settings) -> Evaluation:
     return ReadableEvaluation(meta, spec, status, placement.storage, placement.pool)
 
 
+def named_fine_tunes(spec: EvalSpec) -> set[str]:
+    """Names of the fine-tunes that an evaluation queries, or whose adapter it does."""
+    names = {t.name for t in fine_tune_targets(spec)}
+    adapter = spec.target.adapter
+    if adapter is not None and adapter.fine_tune is not None:
+        names.add(adapter.fine_tune.name)
+    return names
+
+
+def fine_tune_targets(spec: EvalSpec) -> list[FineTuneTarget]:
+    """Target and baselines that are fine-tunes."""
+    found = [spec.target.fine_tune, *(b.fine_tune for b in spec.baselines)]
+    return [t for t in found if t is not None]
+
+
+def wants_adapter(ev: ReadableEvaluation) -> AdapterTarget | None:
+    """The adapter that has to be loaded for an evaluation now; None if none has. It stays until the
+    verdict: the Job may query it at any time before."""
+    if ev.meta.deleting or ev.spec.suspend or ev.status.verdict is not None:
+        return None
+    return ev.spec.target.adapter
+
+
 def parse_run(body: Object, settings: Settings) -> ScheduledRun | None:
-    """A run of a schedule; None if it doesn't say for which time."""
+    """A run of a schedule; None if it doesn't name its time."""
     told = (body["metadata"].get("annotations") or {}).get("qwen3.dev/scheduled-time")
     try:
         scheduled = parse_time(told) if told else None

@@ -327,6 +327,8 @@ def gather_evaluations(
     """
     name = expected_evaluation(ft, incumbent)
     bodies = ctx.cache.by_owner(EVALUATION, ft.meta.namespace, LABEL_FINE_TUNE, ft.meta.name)
-    own = [ctx.parse_evaluation(b) for b in bodies if controller_uid(b) == ft.meta.uid]
+    names = [b["metadata"]["name"] for b in bodies if controller_uid(b) == ft.meta.uid]
+    found = (ctx.index.evaluation(ft.meta.namespace, n) for n in names)
+    own = [ev for ev in found if ev is not None]
     deciding = next((e for e in own if e.meta.name == name and not e.meta.deleting), None)
     return deciding, tuple(e for e in own if e.meta.name != name)

@@ -48,7 +48,9 @@ async def reconcile_finetune(ctx: Context, key: Key) -> Result:
     body = ctx.cache.get(FINE_TUNE, key.namespace, key.name)
     if body is None:
         return Result()
-    ft = ctx.parse(body)
+    ft = ctx.finetune(key.namespace, key.name)
+    if ft is None:
+        return Result()
     with log_fields(revision=ft.revision if isinstance(ft, ReadableFineTune) else ""):
         try:
             observed = await gather_finetune(ctx, ft)

@@ -6,10 +6,8 @@ from datetime import datetime
 from qwen3_api.job.base import FileDigest, S3Location
 from qwen3_api.job.report import Commit, adapter_id
 from qwen3_api.serving.pool import PoolAdapter, PoolIndex
-from qwen3_api.v1alpha1.adapter_target import AdapterTarget
 from qwen3_api.v1alpha1.conditions import Reason
 from qwen3_api.v1alpha1.training import BaseModelSpec
-from qwen3_operator.evaluation.views import ReadableEvaluation
 from qwen3_operator.finetune.views import FineTune
 from qwen3_operator.resources.storage import StorageTarget
 from qwen3_operator.resources.views import Problem
@@ -32,14 +30,6 @@ class Guest:
     evaluation: str
     revision: str | None = None
     """Of the fine-tune that made it."""
-
-
-def wants_guest(ev: ReadableEvaluation) -> AdapterTarget | None:
-    """The adapter that shall be loaded for an evaluation now; None if none shall. It stays until
-    the verdict: the Job may ask at any time before."""
-    if ev.meta.deleting or ev.spec.suspend or ev.status.verdict is not None:
-        return None
-    return ev.spec.target.adapter
 
 
 def build_adapter(

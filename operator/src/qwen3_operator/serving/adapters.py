@@ -12,7 +12,7 @@ from qwen3_api.v1alpha1.training import BaseModelSpec
 from qwen3_operator.context import Context
 from qwen3_operator.controller.errors import Waiting
 from qwen3_operator.controller.keys import EVAL, Key
-from qwen3_operator.evaluation.views import ReadableEvaluation
+from qwen3_operator.evaluation.views import ReadableEvaluation, wants_adapter
 from qwen3_operator.finetune.gather import verify
 from qwen3_operator.finetune.views import ReadableFineTune, revision_folder
 from qwen3_operator.resources.base_model import resolve_model
@@ -25,7 +25,6 @@ from qwen3_operator.serving.adapter import (
     build_own_adapter,
     check_adapter,
     find_no_revision,
-    wants_guest,
 )
 
 
@@ -35,7 +34,7 @@ def find_sides(
     """Base model and bucket of the pool, as each of its guests has it."""
     sides: list[tuple[BaseModelSpec, StorageTarget | None]] = []
     for ev in evaluations:
-        target = wants_guest(ev)
+        target = wants_adapter(ev)
         if target is None:
             continue
         if target.base_model is not None:
@@ -62,7 +61,7 @@ async def gather_guests(
     known = {a.id: a for a in index.adapters} if index is not None else {}
     found: list[Guest | Problem | None] = []
     for ev in evaluations:
-        target = wants_guest(ev)
+        target = wants_adapter(ev)
         if target is None:
             continue
         if target.fine_tune is not None:
