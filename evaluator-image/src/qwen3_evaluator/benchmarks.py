@@ -3,8 +3,8 @@
 import logging
 from typing import Any
 
+from qwen3_api.data_sources import DataSource
 from qwen3_api.job.evaluate import EvalBenchmark, EvalSample, EvalSuite
-from qwen3_api.job.train import DataSource
 from qwen3_api.pod.failure import FailureError
 from qwen3_api.v1alpha1.conditions import Reason
 from qwen3_evaluator.benchmark_rows import (

@@ -13,9 +13,9 @@ from typing import IO, Annotated, Any, Protocol, TypeVar
 import regex
 from pydantic import BaseModel, ConfigDict, StringConstraints, ValidationError
 
+from qwen3_api.data_sources import DataSource, FileData, S3Data
 from qwen3_api.job import layout
 from qwen3_api.job.base import Sha256
-from qwen3_api.job.train import DataSource, FileData, S3Data
 from qwen3_api.pod.failure import FailureError
 from qwen3_api.v1alpha1.conditions import Reason
 from qwen3_evaluator.store import Store

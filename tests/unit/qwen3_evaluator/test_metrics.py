@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 import sacrebleu
 
+from qwen3_api.data_sources import FileData
 from qwen3_api.job.evaluate import EvalSuite
-from qwen3_api.job.train import FileData
 from qwen3_api.pod.failure import FailureError
 from qwen3_evaluator.metrics import (
     Scorer,

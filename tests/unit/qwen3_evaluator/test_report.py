@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
+from qwen3_api.data_sources import FileData
 from qwen3_api.job.base import S3Location
 from qwen3_api.job.evaluate import EvalEndpoint, EvalJob, EvalSample, EvalSuite
-from qwen3_api.job.train import FileData
 from qwen3_api.pod.failure import FailureError
 from qwen3_api.v1alpha1.conditions import Reason
 from qwen3_evaluator.questions import Question, QuestionSet

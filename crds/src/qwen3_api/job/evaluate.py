@@ -4,8 +4,9 @@ from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints
 
+from qwen3_api.data_sources import DataSource
 from qwen3_api.job.base import CONTRACT, Document, Failure, S3Location, Sha256
-from qwen3_api.job.train import DataSource, JobWandb
+from qwen3_api.job.train import JobWandb
 
 WeaveScorerName = Literal[
     "ValidJSONScorer", "ValidXMLScorer", "PydanticScorer", "StringMatchScorer"

@@ -8,9 +8,7 @@ from collections.abc import Mapping
 from enum import StrEnum
 from typing import Annotated, Any, ClassVar
 
-from pydantic import WithJsonSchema
-
-from qwen3_api.job.base import Document
+from qwen3_api.job.base import Document, listed
 from qwen3_api.methods.base import Costs, Method, RowKind
 from qwen3_api.methods.dpo import DPO, DPOSpec, JobDPO
 from qwen3_api.methods.sft import SFT, SFTSpec
@@ -41,12 +39,7 @@ class MethodType(StrEnum):
 
 METHODS: Mapping[MethodType, Method] = {MethodType(method.name): method for method in (SFT, DPO)}
 
-MethodName = Annotated[
-    MethodType,
-    WithJsonSchema(
-        {"enum": [str(name) for name in MethodType], "title": "Method", "type": "string"}
-    ),
-]
+MethodName = Annotated[MethodType, listed(MethodType, "Method")]
 """The method in a document of the contract."""
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from qwen3_api.job.base import Document
 from qwen3_api.v1alpha1.meta import KubeModel
 
-if TYPE_CHECKING:  # the order has the sections that methods declare
+if TYPE_CHECKING:  # the job spec has the sections that methods declare
     from qwen3_api.job.train import TrainJob
 
 
@@ -31,7 +31,7 @@ class Costs:
     """A frozen copy of the starting adapter is kept in fp32, and each micro-batch goes forward
     through it too."""
     padding_free: bool = False
-    """The trainer can lay the rows of a batch one behind the other
+    """The trainer can put the rows of a batch one behind the other
     (docs/adr/0044-without-padding.md)."""
 
 
@@ -52,7 +52,7 @@ class Method:
     decimals: tuple[str, ...] = ()
     """Its decimal fields, as on the wire: 0.10 and 1e-1 are the same setting."""
     resolve: Callable[[Any], Document] | None = None
-    """Settings to the section <key> of `TrainJob`; None: the order has no such section."""
+    """Settings to the section <key> of `TrainJob`; None: the job spec has no such section."""
 
     @property
     def key(self) -> str:

@@ -6,6 +6,7 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import Field
 
+from qwen3_api.data_sources import DatasetSource
 from qwen3_api.v1alpha1.benchmarks import EvalScopeSuite
 from qwen3_api.v1alpha1.meta import (
     DnsLabel,
@@ -16,7 +17,6 @@ from qwen3_api.v1alpha1.meta import (
     Rule,
 )
 from qwen3_api.v1alpha1.numbers import DecimalString, NumberOrString, Quantity
-from qwen3_api.v1alpha1.sources import DatasetSource
 from qwen3_api.v1alpha1.weave_scorers import SCORERS, WeaveScorers
 
 ModelUrl = Annotated[
