@@ -11,6 +11,7 @@ from qwen3_api.job import layout
 from qwen3_api.job.base import Document
 from qwen3_api.job.exit_codes import ACTIONS, ExitCode
 from qwen3_api.kinds import ResourceKind, object_schema
+from qwen3_api.methods import METHODS, RowKind
 from qwen3_api.structural import NUMBER_OR_STRING_NOTE, Schema, is_number_or_string, walk
 from qwen3_api.v1alpha1.conditions import ConditionType, Reason
 from qwen3_api.v1alpha1.meta import API_VERSION
@@ -253,6 +254,37 @@ def render_conditions() -> str:
         _table(("Type", "True means"), types),
         "## Reasons",
         *reasons,
+    )
+
+
+# --- training methods -----------------------------------------------------------------------------
+
+
+def render_methods() -> str:
+    """The page of training methods: their rows and costs."""
+    rows = (
+        (
+            _code(method.name),
+            _code(method.rows.value),
+            str(method.costs.sequences_per_row),
+            "kept" if method.costs.reference else "—",
+            "planned" if method.costs.padding_free else "—",
+            f"[{_code(f'method.{method.key}')}](qwen3finetune.md#specmethod{method.key})"
+            if method.settings
+            else "—",
+        )
+        for method in METHODS.values()
+    )
+    kinds = ((_code(kind.value), _cell(kind.doc)) for kind in member_docs(RowKind))
+    columns = ("Method", "Rows", "Sequences per row", "Reference", "Without padding", "Settings")
+    return _page(
+        "Training methods",
+        "Values of `spec.method.type`. A reference is a frozen copy of the initial adapter: it "
+        "takes memory and a forward pass for each micro-batch. The planner sizes a run by these "
+        "factors.",
+        _table(columns, rows),
+        "## Rows",
+        _table(("Rows", "Meaning"), kinds),
     )
 
 

@@ -61,7 +61,8 @@ class Origin(Document):
     dataset_sha256: str
     base_commit: str
     start_digest: str | None = None
-    """Of the adapter that the run went on from: the weights began there, and DPO compares with it.
+    """Of the adapter that the run went on from: the weights started there, and a
+    method with a reference compares with it.
     Earlier releases didn't write it, so such a run of theirs begins again: what its checkpoint
     began from can't be told."""
 

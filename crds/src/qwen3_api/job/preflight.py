@@ -10,6 +10,7 @@ from pydantic import Field, StringConstraints
 from qwen3_api.job.base import CONTRACT, Document, Failure, S3Location, Sha256
 from qwen3_api.job.report import Text
 from qwen3_api.job.train import JobBaseModel, JobDataset, StartAdapter
+from qwen3_api.methods import MethodName
 
 
 class PreflightChecks(Document):
@@ -30,7 +31,7 @@ class PreflightJob(Document):
     uid: str
     revision: str
     spec_hash: str
-    method: Literal["SFT", "DPO"]
+    method: MethodName
     base_model: JobBaseModel
     dataset: JobDataset
     assistant_only_loss: bool
@@ -57,8 +58,8 @@ class ModelShape(Document):
 
 
 class TokenHistogram(Document):
-    """Token lengths of training rows before truncation; for DPO, of the prompt plus the longer
-    answer."""
+    """Token lengths of training rows before truncation; for preference rows, of the prompt plus the
+    longer answer."""
 
     counted_rows: int
     """Tokenized rows: all, or an evenly spread sample of a large dataset."""
@@ -94,12 +95,12 @@ class RenderedSample(Document):
 
     text: Annotated[str, StringConstraints(max_length=SAMPLE_LIMIT)]
     learned: Annotated[str, StringConstraints(max_length=SAMPLE_LIMIT)]
-    """The parts with loss, concatenated (for DPO, of the chosen answer)."""
+    """The parts with loss, concatenated (for a preference row, of the chosen answer)."""
     segments: list[SampleSegment] = Field(default=[], max_length=MAX_SEGMENTS)
     """The text from its start, alternating parts with and without loss; long parts are truncated.
-    For DPO, with the chosen answer."""
+    For a preference row, with the chosen answer."""
     rejected_segments: list[SampleSegment] = Field(default=[], max_length=MAX_SEGMENTS)
-    """For DPO: the same with the rejected answer."""
+    """For a preference row: the same with the rejected answer."""
 
 
 class Preflight(Document):

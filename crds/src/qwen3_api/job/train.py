@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from qwen3_api.job.base import CONTRACT, Document, FileDigest, S3Location, Sha256
+from qwen3_api.methods import JobDPO, MethodName
 from qwen3_api.v1alpha1.training import TargetModule
 
 MAX_EVALUATION_ROWS = 1000
@@ -92,13 +93,6 @@ class JobAdapter(Document):
     start: StartAdapter | None = None
 
 
-class JobDPO(Document):
-    """DPOConfig of TRL."""
-
-    beta: float
-    loss_type: Literal["sigmoid", "ipo", "hinge"]
-
-
 class JobEarlyStopping(Document):
     """EarlyStoppingCallback of transformers, on the validation loss."""
 
@@ -171,7 +165,7 @@ class TrainJob(Document):
     uid: str
     revision: str
     spec_hash: str
-    method: Literal["SFT", "DPO"]
+    method: MethodName
     dpo: JobDPO | None = None
     """Set with method DPO."""
     base_model: JobBaseModel

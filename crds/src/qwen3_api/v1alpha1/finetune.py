@@ -1,10 +1,12 @@
 """`Qwen3FineTune`: one adapter of a Qwen3 base model, from a dataset to a served public name."""
 
+from collections.abc import Callable, Iterator
 from enum import StrEnum
 from typing import Annotated, Any, ClassVar
 
 from pydantic import Field
 
+from qwen3_api.methods import METHODS, Method, MethodSpec, RowKind
 from qwen3_api.v1alpha1.export import ExportSpec
 from qwen3_api.v1alpha1.meta import (
     KubeModel,
@@ -25,8 +27,6 @@ from qwen3_api.v1alpha1.training import (
     DatasetFormat,
     DatasetSpec,
     HyperparametersSpec,
-    MethodSpec,
-    MethodType,
 )
 
 KIND = "Qwen3FineTune"
@@ -38,6 +38,40 @@ class Mode(StrEnum):
 
     RUN = "Run"
     PLAN = "Plan"
+
+
+def _gets_its_rows(method: Method) -> Callable[["FineTuneSpec"], bool]:
+    """Another method, or rows of the kind that it takes. Formats but Preference, Auto too, are
+    conversations."""
+
+    def check(spec: "FineTuneSpec") -> bool:
+        pairs = spec.dataset.format is DatasetFormat.PREFERENCE
+        return spec.method.type != method.name or pairs == (method.rows is RowKind.PREFERENCE)
+
+    return check
+
+
+def _row_rules() -> Iterator[Rule]:
+    """Each method gets rows of the kind that it learns from."""
+    by_kind = {
+        kind: [method for method in METHODS.values() if method.rows is kind] for kind in RowKind
+    }
+    preferring = " or ".join(method.name for method in by_kind[RowKind.PREFERENCE])
+    for method in by_kind[RowKind.PREFERENCE]:
+        yield Rule(
+            cel=f"self.method.type != '{method.name}' || self.dataset.format == 'Preference'",
+            message=f"method {method.name} needs dataset.format Preference (rows of prompt, "
+            "chosen, rejected)",
+            check=_gets_its_rows(method),
+            field_path=".dataset.format",
+        )
+    for method in by_kind[RowKind.CONVERSATION]:
+        yield Rule(
+            cel=f"self.method.type != '{method.name}' || self.dataset.format != 'Preference'",
+            message=f"dataset.format Preference needs method {preferring}",
+            check=_gets_its_rows(method),
+            field_path=".dataset.format",
+        )
 
 
 class FineTuneSpec(KubeModel):
@@ -85,23 +119,7 @@ class FineTuneSpec(KubeModel):
     deleted."""
 
     rules: ClassVar[tuple[Rule, ...]] = (
-        Rule(
-            cel="self.method.type != 'DPO' || self.dataset.format == 'Preference'",
-            message="method DPO needs dataset.format Preference (rows of prompt, chosen, rejected)",
-            check=lambda m: (
-                m.method.type is not MethodType.DPO or m.dataset.format is DatasetFormat.PREFERENCE
-            ),
-            field_path=".dataset.format",
-        ),
-        Rule(
-            cel="self.method.type != 'SFT' || self.dataset.format != 'Preference'",
-            message="dataset.format Preference needs method DPO",
-            check=lambda m: (
-                m.method.type is not MethodType.SFT
-                or m.dataset.format is not DatasetFormat.PREFERENCE
-            ),
-            field_path=".dataset.format",
-        ),
+        *_row_rules(),
         Rule(
             cel="!has(self.hyperparameters.earlyStopping) || has(self.dataset.validation)",
             message="hyperparameters.earlyStopping needs dataset.validation",

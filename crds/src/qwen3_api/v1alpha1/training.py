@@ -117,63 +117,6 @@ class DatasetSpec(KubeModel):
     """checks of the preflight."""
 
 
-class MethodType(StrEnum):
-    """Training method."""
-
-    SFT = "SFT"
-    DPO = "DPO"
-
-
-class SFTSpec(KubeModel):
-    """Supervised fine-tuning."""
-
-    assistant_only_loss: bool = True
-    """assistantOnlyLoss computes the loss on the assistant's turns only."""
-
-
-class DPOLoss(StrEnum):
-    """Loss of direct preference optimization (TRL loss_type)."""
-
-    SIGMOID = "Sigmoid"
-    IPO = "IPO"
-    HINGE = "Hinge"
-
-
-class DPOSpec(KubeModel):
-    """Direct preference optimization."""
-
-    beta: PositiveDecimalString = "0.1"
-    """beta (TRL beta): strength of the KL penalty towards the reference model."""
-    loss_type: DPOLoss = DPOLoss.SIGMOID
-    """lossType: Sigmoid (as in the DPO paper), IPO or Hinge."""
-
-
-class MethodSpec(KubeModel):
-    """Training method and its settings."""
-
-    type: MethodType = MethodType.SFT
-    """type of the method: SFT on answers, or DPO on pairs of a chosen and a rejected answer."""
-    sft: SFTSpec | None = None
-    """sft settings; only with type SFT."""
-    dpo: DPOSpec | None = None
-    """dpo settings; only with type DPO."""
-
-    rules: ClassVar[tuple[Rule, ...]] = (
-        Rule(
-            cel="!has(self.sft) || self.type == 'SFT'",
-            message="method.sft goes with type SFT only",
-            check=lambda m: m.sft is None or m.type is MethodType.SFT,
-            field_path=".sft",
-        ),
-        Rule(
-            cel="!has(self.dpo) || self.type == 'DPO'",
-            message="method.dpo goes with type DPO only",
-            check=lambda m: m.dpo is None or m.type is MethodType.DPO,
-            field_path=".dpo",
-        ),
-    )
-
-
 class AdapterType(StrEnum):
     """Precision of the frozen base while the adapter is trained."""
 

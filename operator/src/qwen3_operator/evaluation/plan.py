@@ -56,6 +56,7 @@ from qwen3_operator.resources.job_state import JobAssessment, JobState, assess_j
 from qwen3_operator.resources.names import eval_job_name
 from qwen3_operator.resources.numbers import count, count_or_none
 from qwen3_operator.resources.storage import StorageTarget
+from qwen3_operator.resources.summary import Progress, Summary, write_summary
 from qwen3_operator.resources.views import JobView, PodView, Problem, wire_time
 from qwen3_operator.serving.adapter import Guest
 from qwen3_operator.serving.views import PoolView
@@ -114,6 +115,14 @@ class _Step:
     def failed(self) -> bool:
         """It ended without a result. A problem that is looked at again ends nothing."""
         return self.problem is not None and self.requeue_after is None
+
+    @property
+    def progress(self) -> Progress:
+        """Who acts next."""
+        if self.problem is not None:
+            return Progress.STALLED
+        done = self.done or self.reason is Reason.SUSPENDED
+        return Progress.NONE if done else Progress.RECONCILING
 
 
 def plan_evaluation(
@@ -314,17 +323,15 @@ def _build_status(ev: Evaluation, observed: EvalObserved, step: _Step, now: date
     conditions = Conditions(ev.status.conditions, ev.meta.generation, now)
     hint = f". {step.problem.hint}" if step.problem and step.problem.hint else ""
     message = f"{step.message}{hint}"
-    conditions.set(ConditionType.READY, step.done, step.reason, message)
-    conditions.set(ConditionType.STALLED, step.problem is not None, step.reason, message)
-    busy = not step.done and step.problem is None and step.reason is not Reason.SUSPENDED
-    conditions.set(ConditionType.RECONCILING, busy, step.reason, message)
+    summary = Summary(step.done, step.reason, message, step.progress)
+    write_summary(conditions, summary)
     succeeded = ConditionStatus.UNKNOWN
     if step.done or step.failed:
         succeeded = ConditionStatus.TRUE if step.done else ConditionStatus.FALSE
     conditions.set(ConditionType.SUCCEEDED, succeeded, step.reason, message)
     update: dict[str, Any] = {
         "observed_generation": ev.meta.generation,
-        "stage": step.reason.value,
+        "stage": summary.stage,
         "job_name": eval_job_name(ev.meta.name) if observed.job or step.apply else None,
         "verdict": Verdict.ERROR if step.failed else None,
         "failure": build_failure(step.problem) if step.problem else None,

@@ -23,6 +23,7 @@ from qwen3_operator.evaluation.status import REFUSALS, set_gate_condition
 from qwen3_operator.evaluation.views import Evaluation, ReadableEvaluation, ScheduledRun
 from qwen3_operator.resources.actions import Deletion, Event, Manifest
 from qwen3_operator.resources.conditions import Conditions, format_time
+from qwen3_operator.resources.summary import Progress, Summary, write_summary
 from qwen3_operator.resources.views import Problem, parse_time
 
 LOOK_SECONDS = 3600.0
@@ -170,8 +171,9 @@ def _build_status(
     )
     conditions = Conditions(ev.status.conditions, ev.meta.generation, now)
     reason, message = _explain(spec, schedule, problem)
-    conditions.set(ConditionType.READY, reason is Reason.SCHEDULED, reason, message)
-    conditions.set(ConditionType.STALLED, problem is not None, reason, message)
+    progress = Progress.STALLED if problem is not None else Progress.NONE
+    summary = Summary(reason is Reason.SCHEDULED, reason, message, progress)
+    write_summary(conditions, summary)
     last = schedule.history[0] if schedule.history else None
     if last is None:
         conditions.set(
@@ -183,7 +185,7 @@ def _build_status(
         conditions.set(ConditionType.SUCCEEDED, good, why, f"run {last.name}: {last.verdict}")
     set_gate_condition(conditions, spec, status.verdict, status.gates, reason)
     set_holdout_condition(conditions, status.holdout, status.failure)
-    return status.model_copy(update={"stage": reason.value, "conditions": conditions.to_list()})
+    return status.model_copy(update={"stage": summary.stage, "conditions": conditions.to_list()})
 
 
 def _explain(

@@ -9,11 +9,12 @@ from qwen3_api.v1alpha1.finetune_status import FineTuneStatus
 from qwen3_api.v1alpha1.meta import ConditionStatus
 from qwen3_api.v1alpha1.resources import DeletionPolicy
 from qwen3_operator.finetune.actions import FineTunePlan, ServingPlan, StagePlan, TrainingPlan
+from qwen3_operator.finetune.assessment import Assessment
 from qwen3_operator.finetune.export.plan import plan_export
 from qwen3_operator.finetune.promotion.gates import asked_revision, wanted_revision
 from qwen3_operator.finetune.promotion.plan import plan_serving
 from qwen3_operator.finetune.recall import recall_revision, recall_serving
-from qwen3_operator.finetune.status import Story, build_status
+from qwen3_operator.finetune.status import build_status
 from qwen3_operator.finetune.training.plan import plan_training
 from qwen3_operator.finetune.validate import validate
 from qwen3_operator.finetune.views import FineTune, Observed, ReadableFineTune, UnreadableFineTune
@@ -22,6 +23,13 @@ from qwen3_operator.resources.conditions import KNOWN, Conditions, find
 from qwen3_operator.resources.diagnosis import build_failure
 from qwen3_operator.resources.labels import FINALIZER
 from qwen3_operator.resources.names import pool_endpoint
+from qwen3_operator.resources.summary import (
+    Explanation,
+    Progress,
+    Summary,
+    recall_degraded,
+    write_summary,
+)
 from qwen3_operator.resources.views import JobView, Problem
 from qwen3_operator.serving.state import POLL_STEADY
 from qwen3_operator.serving.views import PoolView
@@ -78,7 +86,7 @@ def _plan_readable(
             else _recall_serving(ft, observed, settings)
         )
     promote = serving.promote if serving is not None and problem is None else None
-    story = Story(
+    assessment = Assessment(
         ft.revision,
         problem,
         storage,
@@ -89,7 +97,7 @@ def _plan_readable(
         settings,
         recall_revision(ft, observed),
     )
-    status = build_status(ft, story, now)
+    status = build_status(ft, assessment, now)
     stages: list[StagePlan] = [training]
     if serving is not None:
         # With a problem the name stays where it is; the stage is only reported.
@@ -212,14 +220,19 @@ def with_waiting_deletion(ft: FineTune, refusal: Problem | None, now: datetime) 
     )
     conditions = Conditions(ft.status.conditions, ft.meta.generation, now)
     conditions.keep(*KNOWN, ConditionType.VALIDATED, ConditionType.SERVED)
-    conditions.set(ConditionType.READY, False, Reason.DELETING, problem.told)
-    waits = ConditionType.STALLED if refusal is not None else ConditionType.RECONCILING
-    conditions.set(waits, True, problem.reason, problem.told)
+    summary = Summary(
+        False,
+        Reason.DELETING,
+        problem.told,
+        Progress.STALLED if refusal is not None else Progress.RECONCILING,
+        cause=Explanation(problem.reason, problem.told),
+    )
+    write_summary(conditions, summary)
     return ft.status.model_copy(
         update={
             "observed_generation": ft.meta.generation,
             "conditions": conditions.to_list(),
-            "stage": Reason.DELETING.value,
+            "stage": summary.stage,
             "failure": build_failure(problem),
         }
     )
@@ -237,14 +250,14 @@ def _plan_unreadable(ft: UnreadableFineTune, observed: Observed, now: datetime) 
             serving = found.status
             reason = Reason.SERVED if found.served else found.reason
             conditions.set(ConditionType.SERVED, found.served, reason, found.served_message)
-    conditions.set(ConditionType.READY, False, Reason.INVALID_SPEC, ft.error)
-    conditions.set(ConditionType.STALLED, True, Reason.INVALID_SPEC, ft.error)
+    summary = Summary(False, Reason.INVALID_SPEC, ft.error, Progress.STALLED)
+    write_summary(conditions, summary)
     conditions.set(ConditionType.VALIDATED, False, Reason.INVALID_SPEC, ft.error)
     status = ft.status.model_copy(
         update={
             "observed_generation": ft.meta.generation,
             "conditions": conditions.to_list(),
-            "stage": Reason.INVALID_SPEC.value,
+            "stage": summary.stage,
             "serving": serving,
             "failure": build_failure(
                 Problem(Reason.INVALID_SPEC, ft.error, "Correct the field and apply again.")
@@ -266,19 +279,20 @@ def with_refusal(ft: FineTune, status: FineTuneStatus, why: str, now: datetime) 
         "Correct what the API server names: a field of spec.resources, a quota, or the operator's "
         "rights.",
     )
-    message = problem.told
+    summary = Summary(
+        False,
+        problem.reason,
+        problem.told,
+        Progress.STALLED,
+        degraded=recall_degraded(status.conditions),
+    )
     conditions = Conditions(ft.status.conditions, ft.meta.generation, now)
-    for condition in status.conditions:
-        conditions.set(
-            ConditionType(condition.type), condition.status, condition.reason, condition.message
-        )
-    conditions.set(ConditionType.READY, False, problem.reason, message)
-    conditions.set(ConditionType.STALLED, True, problem.reason, message)
-    conditions.set(ConditionType.RECONCILING, False, problem.reason)
+    conditions.copy(status.conditions)
+    write_summary(conditions, summary)
     return status.model_copy(
         update={
             "conditions": conditions.to_list(),
-            "stage": str(problem.reason),
+            "stage": summary.stage,
             "failure": build_failure(problem),
         }
     )

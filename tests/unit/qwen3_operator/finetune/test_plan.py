@@ -1,5 +1,6 @@
 """The whole decision about a fine-tune: what it writes into status and what it asks for."""
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -362,6 +363,14 @@ def test_a_refusal_is_told_and_nothing_else() -> None:
     ready = find(status.conditions, ConditionType.READY)
     assert ready is not None
     assert ready.status is ConditionStatus.FALSE
+
+
+def test_a_refusal_leaves_it_degraded() -> None:
+    scaling = replace(READY, pool=build_pool(serving_pod(FT, COMMIT), replicas=2))
+    found = status_of(plan_finetune(FT, scaling, SETTINGS, NOW))
+    degraded = told(found)["Degraded"]
+    assert degraded[1] == "PoolScaling"
+    assert told(with_refusal(FT, found, "exceeded what", NOW))["Degraded"] == degraded
 
 
 # --- the end

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Literal
 
 from qwen3_api.job.train import DataSource, JobDataset, TrainJob
+from qwen3_api.methods import METHODS, MethodType, RowKind
 from qwen3_api.v1alpha1.conditions import Reason
 from qwen3_trainer.data.formats import (
     Format,
-    Method,
     Row,
     RowError,
     convert,
@@ -31,9 +31,9 @@ _FORMATS_HINT = (
     "prompt and completion."
 )
 _PREFERENCE_HINT = (
-    "Method DPO takes dataset.format Preference: a row has prompt, chosen and rejected, each a "
-    "string or a list of messages; prompt may be left out where chosen and rejected are messages "
-    "with the same beginning."
+    "dataset.format Preference: a row has prompt, chosen and rejected, each a string or a list of "
+    "messages; prompt may be left out where chosen and rejected are messages with the same "
+    "beginning."
 )
 
 
@@ -85,7 +85,11 @@ def _prepare_part(
 
 @contextmanager
 def open_checked(
-    source: DataSource, role: str, buckets: Buckets, scratch: Path, method: Method = "SFT"
+    source: DataSource,
+    role: str,
+    buckets: Buckets,
+    scratch: Path,
+    method: MethodType = MethodType.SFT,
 ) -> Iterator[Source]:
     """`open_source`, with a LineError of the block as the TrainerError DatasetInvalid."""
     with open_source(source, buckets, scratch) as opened:
@@ -96,7 +100,9 @@ def open_checked(
 
 
 @contextmanager
-def refused_rows(dataset: JobDataset, role: Role, method: Method = "SFT") -> Iterator[None]:
+def refused_rows(
+    dataset: JobDataset, role: Role, method: MethodType = MethodType.SFT
+) -> Iterator[None]:
     """A LineError of the block, about a checked row that can't be rendered, as the TrainerError
     DatasetInvalid."""
     try:
@@ -118,7 +124,7 @@ def numbered(number: int) -> Iterator[None]:
         raise LineError(number, str(error)) from error
 
 
-def _invalid(error: LineError, role: str, name: str, method: Method) -> TrainerError:
+def _invalid(error: LineError, role: str, name: str, method: MethodType) -> TrainerError:
     cause = error.__cause__
     hint = cause.hint if isinstance(cause, RowError) else ""
     return TrainerError(
@@ -128,15 +134,17 @@ def _invalid(error: LineError, role: str, name: str, method: Method) -> TrainerE
     )
 
 
-def no_rows(role: str, name: str, method: Method = "SFT") -> TrainerError:
+def no_rows(role: str, name: str, method: MethodType = MethodType.SFT) -> TrainerError:
     """DatasetEmpty."""
     return TrainerError(
         Reason.DATASET_EMPTY, f"{_prefix(role)}no rows in {name}", _formats_hint(method)
     )
 
 
-def _formats_hint(method: Method) -> str:
-    return _PREFERENCE_HINT if method == "DPO" else _FORMATS_HINT
+def _formats_hint(method: MethodType) -> str:
+    if METHODS[method].rows is RowKind.PREFERENCE:
+        return f"Method {method} takes {_PREFERENCE_HINT}"
+    return _FORMATS_HINT
 
 
 def _prefix(role: str) -> str:
@@ -160,7 +168,7 @@ def row_unit(name: str) -> str:
 
 
 def uniform_rows(
-    source: Source, dataset: JobDataset, method: Method = "SFT"
+    source: Source, dataset: JobDataset, method: MethodType = MethodType.SFT
 ) -> Iterator[tuple[int, Row]]:
     """Line (of Parquet: row) numbers and checked rows as `formats` describes them, their reasoning
     as `dataset.thinking` wants it. Raises LineError."""
@@ -169,7 +177,7 @@ def uniform_rows(
 
 
 def checked_rows(
-    source: Source, dataset: JobDataset, method: Method = "SFT"
+    source: Source, dataset: JobDataset, method: MethodType = MethodType.SFT
 ) -> Iterator[tuple[int, Row, Row]]:
     """The same, with each row before its reasoning was looked at in between."""
     shape: Format | None = None if dataset.format == "Auto" else dataset.format

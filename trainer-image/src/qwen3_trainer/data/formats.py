@@ -1,6 +1,6 @@
 """Shapes of a row, and how each becomes chat messages. Pure.
 
-A row on disk is `{"messages": [...]}`, `{"prompt": [...], "completion": [...]}` or, for DPO,
+A row on disk is `{"messages": [...]}`, `{"prompt": [...], "completion": [...]}` or
 `{"prompt": [...], "chosen": [...], "rejected": [...]}`, each a list of `{"role", "content"}` (an
 assistant's may have `reasoning_content` and `tool_calls`), and perhaps `{"tools": [...]}`. Nothing
 of a row's content appears in an error: errors end up in status.
@@ -11,8 +11,9 @@ import json
 from collections.abc import Callable
 from typing import Any, Literal
 
+from qwen3_api.methods import METHODS, MethodType, RowKind
+
 Format = Literal["Messages", "ShareGPT", "Alpaca", "PromptCompletion", "Preference"]
-Method = Literal["SFT", "DPO"]
 Row = dict[str, Any]
 
 ROLES = ("system", "user", "assistant", "tool")
@@ -40,11 +41,11 @@ class RowError(ValueError):
         """What to do, where the shapes of a row don't tell."""
 
 
-def detect_format(row: Row, method: Method = "SFT") -> Format:
+def detect_format(row: Row, method: MethodType = MethodType.SFT) -> Format:
     """The format of a row by its keys. Raises RowError when none that the method takes fits."""
     keys = set(row)
-    if method == "DPO":
-        return _detect_preference(keys)
+    if METHODS[method].rows is RowKind.PREFERENCE:
+        return _detect_preference(keys, method)
     if "messages" in keys:
         return "Messages"
     if "conversations" in keys:
@@ -54,7 +55,7 @@ def detect_format(row: Row, method: Method = "SFT") -> Format:
     if {"prompt", "completion"} <= keys:
         return "PromptCompletion"
     if {"chosen", "rejected"} <= keys:
-        raise RowError("", "a preference row (chosen, rejected); method SFT needs answers")
+        raise RowError("", f"a preference row (chosen, rejected); method {method} needs answers")
     raise RowError(
         "",
         f"no known format has these keys: {_shown(keys)}; expected messages, conversations, "
@@ -62,22 +63,20 @@ def detect_format(row: Row, method: Method = "SFT") -> Format:
     )
 
 
-def _detect_preference(keys: set[str]) -> Format:
+def _detect_preference(keys: set[str], method: MethodType) -> Format:
     if {"chosen", "rejected"} <= keys:
         return "Preference"
     raise RowError(
         "",
-        f"not a preference row, it has these keys: {_shown(keys)}; method DPO needs chosen and "
-        "rejected",
+        f"not a preference row, it has these keys: {_shown(keys)}; method {method} needs chosen "
+        "and rejected",
     )
 
 
-def require_format(shape: Format, method: Method) -> None:
+def require_format(shape: Format, method: MethodType) -> None:
     """Raises RowError when the method can't learn from rows of this format."""
-    if method == "DPO" and shape != "Preference":
-        raise RowError("", f"method DPO can't learn from rows of format {shape}")
-    if method == "SFT" and shape == "Preference":
-        raise RowError("", "method SFT can't learn from rows of format Preference")
+    if (METHODS[method].rows is RowKind.PREFERENCE) != (shape == "Preference"):
+        raise RowError("", f"method {method} can't learn from rows of format {shape}")
 
 
 def _shown(keys: set[str]) -> str:

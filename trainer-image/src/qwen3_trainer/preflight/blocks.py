@@ -12,8 +12,9 @@ import msgspec
 
 from qwen3_api.job.holdout import find_entries
 from qwen3_api.job.train import JobDataset
+from qwen3_api.methods import MethodType
 from qwen3_trainer.data.dataset import checked_rows
-from qwen3_trainer.data.formats import Method, Row, RowError, ends_unanswered, has_late_system
+from qwen3_trainer.data.formats import Row, RowError, ends_unanswered, has_late_system
 from qwen3_trainer.data.read import LineError, Source, json_rows
 from qwen3_trainer.data.thinking import any_answer_reasons, last_answer_reasons
 from qwen3_trainer.preflight.fingerprints import canonical, hash_of
@@ -89,7 +90,7 @@ class BlockFacts:
 
 
 def check_block(
-    block: Block, name: str, dataset: JobDataset, method: Method, wanted: Wanted
+    block: Block, name: str, dataset: JobDataset, method: MethodType, wanted: Wanted
 ) -> BlockFacts:
     """Checks and hashes the rows of a block."""
     rows = json_rows(io.BytesIO(block.lines), block.first)
@@ -100,7 +101,7 @@ def check_rows(
     rows: Iterator[tuple[int, Row]],
     name: str,
     dataset: JobDataset,
-    method: Method,
+    method: MethodType,
     wanted: Wanted,
 ) -> BlockFacts:
     """The same for rows that were read already."""
@@ -138,7 +139,7 @@ def check_rows(
     return facts
 
 
-def _count_bad(source: Source, dataset: JobDataset, method: Method) -> tuple[int, int]:
+def _count_bad(source: Source, dataset: JobDataset, method: MethodType) -> tuple[int, int]:
     """Bad rows among those that are left, and how many these are, up to one that is no JSON. Where
     the format is to be found each row may have its own, so it may be some more."""
     bad = seen = 0

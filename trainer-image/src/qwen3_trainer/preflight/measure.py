@@ -9,6 +9,7 @@ from pathlib import Path
 import msgspec
 
 from qwen3_api.job.preflight import SAMPLE_LIMIT, PreflightJob, RenderedSample
+from qwen3_api.methods import METHODS, RowKind
 from qwen3_api.pod.text import cut
 from qwen3_trainer.data.dataset import numbered
 from qwen3_trainer.data.formats import Row, RowError
@@ -94,7 +95,7 @@ def measure_part(ruler: Ruler, rows: list[NumberedJSON]) -> Measured:
         row = msgspec.json.decode(encoded)
         weight = weight_of(row, encoded)
         try:
-            if job.method == "DPO":
+            if METHODS[job.method].rows is RowKind.PREFERENCE:
                 prompt, chosen, rejected = render_preference(row, tokenizer, template, thinking)
                 length = len(prompt) + max(len(chosen), len(rejected))
                 lengths.add(length, weight, learnable=len(prompt) < limit)
@@ -122,7 +123,7 @@ def render_sample(first: NumberedRow, ruler: Ruler) -> RenderedSample:
 def _rendered(row: Row, ruler: Ruler) -> RenderedSample:
     job, tokenizer, template = ruler.job, open_tokenizer(ruler.folder), ruler.template
     limit, thinking = job.dataset.max_sequence_length, job.dataset.thinking
-    if job.method == "DPO":
+    if METHODS[job.method].rows is RowKind.PREFERENCE:
         prompt, *answers = render_preference(row, tokenizer, template, thinking)
         dialogues = [
             ([*prompt, *ids], [False] * len(prompt) + [True] * len(ids)) for ids in answers

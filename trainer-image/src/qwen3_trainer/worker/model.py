@@ -79,7 +79,7 @@ def load(plan: TrainPlan) -> LoadedModel:
         random_state=job.hyperparameters.seed,
     )
     if plan.start_adapter is not None:
-        from qwen3_trainer.worker.start import start_from  # noqa: PLC0415  (after unsloth)
+        from qwen3_trainer.worker.adapter import start_from  # noqa: PLC0415  (after unsloth)
 
         start_from(model, Path(plan.start_adapter))
     log.info("model loaded on %s as %s", model.device, model.dtype)

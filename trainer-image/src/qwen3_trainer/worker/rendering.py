@@ -118,7 +118,7 @@ def render_preference(
 ) -> tuple[list[int], list[int], list[int]]:
     """Token ids of the prompt, the chosen and the rejected answer of a preference row.
 
-    The loss of DPO covers the answers. They start where the rendered dialogues part from the
+    The loss covers the answers. They start where the rendered dialogues part from the
     rendered prompt: with `thinking` Disabled behind the empty think block.
 
     Raises RowError when the template can't write the row.

@@ -107,7 +107,7 @@ def tokenize_preferences(
     cache: Path,
 ) -> TokenizedRows:
     """The same for preference rows: columns prompt_ids, chosen_ids and rejected_ids, as TRL's
-    DPOTrainer wants them. A row is dropped when its prompt alone fills `max_length`."""
+    trainers of preferences want them. A row is dropped when its prompt alone fills `max_length`."""
     truncated = dropped = longest = 0
     cache.mkdir(parents=True, exist_ok=True)
     arrow = str(cache / f"{path.stem}.arrow")

@@ -56,7 +56,7 @@ def fit_run(
         rank=spec.adapter.rank,
         target_modules=tuple(spec.adapter.target_modules),
         quantized=begun if chosen is None else chosen,
-        method=spec.method.type.value,
+        method=spec.method.type,
         max_sequence_length=spec.dataset.max_sequence_length,
         lengths=preflight.lengths,
         rows=preflight.rows,

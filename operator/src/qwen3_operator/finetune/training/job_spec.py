@@ -8,22 +8,20 @@ from qwen3_api.job.train import (
     JobBaseModel,
     JobCheckpoint,
     JobDataset,
-    JobDPO,
     JobEarlyStopping,
     JobGuards,
     JobHyperparameters,
     StartAdapter,
     TrainJob,
 )
+from qwen3_api.methods import job_sections
 from qwen3_api.v1alpha1.finetune import FineTuneSpec
 from qwen3_api.v1alpha1.resources import OnOutOfMemory
 from qwen3_api.v1alpha1.serving_spec import ServingMode
 from qwen3_api.v1alpha1.training import (
     AdapterType,
     DatasetSpec,
-    DPOSpec,
     HyperparametersSpec,
-    MethodType,
     ResumePolicy,
 )
 from qwen3_operator.finetune.views import ReadableFineTune, revision_folder
@@ -49,7 +47,7 @@ def resolve_preflight_job(
         uid=meta.uid,
         revision=ft.revision,
         spec_hash=ft.digest,
-        method=spec.method.type.value,
+        method=spec.method.type,
         base_model=_resolve_base(spec, storage, settings),
         dataset=_resolve_dataset(spec.dataset, storage),
         assistant_only_loss=_assistant_only_loss(spec),
@@ -83,8 +81,8 @@ def resolve_train_job(
         uid=meta.uid,
         revision=ft.revision,
         spec_hash=ft.digest,
-        method=spec.method.type.value,
-        dpo=_resolve_dpo(spec),
+        method=spec.method.type,
+        **job_sections(spec.method),
         base_model=_resolve_base(spec, storage, settings),
         dataset=_resolve_dataset(spec.dataset, storage),
         adapter=JobAdapter(
@@ -162,13 +160,6 @@ def _resolve_dataset(dataset: DatasetSpec, storage: StorageTarget) -> JobDataset
         max_sequence_length=dataset.max_sequence_length,
         thinking=dataset.chat_template.thinking.value,
     )
-
-
-def _resolve_dpo(spec: FineTuneSpec) -> JobDPO | None:
-    if spec.method.type is not MethodType.DPO:
-        return None
-    dpo = spec.method.dpo or DPOSpec()
-    return JobDPO(beta=float(dpo.beta), loss_type=dpo.loss_type.value.lower())
 
 
 def _assistant_only_loss(spec: FineTuneSpec) -> bool:

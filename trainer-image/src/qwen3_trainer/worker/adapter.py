@@ -1,16 +1,20 @@
-"""An earlier adapter's weights in the new, trainable one. Imported after unsloth."""
+"""Weights of the adapter: an earlier one's into the new one, and the result out. Imported after
+unsloth."""
 
 import logging
 from pathlib import Path
 from typing import Any
 
-from peft import get_peft_model_state_dict, set_peft_model_state_dict
+from peft import PeftModel, get_peft_model_state_dict, set_peft_model_state_dict
 from safetensors.torch import load_file
 
 from qwen3_api.v1alpha1.conditions import Reason
 from qwen3_trainer.failures import TrainerError
 
 log = logging.getLogger(__name__)
+
+ADAPTER = "default"
+"""PEFT's name of the adapter that is trained."""
 
 
 def start_from(model: Any, folder: Path) -> None:
@@ -34,4 +38,14 @@ def _misfit(problem: str) -> TrainerError:
         Reason.START_ADAPTER_NOT_FOUND,
         f"the adapter to start from doesn't fit the base model: {problem}",
         "Set baseModel to the one that adapter.from was trained on.",
+    )
+
+
+def save_adapter(model: Any, folder: Path) -> None:
+    """The trained adapter as safetensors.
+
+    The class's own method: Unsloth replaces the instance's, and may fall back to pickle.
+    """
+    PeftModel.save_pretrained(
+        model, str(folder), safe_serialization=True, selected_adapters=[ADAPTER]
     )

@@ -1,0 +1,5 @@
+"""What needs TRL of each training method: a module for each, named like it in small letters.
+
+Imported after unsloth, by the worker that trains. The declarations, which everything else reads,
+are `qwen3_api.methods`.
+"""
