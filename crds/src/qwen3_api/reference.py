@@ -261,7 +261,7 @@ def render_conditions() -> str:
 
 
 def render_methods() -> str:
-    """The page of what each training method learns from and costs."""
+    """The page of training methods: their rows and costs."""
     rows = (
         (
             _code(method.name),
@@ -279,9 +279,9 @@ def render_methods() -> str:
     columns = ("Method", "Rows", "Sequences per row", "Reference", "Without padding", "Settings")
     return _page(
         "Training methods",
-        "Values of `spec.method.type`. A reference is a frozen copy of the starting adapter: it "
-        "takes memory, and each micro-batch goes forward through it too. The planner sizes a run "
-        "by these factors.",
+        "Values of `spec.method.type`. A reference is a frozen copy of the initial adapter: it "
+        "takes memory and a forward pass for each micro-batch. The planner sizes a run by these "
+        "factors.",
         _table(columns, rows),
         "## Rows",
         _table(("Rows", "Meaning"), kinds),

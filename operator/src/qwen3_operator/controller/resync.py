@@ -163,7 +163,10 @@ class Resync:
         first = scope not in self._listed_at
         self._listed_at[scope] = self._clock()
         for obj in drift.vanished:
-            logger.info("vanished unseen", extra={"scope": str(scope), "object": _name(obj)})
+            logger.info(
+                "object disappeared without a watch event",
+                extra={"scope": str(scope), "object": _name(obj)},
+            )
             RESYNC_REPAIRS.labels(kind.name, "vanished").inc()
         if not first:
             RESYNC_REPAIRS.labels(kind.name, "changed").inc(len(drift.changed))

@@ -134,7 +134,7 @@ def _resolve_suite(number: int, suite: Suite, storage: StorageTarget) -> EvalSui
     generation = suite.generation
     asked = suite.eval_scope or suite.questions
     if asked is None:
-        raise ValueError(f"suite {suite.name} of type {suite.type} asks nothing")
+        raise ValueError(f"suite {suite.name} of type {suite.type} has no questions")
     questions = suite.questions
     return EvalSuite(
         name=suite.name,

@@ -97,7 +97,7 @@ def _build_gate(gate: Gate, found: EvalGateResult | None) -> GateStatus:
         return GateStatus(
             name=gate.name,
             verdict=Verdict.INCONCLUSIVE,
-            message="the report doesn't say how this gate was decided",
+            message="the report has no decision for this gate",
         )
     sign = gate.baseline is not None
     return GateStatus(
@@ -144,4 +144,4 @@ def set_gate_condition(
 def _explain(gates: list[GateStatus]) -> str:
     """The gates that did not pass, each with its words."""
     told = [f"{g.name} ({g.verdict}): {g.message}" for g in gates if g.verdict != Verdict.PASSED]
-    return "; ".join(told) or "the evaluator refused it though each gate passed"
+    return "; ".join(told) or "the evaluator failed it although each gate passed"

@@ -34,8 +34,8 @@ KINDS: dict[str, Kind] = {"Job": JOB, "Qwen3Eval": EVALUATION}
 ARTIFACTS_KEPT = Event(
     "Warning",
     "ArtifactsKept",
-    "The artifacts stay in the bucket: the operator's settings don't name it any more. Remove the "
-    "folder by hand.",
+    "The artifacts stay in the bucket: it is no longer in the operator's settings. Delete the "
+    "folder manually.",
 )
 
 
@@ -111,7 +111,7 @@ async def _carry_out(
     except Stalled as refused:
         if status is None:
             raise
-        logger.warning("a child was refused", extra={"error": str(refused)})
+        logger.warning("the API server rejected a child object", extra={"error": str(refused)})
         status = with_refusal(ft, status, str(refused), ctx.now())
         # What the plan would tell didn't happen. The cause may go by itself, like the child of an
         # earlier namesake that garbage collection hasn't reached yet.
@@ -163,7 +163,7 @@ async def _promote(ctx: Context, ft: FineTune, plan: FineTunePlan) -> None:
     failpoint("between-load-and-flip")
     pointer = storage.location(layout.alias_key(storage.prefix, ft.meta.namespace, alias.alias))
     if not await ctx.artifacts.swap_alias(pointer, alias, plan.promote.etag):
-        raise Transient("PromotionLost", f"{alias.alias} was moved by somebody else")
+        raise Transient("PromotionLost", f"{alias.alias} was changed concurrently")
     logger.info("public name written", extra={"alias": alias.alias, "model_id": alias.id})
 
 
@@ -181,7 +181,7 @@ async def _delete_artifacts(ctx: Context, ft: FineTune, body: dict[str, Any]) ->
     now = await ctx.client.get(FINE_TUNE, ft.meta.namespace, ft.meta.name)
     known = (ft.meta.uid, ft.meta.generation)
     if now is None or (now["metadata"]["uid"], now["metadata"]["generation"]) != known:
-        raise Conflict("SpecChanged", f"{ft.meta.name} was edited or replaced meanwhile")
+        raise Conflict("SpecChanged", f"{ft.meta.name} was changed or replaced concurrently")
     folder = layout.finetune_prefix(storage.prefix, ft.meta.namespace, ft.meta.uid)
     try:
         count = await ctx.artifacts.remove(storage.location(folder))

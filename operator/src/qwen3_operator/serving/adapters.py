@@ -156,14 +156,14 @@ async def _of_folder(
 ) -> Guest | Problem:
     base, storage = target.base_model, ev.storage
     if target.s3 is None or target.digest is None or base is None or ev.pool is None:
-        raise LookupError("a target of type Adapter without its parts passed the rules of the API")
+        raise LookupError("a target of type Adapter without its fields passed API validation")
     if storage is None:
-        raise LookupError("an evaluation without a bucket is refused before its target")
+        raise LookupError("an evaluation without a bucket must be rejected before its target")
     if resolve_model(base, ctx.settings) is None:
         return Problem(
             Reason.BASE_MODEL_NOT_FOUND,
             f"target.adapter.baseModel: {base.name} isn't in the platform's catalogue",
-            "Name one of the catalogue, or set baseModel.source; then apply a new evaluation.",
+            "Use one from the catalogue, or set baseModel.source; then apply a new evaluation.",
         )
     folder = parse_s3_uri(target.s3.uri, storage)
     problem = _check_place(ev.meta.namespace, target.s3.uri, folder, storage)
@@ -173,8 +173,8 @@ async def _of_folder(
     if found is None:
         return Problem(
             Reason.ADAPTER_NOT_FOUND,
-            f"target.adapter.s3: there is nothing at {folder.uri}/",
-            "Upload the adapter's files there.",
+            f"target.adapter.s3: {folder.uri}/ is empty",
+            "Upload the adapter's files to it.",
         )
     if isinstance(found, Problem):
         return found
@@ -239,7 +239,7 @@ def _check_place(
         return None
     return Problem(
         Reason.STORAGE_DENIED,
-        f"target.adapter.s3.uri: {uri[:300]} is outside of s3://{storage.bucket}/{mine}",
+        f"target.adapter.s3.uri: {uri[:300]} is outside s3://{storage.bucket}/{mine}",
         "Copy the adapter below that prefix, or name its bucket in output.s3; then apply a new "
         "evaluation.",
     )

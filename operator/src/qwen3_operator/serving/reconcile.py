@@ -94,7 +94,7 @@ class PoolReconciler:
             failpoint("before-index")
             location = _index_location(key, storage)
             if not await ctx.artifacts.write_index(location, plan.index, etag):
-                raise Transient("IndexLost", f"{location.uri} was written by somebody else")
+                raise Transient("IndexLost", f"{location.uri} was changed concurrently")
             logger.info(
                 "index written",
                 extra={"serial": plan.index.serial, "aliases": dict(plan.index.aliases)},

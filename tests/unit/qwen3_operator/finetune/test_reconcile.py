@@ -231,7 +231,7 @@ def test_an_edit_that_the_watch_has_not_delivered_counts(world: World, operator:
             world.terminate_pods()
     relent(world)
     operator.reconcile(BOT)
-    assert "edited" in str(operator.errors[-1])
+    assert "changed" in str(operator.errors[-1])
     operator.deliver()
     operator.reconcile(BOT)
     assert world.finetune("bot") is None
