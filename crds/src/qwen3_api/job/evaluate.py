@@ -6,24 +6,8 @@ from pydantic import Field, StringConstraints
 
 from qwen3_api.job.base import CONTRACT, Document, Failure, S3Location, Sha256
 from qwen3_api.job.train import DataSource, JobWandb
+from qwen3_api.metrics import Metric
 
-WeaveScorerName = Literal[
-    "ValidJSONScorer", "ValidXMLScorer", "PydanticScorer", "StringMatchScorer"
-]
-"""Classes of weave.scorers, by whose names their scores go."""
-MetricName = Literal[
-    "ExactMatch",
-    "F1",
-    "BLEU",
-    "RougeL",
-    "RegexMatch",
-    "JSONValid",
-    "AssistantLoss",
-    "JudgeScore",
-    "JudgeWin",
-    "Accuracy",
-    WeaveScorerName,
-]
 ENV_WEAVE_API_KEY = "WEAVE_API_KEY"
 """Environment variable of the evaluator with the key for Weave; the one for W&B may be another."""
 GateVerdict = Literal["Passed", "Failed", "Inconclusive"]
@@ -91,7 +75,7 @@ class EvalSuite(Document):
     data: DataSource
     benchmark: EvalBenchmark | None = None
     """None: the rows are questions and answers of the user's own."""
-    metrics: list[MetricName]
+    metrics: list[Metric]
     limit: int | None
     max_tokens: int
     temperature: float
@@ -110,7 +94,7 @@ class EvalGate(Document):
 
     name: str
     suite: str
-    metric: MetricName
+    metric: Metric
     baseline: str | None
     minimum: float | None = None
     maximum: float | None = None
@@ -202,18 +186,18 @@ class EvalProgressDocument(Document):
 class EvalResult(Document):
     """One metric of one model on one suite. Traceable: samples.jsonl has a line per answer.
 
-    JudgeWin has a result per baseline, whose `model` is `target` and whose `baseline` is set.
+    A metric that compares with each baseline has a result per baseline, whose `model` is `target`
+    and whose `baseline` is set.
     """
 
     suite: str
-    metric: MetricName
+    metric: Metric
     model: str
     """`target`, or the baseline's name."""
     baseline: str | None = None
-    """Only for JudgeWin: whom the target was compared with."""
+    """Only of a metric that compares with each baseline: whom the target was compared with."""
     value: float
-    """Mean over questions (of the mean over samples), 0 to 1; AssistantLoss: nats per answer token,
-    the sum of losses over the sum of tokens."""
+    """In the metric's unit, aggregated as the metric declares it."""
     low: float | None = None
     """Lower end of the two-sided 95 % confidence interval of `value`."""
     high: float | None = None
@@ -225,7 +209,7 @@ class EvalComparison(Document):
     """The target against a baseline, over the same questions in pairs."""
 
     suite: str
-    metric: MetricName
+    metric: Metric
     baseline: str
     delta: float
     """Target minus baseline: the difference of the two values."""
@@ -331,7 +315,7 @@ class JudgeOpinion(Document):
     baseline: str | None
     """None: about the answer by itself."""
     score: float
-    """JudgeScore's scale; JudgeWin: 1 for the target, 0.5 a tie, 0 for the baseline."""
+    """By itself: 0 to 1; of a pair: 1 for the target, 0.5 a tie, 0 for the baseline."""
     reason: Annotated[str, StringConstraints(max_length=2000)]
 
 
@@ -351,8 +335,8 @@ class EvalSample(Document):
     """None when no metric needed one. Without the thinking."""
     reasoning: str | None = None
     """What was thought before; None when nothing was (an empty think block is nothing)."""
-    scores: dict[MetricName, float] = {}
-    """All but AssistantLoss and JudgeWin."""
+    scores: dict[Metric, float] = {}
+    """By the metrics that score a generated answer by itself."""
     loss: float | None
     """Sum of negative log-likelihoods over the expected answer's tokens, in nats; sample 0 only."""
     answer_tokens: int | None
