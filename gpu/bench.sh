@@ -10,7 +10,5 @@
 # server; `gpu/bundle.sh train` packs what a machine without network lacks.
 set -euo pipefail
 root=$(cd "$(dirname "$0")/.." && pwd)
-sources=$root:$root/gpu
-for part in crds operator trainer-image; do sources=$sources:$root/$part/src; done
-export PYTHONPATH=$sources${PYTHONPATH:+:$PYTHONPATH} PYTHONUNBUFFERED=1
+source "$root/gpu/sources.sh"
 exec "${PYTHON:-python3}" -m benchmarks.train "$@"

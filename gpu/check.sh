@@ -11,8 +11,6 @@
 # own packages are taken from this checkout. `gpu/bundle.sh train` packs what a machine without network lacks.
 set -euo pipefail
 root=$(cd "$(dirname "$0")/.." && pwd)
-sources=$root:$root/gpu:$root/tests
-for part in crds operator local trainer-image; do sources=$sources:$root/$part/src; done
-export PYTHONPATH=$sources${PYTHONPATH:+:$PYTHONPATH} PYTHONUNBUFFERED=1
+source "$root/gpu/sources.sh"
 unset PYTHONOPTIMIZE  # the checks are asserts
 exec "${PYTHON:-python3}" -m gpu_check "$@"

@@ -7,8 +7,6 @@
 # $PYTHON (default python3) needs what gpu/check.sh needs.
 set -euo pipefail
 root=$(cd "$(dirname "$0")/.." && pwd)
-sources=$root:$root/gpu:$root/tests
-for part in crds operator local trainer-image; do sources=$sources:$root/$part/src; done
-export PYTHONPATH=$sources${PYTHONPATH:+:$PYTHONPATH} PYTHONUNBUFFERED=1
+source "$root/gpu/sources.sh"
 export QWEN3_ML_PYTHON=${PYTHON:-python3}
 exec "${PYTHON:-python3}" -m benchmarks.checkpoints "$@"

@@ -26,7 +26,5 @@ for folder in /usr/local/cuda*; do
   if [ -d "$folder" ] && [ ! -L "$folder" ]; then mount --bind "$nothing" "$folder"; fi
 done
 unset CUDA_HOME CUDA_PATH CUDA_ROOT PYTHONOPTIMIZE
-sources=$root:$root/gpu:$root/tests
-for part in crds operator local server-image; do sources=$sources:$root/$part/src; done
-export PYTHONPATH=$sources${PYTHONPATH:+:$PYTHONPATH} PYTHONUNBUFFERED=1
+source "$root/gpu/sources.sh"
 exec "${PYTHON:-python3}" -m gpu_check.serving "$@"

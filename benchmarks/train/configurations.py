@@ -6,21 +6,21 @@ from typing import Any
 
 from gpu_check.base_model import SHAPES, VOCABULARY
 
+from qwen3_api.data_sources import FileData
 from qwen3_api.job.base import S3Location
 from qwen3_api.job.preflight import ModelShape, TokenHistogram
 from qwen3_api.job.train import (
-    FileData,
     HuggingFaceModel,
     JobAdapter,
     JobBaseModel,
     JobCheckpoint,
     JobDataset,
-    JobDPO,
     JobHyperparameters,
     TrainJob,
 )
+from qwen3_api.methods import MethodSpec, MethodType, job_sections
 from qwen3_api.v1alpha1.training import ALL_LINEAR
-from qwen3_sizing.memory import Method, Step, TrainingSetup
+from qwen3_sizing.memory import Step, TrainingSetup
 from qwen3_sizing.plan import Card, DoesNotFit, SizingRequest, plan_sizing
 
 WARM_UP = 2
@@ -40,7 +40,7 @@ class Configuration:
     checkpointing: bool
     quantized: bool = False
     rank: int = 16
-    method: Method = "SFT"
+    method: MethodType = MethodType.SFT
     accumulation: int = 1
     steps: int = WARM_UP + 3
     shortest: int | None = None
@@ -101,11 +101,11 @@ MEASURED = (
     Configuration("0.6B", 8, 1024, checkpointing=False, quantized=True),
     Configuration("8B", 8, 1024, checkpointing=True),
     Configuration("4B", 4, 2048, checkpointing=False, rank=64),
-    Configuration("1.7B", 4, 1024, checkpointing=False, method="DPO"),
+    Configuration("1.7B", 4, 1024, checkpointing=False, method=MethodType.DPO),
     Configuration("8B", 2, 2048, checkpointing=False),
     Configuration("8B", 6, 2048, checkpointing=False),
     Configuration("8B", 8, 2048, checkpointing=True, quantized=True),
-    Configuration("4B", 2, 1024, checkpointing=True, method="DPO"),
+    Configuration("4B", 2, 1024, checkpointing=True, method=MethodType.DPO),
 )
 BASES = ("8B", "0.6B", "1.7B", "4B")
 """In the order in which they are needed."""
@@ -124,7 +124,7 @@ DEFAULTS = tuple(
 TINY = (
     Configuration("tiny", 2, 64, checkpointing=False),
     Configuration("tiny", 2, 64, checkpointing=True, quantized=True),
-    Configuration("tiny", 1, 64, checkpointing=False, method="DPO"),
+    Configuration("tiny", 1, 64, checkpointing=False, method=MethodType.DPO),
 )
 _TINY_USUAL = Configuration("tiny", 4, 64, checkpointing=True, accumulation=4, steps=WARM_UP + 4)
 TINY_DEFAULTS = (Configuration("tiny", 4, 64, checkpointing=False),)
@@ -208,7 +208,7 @@ def train_job(configuration: Configuration, rows: Path, *, gpus: int) -> TrainJo
         revision="benchmark",
         spec_hash="benchmark",
         method=configuration.method,
-        dpo=JobDPO(beta=0.1, loss_type="sigmoid") if configuration.method == "DPO" else None,
+        **job_sections(MethodSpec(type=configuration.method)),
         base_model=JobBaseModel(
             name=f"Qwen/Qwen3-{configuration.base}", source=HuggingFaceModel(repo="local")
         ),

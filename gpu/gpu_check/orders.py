@@ -10,7 +10,9 @@ from qwen3_api.job.base import S3Location
 from qwen3_api.job.report import Sizing
 from qwen3_api.job.train import TrainJob
 from qwen3_api.v1alpha1.finetune import FineTuneSpec
+from qwen3_api.v1alpha1.finetune_status import FineTuneStatus
 from qwen3_operator.finetune.training.job_spec import is_quantized, resolve_train_job
+from qwen3_operator.finetune.views import resolve_finetune
 from qwen3_operator.resources.storage import StorageTarget
 from qwen3_operator.resources.views import Meta
 from qwen3_operator.settings import Settings
@@ -78,4 +80,5 @@ def resolve(name: str, spec: dict[str, Any], bucket: S3Location) -> TrainJob:
         gradient_checkpointing=hyper.gradient_checkpointing is not False,
         quantized=bool(is_quantized(parsed)),
     )
-    return resolve_train_job(meta, parsed, storage, settings, sizing)
+    ft = resolve_finetune(meta, parsed, FineTuneStatus(), settings)
+    return resolve_train_job(ft, storage, settings, sizing)

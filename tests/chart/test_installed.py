@@ -22,13 +22,13 @@ from qwen3_operator.finetune.export.manifests import build_export_job
 from qwen3_operator.finetune.preflight.manifests import build_preflight_job
 from qwen3_operator.finetune.training.job_spec import (
     resolve_export_job,
-    resolve_job_model,
     resolve_preflight_job,
     resolve_train_job,
 )
 from qwen3_operator.finetune.training.manifests import build_train_job
-from qwen3_operator.finetune.training.plan import build_parking
-from qwen3_operator.finetune.views import parse_finetune
+from qwen3_operator.finetune.views import ReadableFineTune, parse_finetune
+from qwen3_operator.resources.base_model import resolve_job_model
+from qwen3_operator.resources.job import build_parking
 from qwen3_operator.resources.labels import FIELD_MANAGER
 from qwen3_operator.resources.names import pool_name
 from qwen3_operator.resources.storage import resolve_storage
@@ -163,14 +163,14 @@ def fine_tune(installed: Installed) -> Manifest:
 def children(installed: Installed, fine_tune: Manifest) -> list[Manifest]:
     """All that the operator makes for a fine-tune, an evaluation and a pool."""
     settings = installed.parsed
-    parsed = parse_finetune(fine_tune)
-    assert parsed.spec is not None
-    storage = resolve_storage(parsed.spec.artifacts.s3, settings)
+    parsed = parse_finetune(fine_tune, settings)
+    assert isinstance(parsed, ReadableFineTune)
+    storage = parsed.storage
     assert storage is not None
     meta, spec = parsed.meta, parsed.spec
-    preflight = resolve_preflight_job(meta, spec, storage, settings, None)
-    training = resolve_train_job(meta, spec, storage, settings, SIZING)
-    export = resolve_export_job(meta, spec, build_commit(parsed), storage, settings)
+    preflight = resolve_preflight_job(parsed, storage, settings, None)
+    training = resolve_train_job(parsed, storage, settings, SIZING)
+    export = resolve_export_job(parsed, build_commit(parsed), storage, settings)
     return [
         build_preflight_job(meta, spec, preflight, storage, settings),
         build_train_job(meta, spec, training, storage, settings),
@@ -194,7 +194,7 @@ def pool_spec(spec: FineTuneSpec, settings: Settings) -> PoolSpec:
     assert storage is not None
     return PoolSpec(
         namespace=TEAM,
-        name=pool_name(spec, settings),
+        name=pool_name(spec.base_model, storage),
         base_model=spec.base_model.name,
         source=resolve_job_model(spec.base_model, storage, settings),
         storage=storage,

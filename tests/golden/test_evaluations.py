@@ -75,11 +75,10 @@ def build_observed(world: Mapping[str, Any]) -> EvalObserved:
 def _run(time: str, status: Mapping[str, Any] | None = None) -> ScheduledRun:
     """A run of quiz for a time."""
     ev = build_eval(schedule={"cron": "@daily"})
-    assert ev.spec is not None
     manifest = build_run(ev.meta, ev.spec, parse_time(time))
     body = {**manifest, "status": dict(status or {})}
     body["metadata"] |= {"uid": f"uid-{time}", "creationTimestamp": time}
-    run = parse_run(body)
+    run = parse_run(body, SETTINGS)
     assert run is not None
     return run
 
@@ -94,7 +93,6 @@ def plan_case(name: str) -> EvalPlan:
     told = case.get("status")
     status = EvalStatus.model_validate(told) if told else None
     ev = build_eval(**(case.get("spec") or {}), status=status)
-    assert ev.spec is not None, ev.error
     return plan_evaluation(ev, build_observed(case.get("world") or {}), SETTINGS, NOW)
 
 

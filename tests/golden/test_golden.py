@@ -9,10 +9,10 @@ import yaml
 
 from qwen3_operator.finetune.actions import FineTunePlan
 from qwen3_operator.finetune.plan import plan_finetune
-from qwen3_operator.finetune.views import parse_finetune
+from qwen3_operator.finetune.views import ReadableFineTune, parse_finetune
 from support.golden_text import render_document
 from support.golden_world import ImpossibleError, build_observed
-from support.operator_world import NOW, build_body, build_settings, build_spec, revision_of
+from support.operator_world import NOW, build_body, build_finetune, build_settings, build_spec
 
 HERE = Path(__file__).parent
 CASES = sorted(path.stem for path in (HERE / "input").glob("*.yaml"))
@@ -39,10 +39,11 @@ def render(plan: FineTunePlan) -> str:
 def plan_case(name: str) -> FineTunePlan:
     """Read a case and decide. `${revision}` is the revision that its spec asks for."""
     text = (HERE / "input" / f"{name}.yaml").read_text()
-    ft = parse_finetune(_body(yaml.safe_load(text)))
-    revision = revision_of(ft) if ft.spec else ""
+    first = yaml.safe_load(text)
+    settings = build_settings(first.get("settings") or {})
+    ft = parse_finetune(_body(first), settings)
+    revision = ft.revision if isinstance(ft, ReadableFineTune) else ""
     case = yaml.safe_load(text.replace("${revision}", revision))
-    settings = build_settings(case.get("settings") or {})
     return plan_finetune(ft, build_observed(ft, case.get("world") or {}), settings, NOW)
 
 
@@ -88,4 +89,4 @@ def test_no_output_without_input() -> None:
 )
 def test_a_world_that_cannot_be_is_refused(world: dict[str, Any]) -> None:
     with pytest.raises(ImpossibleError):
-        build_observed(parse_finetune(build_body()), world)
+        build_observed(build_finetune(), world)

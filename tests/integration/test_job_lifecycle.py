@@ -286,7 +286,7 @@ def test_pods_are_admitted_by_the_restricted_standard(world: World, tenant: Tena
             "storage": {"default": {"endpoint": "http://s3.test:1", "bucket": "qwen3"}},
         }
     )
-    storage = storage_of(build_finetune(), settings)
+    storage = storage_of(build_finetune(settings=settings))
     pool = PoolSpec(
         namespace=tenant.namespace,
         name="pool-x",

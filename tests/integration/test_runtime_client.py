@@ -170,7 +170,7 @@ async def test_status_of_a_namesake(client: Client, namespace: str) -> None:
     assert applied["status"]["observedGeneration"] == 1
     await client.delete(FINE_TUNE, namespace, "bot")
     await client.apply(build_finetune(namespace))
-    with pytest.raises(Conflict, match="namesake"):
+    with pytest.raises(Conflict, match="another object of the same name"):
         await client.apply_status(status)
     status["metadata"]["resourceVersion"] = created["metadata"]["resourceVersion"]
     with pytest.raises(Conflict, match="has been modified"):

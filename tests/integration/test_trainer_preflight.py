@@ -227,7 +227,7 @@ def _refusals(store: Store) -> dict[str, tuple[dict[str, Any], Reason, list[str]
         "quantised weights": (
             {"base_model.source.location.prefix": "models/awq"},
             Reason.BASE_MODEL_UNSUPPORTED,
-            ["is quantised already (quantization_config in its config.json: awq)"],
+            ["is already quantized (quantization_config in its config.json: awq)"],
         ),
         "no start adapter": (
             {"start": start},

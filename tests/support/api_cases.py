@@ -269,11 +269,11 @@ CASES: tuple[ApiCase, ...] = (
 )  # fmt: skip
 
 BASE_FIXED = (
-    "baseModel can't change: another base is another serving pool, and what serves "
-    "now would go down with the edit; apply another fine-tune"
+    "baseModel can't change: another base model needs another serving pool, and the current "
+    "adapter would go out of service; apply another fine-tune"
 )
 BUCKET_FIXED = (
-    "artifacts.s3 can't change: results would be split over two buckets; "
+    "artifacts.s3 can't change: results would be split between two buckets; "
     "delete the object and apply it again"
 )
 
@@ -297,9 +297,7 @@ def _eval_edit(
 
 
 SCHEDULED = changed(EVAL_MINIMAL, {"schedule": {"cron": "@daily"}})
-SCHEDULE_FIXED = (
-    "schedule can be edited, but neither added nor taken away; apply another evaluation"
-)
+SCHEDULE_FIXED = "schedule can be edited, but neither added nor removed; apply another evaluation"
 
 TRANSITIONS: tuple[TransitionCase, ...] = (
     _fine_tune_edit("unchanged", {}),

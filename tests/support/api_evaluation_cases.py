@@ -15,18 +15,20 @@ TARGET_FINE_TUNE = "target.fineTune goes with type FineTune, and only with it"
 TARGET_ADAPTER = "target.adapter goes with type Adapter, and only with it"
 EITHER_ADAPTER = "set either fineTune or s3"
 FOLDER_NEEDS = "digest and baseModel go with s3, and only with it"
-SCHEDULE_SERVES = "a schedule asks what serves at that time; target.type is FineTune or Endpoint"
+SCHEDULE_SERVES = (
+    "a schedule evaluates a model in service; target.type must be FineTune or Endpoint"
+)
 TARGET_ENDPOINT = "target.endpoint goes with type Endpoint, and only with it"
 BASELINE_ENDPOINT = "baselines[].endpoint goes with type Endpoint, and only with it"
 COST_NEEDS_PRICES = "maxCost needs promptPrice and completionPrice of every judge"
 JUDGED_ONLY = "judge goes with the metrics JudgeScore and JudgeWin, and only with them"
 SCHEMA_ONLY = "jsonSchema goes with the metric JSONValid, and only with it"
-MORE_SAMPLES = "samples above 1 need a temperature above 0: greedy answers are all the same"
+MORE_SAMPLES = "samples above 1 need a temperature above 0: greedy answers are identical"
 ONE_BOUND = "set exactly one of minimum, maximum, maxRegression and minimumEffect"
 BASELINE_ONLY = "baseline goes with maxRegression and minimumEffect, and only with them"
-WIN_MINIMUM = "a gate on JudgeWin sets minimum: it is a comparison already, 0.5 is a tie"
+WIN_MINIMUM = "a gate on JudgeWin must set minimum: it is already a comparison, 0.5 is a tie"
 WIN_BASELINES = "the metric JudgeWin needs baselines to compare with"
-GATES_MEASURED = "each of gates names a suite and one of the metrics of that suite"
+GATES_MEASURED = "each of gates must name a suite and one of that suite's metrics"
 GATES_BASELINE = "gates[].baseline is one of baselines"
 GATES_OWN_BASELINE = "gates[].baseline is base or incumbent"
 BASE_NEEDS_FINE_TUNE = (
@@ -36,24 +38,25 @@ BASE_NEEDS_FINE_TUNE = (
 APPROVED_MANUAL = "approvedRevision goes with strategy Manual only"
 FORCE_OR_BACK = "set either force or rollbackTo, not both"
 EVALUATION_SERVED = (
-    "evaluation needs serving.mode SharedBase: a candidate is asked where it would serve"
+    "evaluation needs serving.mode SharedBase: a candidate is evaluated on the pool that would "
+    "serve it"
 )
 QUESTIONS_ONLY = "questions goes with type Questions, and only with it"
 EVAL_SCOPE_ONLY = "evalScope goes with type EvalScope, and only with it"
-ACCURACY_ONLY = "metrics can't have Accuracy: it is that of suites of type EvalScope"
+ACCURACY_ONLY = "metrics can't contain Accuracy: it is the metric of suites of type EvalScope"
 EXAMPLES_ONLY = "examples goes with fewShot, and only with it"
 FEW_SHOT_ONLY = (
     "fewShot goes with arc, ceval, cmmlu, general_mcq, gsm8k, mmlu, mmlu_pro: the others "
-    "are asked without examples"
+    "have no examples"
 )
 CRON = (
     "cron has five fields (minute, hour, day of month, month, day of week), as in 0 3 * * 1, or is "
     "@hourly, @daily, @weekly, @monthly or @yearly"
 )
-SCHEDULE_ASKS = "a schedule asks what serves at that time; leave target.fineTune.revision out"
+SCHEDULE_ASKS = "a schedule evaluates the revision in service; omit target.fineTune.revision"
 HOLDOUT_TARGET = (
-    "holdout.maxLeakedPercent needs a target that a fine-tune made: the training data of others "
-    "are unknown"
+    "holdout.maxLeakedPercent needs a target from a fine-tune: the training data of other models "
+    "is unknown"
 )
 NO_TARGET = "baselines[].name can't be target: results use that name"
 SERVED = {"serving": {"mode": "SharedBase"}}

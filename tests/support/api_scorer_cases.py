@@ -4,31 +4,31 @@ from support.api_evaluation_cases import GATE, GATES_MEASURED
 from support.api_objects import ApiCase, Spec, eval_case
 
 ASKS_A_MODEL = (
-    "scorers that ask a model do so past the keys, caps and prices of judges: use the metric "
-    "JudgeScore, with what the scorer looks for in judge.rubric"
+    "scorers that query a model bypass the keys, caps and prices of judges: use the metric "
+    "JudgeScore, with the scorer's criteria in judge.rubric"
 )
 RUNS_A_MODEL = (
     "scorers that run a model need torch and its weights, which the evaluator doesn't have: use "
-    "the metric JudgeScore, with what the scorer looks for in judge.rubric"
+    "the metric JudgeScore, with the scorer's criteria in judge.rubric"
 )
 GIVES_NO_SCORE = (
-    "scorers that give no score of 0 to 1 of each answer, as LevenshteinScorer and "
-    "MultiTaskBinaryClassificationF1, aren't run: use the metric F1, RougeL or ExactMatch"
+    "scorers without a score from 0 to 1 per answer, such as LevenshteinScorer and "
+    "MultiTaskBinaryClassificationF1, aren't supported: use the metric F1, RougeL or ExactMatch"
 )
 NEEDS_MORE = (
-    "scorers that need a service or a language model besides, as BedrockGuardrailScorer, "
-    "PresidioScorer and RemoteScorer, aren't run: use the metric RegexMatch or JudgeScore"
+    "scorers that need an external service or language model, such as BedrockGuardrailScorer, "
+    "PresidioScorer and RemoteScorer, aren't supported: use the metric RegexMatch or JudgeScore"
 )
 NO_REFERENCE = (
-    "scorers are named by class: code that a reference (weave:///...) names is never fetched and "
-    "run"
+    "scorers must be class names: code behind a reference (weave:///...) is never fetched and run"
 )
 UNKNOWN_SCORER = (
-    "scorers are ValidJSONScorer, ValidXMLScorer, PydanticScorer, StringMatchScorer, spelt so"
+    "scorers must be one of ValidJSONScorer, ValidXMLScorer, PydanticScorer, StringMatchScorer, "
+    "in this spelling"
 )
 FIELDS_ONLY = "fields goes with PydanticScorer, and only with it"
-WEAVE_ONLY = "metrics can't have the scorers of Weave: they go into weave.scorers"
-WEAVE_ALONE = "metrics can be empty with weave only"
+WEAVE_ONLY = "metrics can't contain Weave scorers: list them in weave.scorers"
+WEAVE_ALONE = "metrics can be empty only with weave"
 FIELD = {"name": "order", "type": "Integer"}
 ALONE: Spec = {
     "suites[0].questions.metrics": [],

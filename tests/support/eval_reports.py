@@ -4,6 +4,7 @@ import random
 from collections.abc import Sequence
 from statistics import fmean, stdev
 
+from qwen3_api.data_sources import S3Data
 from qwen3_api.job.base import S3Location
 from qwen3_api.job.evaluate import (
     EvalComparison,
@@ -24,7 +25,7 @@ from qwen3_api.job.evaluate import (
     ModelUsage,
 )
 from qwen3_api.job.report import Commit
-from qwen3_api.job.train import JobWandb, S3Data
+from qwen3_api.job.train import JobWandb
 from qwen3_api.metrics import Metric
 from qwen3_evaluator.training import TrainingRecord
 

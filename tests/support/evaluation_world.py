@@ -10,7 +10,12 @@ from qwen3_api.v1alpha1.finetune_status import FineTuneStatus, RevisionStatus, S
 from qwen3_api.v1alpha1.meta import Condition
 from qwen3_operator.evaluation.actions import EvalPlan
 from qwen3_operator.evaluation.plan import EvalObserved, plan_evaluation
-from qwen3_operator.evaluation.views import Evaluation, ScheduledRun, parse_evaluation
+from qwen3_operator.evaluation.views import (
+    Evaluation,
+    ReadableEvaluation,
+    ScheduledRun,
+    parse_evaluation,
+)
 from qwen3_operator.finetune.plan import plan_finetune
 from qwen3_operator.finetune.views import FineTune, Observed
 from qwen3_operator.resources.conditions import Conditions
@@ -39,11 +44,18 @@ SPEC: dict[str, Any] = {
 }
 
 
-def build_eval(status: EvalStatus | None = None, **changes: Any) -> Evaluation:
-    """A Qwen3Eval that asks the fine-tune bot; `changes` replace fields of its spec."""
+def build_eval(status: EvalStatus | None = None, **changes: Any) -> ReadableEvaluation:
+    """A Qwen3Eval that queries the fine-tune bot; `changes` replace fields of its spec."""
+    ev = build_any_eval(status, **changes)
+    assert isinstance(ev, ReadableEvaluation), ev.error
+    return ev
+
+
+def build_any_eval(status: EvalStatus | None = None, **changes: Any) -> Evaluation:
+    """The same, readable or not."""
     wire = status.to_wire() if status else None
     body = build_body({**SPEC, **changes}, wire, name="quiz", uid="uid-quiz")
-    return parse_evaluation(body)
+    return parse_evaluation(body, SETTINGS)
 
 
 def build_eval_job(**changes: Any) -> JobView:

@@ -13,7 +13,13 @@ from qwen3_api.job.report import Commit, Progress, TrainReport
 from qwen3_api.job.train import StartAdapter
 from qwen3_api.serving.pool import AliasRejection
 from qwen3_operator.evaluation.views import Evaluation
-from qwen3_operator.finetune.views import Alias, FineTune, Observed
+from qwen3_operator.finetune.views import (
+    Alias,
+    FineTune,
+    Observed,
+    ReadableFineTune,
+    UnreadableFineTune,
+)
 from qwen3_operator.resources.identity import export_digest
 from qwen3_operator.resources.labels import ANNOTATION_EXPORT, ANNOTATION_PARKED
 from qwen3_operator.resources.names import export_name, job_name, preflight_name
@@ -55,7 +61,7 @@ def build_observed(ft: FineTune, world: World) -> Observed:
     if unknown:
         raise ImpossibleError(f"unknown keys {sorted(unknown)}")
     check_possible(ft, world)
-    revision = revision_of(ft) if ft.spec else ""
+    revision = ft.revision if isinstance(ft, ReadableFineTune) else ""
     job, preflight_job, export_job = (
         world.get(key) for key in ("job", "preflightJob", "exportJob")
     )
@@ -122,10 +128,10 @@ def check_possible(ft: FineTune, world: World) -> None:
         "a refusing store shows its content": "storage" in world
         and bool({"commit", "progress", "pointer"} & set(world)),
         "a pool without serving": pool is not None
-        and ft.spec is not None
+        and isinstance(ft, ReadableFineTune)
         and ft.spec.serving.mode != "SharedBase",
         "another revision's Job has the current revision": any(
-            ft.spec is not None and j["revision"] == revision_of(ft)
+            isinstance(ft, ReadableFineTune) and j["revision"] == revision_of(ft)
             for j in world.get("otherJobs", ())
         ),
         "an export before a result": "commit" not in world
@@ -133,9 +139,9 @@ def check_possible(ft: FineTune, world: World) -> None:
         "a candidate is evaluated without a commit": "evaluation" in world
         and "commit" not in world,
         "an evaluation that nobody asked for": "evaluation" in world
-        and (ft.spec is None or ft.spec.evaluation is None),
+        and (isinstance(ft, UnreadableFineTune) or ft.spec.evaluation is None),
         "a rollback that nobody asked for": "rollback" in world
-        and (ft.spec is None or ft.spec.promotion.rollback_to is None),
+        and (isinstance(ft, UnreadableFineTune) or ft.spec.promotion.rollback_to is None),
         "a failed pod without an exit code or a reason": any(
             p["phase"] == "Failed" and "exitCode" not in p and not p.get("evicted") for p in pods
         ),
@@ -158,7 +164,7 @@ def check_possible(ft: FineTune, world: World) -> None:
 
 
 def _rollback(ft: FineTune, rollback: Any) -> Commit | Problem | None:
-    if rollback is None or ft.spec is None:
+    if rollback is None or isinstance(ft, UnreadableFineTune):
         return None
     if isinstance(rollback, Mapping):
         return Problem(**rollback)
@@ -196,7 +202,7 @@ def _job(
             **({ANNOTATION_PARKED: "true"} if job.get("parked") else {}),
             **(
                 {ANNOTATION_EXPORT: export_digest(ft.spec)}
-                if namer is export_name and ft.spec
+                if namer is export_name and isinstance(ft, ReadableFineTune)
                 else {}
             ),
         },

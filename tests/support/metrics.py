@@ -2,8 +2,8 @@
 
 from typing import Any
 
+from qwen3_api.data_sources import FileData
 from qwen3_api.job.evaluate import EvalSuite
-from qwen3_api.job.train import FileData
 from qwen3_evaluator.metrics import Scorer
 from qwen3_evaluator.questions import Question
 

@@ -26,10 +26,10 @@ from qwen3_api.v1alpha1.finetune import FineTuneSpec
 from qwen3_api.v1alpha1.finetune_status import FineTuneStatus
 from qwen3_operator.evaluation.views import Evaluation, parse_evaluation
 from qwen3_operator.finetune.promotion import evaluation as desired_evaluation
-from qwen3_operator.finetune.views import Alias, FineTune, parse_finetune
-from qwen3_operator.resources.identity import export_digest, revision_id, spec_hash
+from qwen3_operator.finetune.views import Alias, FineTune, ReadableFineTune, parse_finetune
+from qwen3_operator.resources.identity import export_digest, spec_hash
 from qwen3_operator.resources.names import export_name, job_name, preflight_name
-from qwen3_operator.resources.storage import StorageTarget, resolve_storage
+from qwen3_operator.resources.storage import StorageTarget
 from qwen3_operator.resources.views import JobView, Meta, PodView
 from qwen3_operator.serving.views import PoolPod, PoolView
 from qwen3_operator.settings import Settings
@@ -130,11 +130,24 @@ def build_body(
 def build_finetune(
     spec: Mapping[str, Any] | None = None,
     status: FineTuneStatus | None = None,
+    settings: Settings = SETTINGS,
+    **meta: Any,
+) -> ReadableFineTune:
+    """The same, parsed over the platform's settings."""
+    ft = build_any_finetune(spec, status, settings, **meta)
+    assert isinstance(ft, ReadableFineTune), ft.error
+    return ft
+
+
+def build_any_finetune(
+    spec: Mapping[str, Any] | None = None,
+    status: FineTuneStatus | None = None,
+    settings: Settings = SETTINGS,
     **meta: Any,
 ) -> FineTune:
-    """The same, parsed."""
+    """The same, readable or not."""
     wire = status.to_wire() if status is not None else None
-    return parse_finetune(build_body(spec, wire, **meta))
+    return parse_finetune(build_body(spec, wire, **meta), settings)
 
 
 EVALUATION: dict[str, Any] = {
@@ -173,25 +186,25 @@ def build_evaluation(
     body = desired_evaluation.build_evaluation(ft.meta, wanted, revision)
     body["metadata"] |= {"uid": f"uid-{revision}", "creationTimestamp": "2026-03-01T11:00:00Z"}
     wire = {k: v for k, v in (status or {}).items() if k != "revision"}
-    return parse_evaluation({**body, "status": wire})
+    return parse_evaluation({**body, "status": wire}, SETTINGS)
 
 
 def spec_of(ft: FineTune) -> FineTuneSpec:
     """The spec, which must have been readable."""
-    assert ft.spec is not None, ft.error
+    assert isinstance(ft, ReadableFineTune), ft.error
     return ft.spec
 
 
 def revision_of(ft: FineTune) -> str:
     """The revision that the spec asks for."""
-    return revision_id(spec_hash(spec_of(ft)))
+    assert isinstance(ft, ReadableFineTune), ft.error
+    return ft.revision
 
 
-def storage_of(ft: FineTune, settings: Settings = SETTINGS) -> StorageTarget:
+def storage_of(ft: FineTune) -> StorageTarget:
     """Where its artifacts go."""
-    target = resolve_storage(spec_of(ft).artifacts.s3, settings)
-    assert target is not None
-    return target
+    assert ft.storage is not None
+    return ft.storage
 
 
 def build_meta(**changes: Any) -> Meta:

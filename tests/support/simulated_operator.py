@@ -32,6 +32,10 @@ class Crash(BaseException):
     """SIGKILL: no handler of the operator may see it."""
 
 
+class PoisonError(Exception):
+    """An exception that no part of the operator expects."""
+
+
 class StoreModel:
     """`ObjectStore` over a `Bucket`."""
 
@@ -41,6 +45,8 @@ class StoreModel:
 
     async def get(self, location: S3Location) -> Fetched | None:
         self._knock()
+        if any(uid in location.prefix for uid in self._bucket.poisoned):
+            raise PoisonError(location.prefix)
         found = self._bucket.objects.get(location.prefix)
         return Fetched(*found) if found else None
 
@@ -181,6 +187,9 @@ class Operator:
     """Steps (before a write, after it, …) until the process dies."""
     writes: Counter[str] = field(default_factory=Counter)
     errors: list[OperatorError] = field(default_factory=list)
+    tolerant: bool = False
+    """An exception that nobody expected goes into `crashes`, as the queue would take it."""
+    crashes: list[tuple[Key, Exception]] = field(default_factory=list)
     woken: set[Key] = field(default_factory=set)
     settings: Settings = SETTINGS
     patience: float = 5.0
@@ -240,6 +249,11 @@ class Operator:
         except OperatorError as error:
             self.errors.append(error)
             self.woken.add(key)
+            return 1.0
+        except Exception as error:
+            if not self.tolerant:
+                raise
+            self.crashes.append((key, error))
             return 1.0
 
     def work(self, limit: int = 60) -> None:

@@ -81,9 +81,9 @@ def _quantized(
     if sign is None:
         return None
     return Unsupported(
-        f"{name} is quantised already ({sign}): only models in 16 bits are supported",
+        f"{name} is already quantized ({sign}): only models in 16 bits are supported",
         "Apply another fine-tune whose baseModel.name is the 16-bit model; adapter.type: QLoRA "
-        "keeps its weights in 4 bits while it trains.",
+        "trains on a 4-bit base.",
     )
 
 

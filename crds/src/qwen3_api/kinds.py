@@ -40,7 +40,7 @@ FINE_TUNE = ResourceKind(
     kind=finetune.KIND,
     plural=finetune.PLURAL,
     short_name="q3ft",
-    doc="One adapter of a Qwen3 base model, from a dataset to a public name that answers.",
+    doc="A LoRA adapter of a Qwen3 base model, from a dataset to a served public name.",
     spec=finetune.FineTuneSpec,
     status=FineTuneStatus,
     columns=finetune.PRINTER_COLUMNS,
@@ -61,7 +61,7 @@ EVAL = ResourceKind(
     kind=evaluation.KIND,
     plural=evaluation.PLURAL,
     short_name="q3ev",
-    doc="Questions put to served models and scored. It can't be changed once applied, like a Job.",
+    doc="An evaluation of served models. It can't be changed once applied, like a Job.",
     spec=evaluation.EvalSpec,
     status=evaluation.EvalStatus,
     columns=evaluation.PRINTER_COLUMNS,
@@ -89,8 +89,8 @@ _KIND_DOC = "kind is the type of this object."
 def object_schema(kind: ResourceKind) -> dict[str, Any]:
     """The structural schema of a whole object."""
     spec, status = structural_schema(kind.spec), structural_schema(kind.status)
-    spec["description"] = "spec is what the user wants."
-    status["description"] = "status is what the operator found; it alone writes it."
+    spec["description"] = "spec is the desired state."
+    status["description"] = "status is the observed state, written only by the operator."
     # A fresh object has observedGeneration 0 even while the operator is down: tools that follow
     # kstatus (Flux, Argo CD) then wait, where a missing status would count as done.
     status["default"] = {}

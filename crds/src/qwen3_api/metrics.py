@@ -10,7 +10,7 @@ from enum import StrEnum
 
 
 class ScoredBy(StrEnum):
-    """Where the numbers come from."""
+    """Source of the numbers."""
 
     ANSWER = "the answer's text"
     LOG_PROBABILITIES = "the server's log-probabilities"
@@ -20,7 +20,7 @@ class ScoredBy(StrEnum):
 
 
 class Unit(StrEnum):
-    """What a value is a number of."""
+    """Unit of a value."""
 
     SHARE = "0 to 1"
     NATS = "nats per token of the expected answer"
@@ -28,14 +28,14 @@ class Unit(StrEnum):
 
 
 class Direction(StrEnum):
-    """Which of two values is better."""
+    """The better of two values."""
 
     HIGHER = "higher"
     LOWER = "lower"
 
 
 class Aggregation(StrEnum):
-    """How the value of a suite comes out of its samples."""
+    """The way from samples to the value of a suite."""
 
     MEAN = "mean over questions, of the mean over samples"
     WEIGHTED_BY_LENGTH = "sum of losses over sum of tokens"
@@ -43,7 +43,7 @@ class Aggregation(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Facts:
-    """What is true of a metric, whoever asks; the defaults are those of a plain score."""
+    """Properties of a metric; the defaults are those of a plain score."""
 
     scored_by: ScoredBy = ScoredBy.ANSWER
     needs_answer: bool = True
@@ -70,7 +70,7 @@ class Facts:
 
 
 class Metric(StrEnum):
-    """What is measured; docs/reference/metrics.md has a row for each."""
+    """A metric; docs/reference/metrics.md has a row for each."""
 
     facts: Facts
 
@@ -82,7 +82,7 @@ class Metric(StrEnum):
         return member
 
     EXACT_MATCH = "ExactMatch"
-    """The trimmed answer is the expected one."""
+    """The trimmed answer equals the expected one."""
     F1 = "F1"
     """Harmonic mean of precision and recall over words (SQuAD); over characters in Chinese."""
     BLEU = "BLEU"
@@ -92,7 +92,7 @@ class Metric(StrEnum):
     REGEX_MATCH = "RegexMatch", Facts(needs_pattern=True)
     """The row's pattern is found in the answer."""
     JSON_VALID = "JSONValid", Facts(requires="jsonSchema")
-    """The answer is JSON that questions.jsonSchema allows."""
+    """The answer is JSON that conforms to questions.jsonSchema."""
     ASSISTANT_LOSS = (
         "AssistantLoss",
         Facts(
@@ -105,22 +105,22 @@ class Metric(StrEnum):
     )
     """Mean negative log-likelihood per token of the expected answer."""
     JUDGE_SCORE = "JudgeScore", Facts(scored_by=ScoredBy.JUDGES, requires="judge")
-    """The judges' score of the answer by itself, by the rubric: 0, 0.25, 0.5, 0.75 or 1."""
+    """Score of the answer by the judges and the rubric: 0, 0.25, 0.5, 0.75 or 1."""
     JUDGE_WIN = (
         "JudgeWin",
         Facts(scored_by=ScoredBy.JUDGES, per_baseline=True, unit=Unit.WINS, requires="judge"),
     )
-    """Against each baseline, which answer the judges prefer: 1, 0.5 for a tie, 0."""
+    """The judges' preference against each baseline: 1, 0.5 for a tie, 0."""
     ACCURACY = "Accuracy", Facts(scored_by=ScoredBy.EVAL_SCOPE)
-    """The answer is right as the benchmark of a suite of type EvalScope defines it."""
+    """For suites of type EvalScope: the answer is correct by the benchmark's rules."""
     VALID_JSON_SCORER = "ValidJSONScorer", Facts(scored_by=ScoredBy.WEAVE)
-    """The answer is JSON."""
+    """For questions.weave: the answer is JSON."""
     VALID_XML_SCORER = "ValidXMLScorer", Facts(scored_by=ScoredBy.WEAVE)
-    """The answer is well-formed XML."""
+    """For questions.weave: the answer is well-formed XML."""
     PYDANTIC_SCORER = "PydanticScorer", Facts(scored_by=ScoredBy.WEAVE)
-    """The answer is JSON that validates against a pydantic model of questions.weave.fields."""
+    """For questions.weave: the answer is JSON that a pydantic model of the fields accepts."""
     STRING_MATCH_SCORER = "StringMatchScorer", Facts(scored_by=ScoredBy.WEAVE)
-    """The answer is found in the expected one; case doesn't count."""
+    """For questions.weave: the answer is a substring of the expected one, ignoring case."""
 
 
 def _scored_by(*sources: ScoredBy) -> tuple[Metric, ...]:

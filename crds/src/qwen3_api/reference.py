@@ -11,6 +11,7 @@ from qwen3_api.job import layout
 from qwen3_api.job.base import Document
 from qwen3_api.job.exit_codes import ACTIONS, ExitCode
 from qwen3_api.kinds import ResourceKind, object_schema
+from qwen3_api.methods import METHODS, RowKind
 from qwen3_api.metrics import Facts, Metric
 from qwen3_api.structural import NUMBER_OR_STRING_NOTE, Schema, is_number_or_string, walk
 from qwen3_api.v1alpha1.conditions import ConditionType, Reason
@@ -248,13 +249,16 @@ def render_conditions() -> str:
         "Conditions and reasons",
         "`kubectl get` shows the reason of `Ready` as the stage; beside `Ready=True`, that of "
         "`Degraded` if the operator can't read the bucket. Conditions follow the Kubernetes API "
-        "conventions and kstatus: wait for `Ready`, look at `Stalled` to learn that waiting is no "
-        "use, and mind `observedGeneration`.",
+        "conventions and kstatus: wait for `Ready`, stop waiting if `Stalled` is True, and compare "
+        "`observedGeneration`.",
         "## Types",
         _table(("Type", "True means"), types),
         "## Reasons",
         *reasons,
     )
+
+
+# --- metrics --------------------------------------------------------------------------------------
 
 
 def render_metrics() -> str:
@@ -287,6 +291,37 @@ def _needs(facts: Facts) -> list[str]:
     return ([f"questions.{facts.requires}"] if facts.requires else []) + row_fields
 
 
+# --- training methods -----------------------------------------------------------------------------
+
+
+def render_methods() -> str:
+    """The page of training methods: their rows and costs."""
+    rows = (
+        (
+            _code(method.name),
+            _code(method.rows.value),
+            str(method.costs.sequences_per_row),
+            "kept" if method.costs.reference else "—",
+            "planned" if method.costs.padding_free else "—",
+            f"[{_code(f'method.{method.key}')}](qwen3finetune.md#specmethod{method.key})"
+            if method.settings
+            else "—",
+        )
+        for method in METHODS.values()
+    )
+    kinds = ((_code(kind.value), _cell(kind.doc)) for kind in member_docs(RowKind))
+    columns = ("Method", "Rows", "Sequences per row", "Reference", "Without padding", "Settings")
+    return _page(
+        "Training methods",
+        "Values of `spec.method.type`. A reference is a frozen copy of the initial adapter: it "
+        "takes memory and a forward pass for each micro-batch. The planner sizes a run by these "
+        "factors.",
+        _table(columns, rows),
+        "## Rows",
+        _table(("Rows", "Meaning"), kinds),
+    )
+
+
 # --- the contract of the pods ---------------------------------------------------------------------
 
 
@@ -307,9 +342,9 @@ def render_contract(documents: Mapping[str, type[Document]]) -> str:
     )
     return _page(
         "Contract of the pods",
-        "What the operator, the trainer, the evaluator and the serving sidecars exchange. "
-        "Everything crosses by object storage; exit codes are hints for the Job controller. A "
-        "reader refuses unknown fields and any other `contract` than its own.",
+        "Documents between the operator, the trainer, the evaluator and the serving sidecars. "
+        "All of them are exchanged through object storage; exit codes are hints for the Job "
+        "controller. A reader rejects unknown fields and any `contract` other than its own.",
         "## Exit codes",
         exit_codes,
         "## Layout of the bucket",

@@ -11,8 +11,8 @@ import aiohttp
 
 from qwen3_api.job.evaluate import EvalJudge, EvalSuite, JudgeOpinion, JudgeUsage
 from qwen3_api.metrics import Metric, ScoredBy
+from qwen3_api.pod.failure import FailureError
 from qwen3_api.v1alpha1.conditions import Reason
-from qwen3_evaluator.failures import EvaluationError
 from qwen3_evaluator.judge_client import JudgeClient, Meter
 from qwen3_evaluator.judge_prompt import Matter, Verdict, build_messages, parse_verdict
 from qwen3_evaluator.questions import Question
@@ -32,7 +32,7 @@ class Jury:
     """The judges of a suite, with what they have said and cost in this run.
 
     Judges are asked one after the other, so a worker has one request in flight. Raises
-    EvaluationError when made: the key of a judge is missing.
+    FailureError when made: the key of a judge is missing.
     """
 
     def __init__(self, judge: EvalJudge, http: aiohttp.ClientSession, patience: "Patience") -> None:
@@ -54,7 +54,7 @@ class Jury:
     async def score(self, question: Question, answer: str) -> list[JudgeOpinion]:
         """What each judge gives the answer by itself. A blank one scores 0 unasked.
 
-        Raises EvaluationError: JudgeUnavailable, JudgeUnusable, too many requests, too much money.
+        Raises FailureError: JudgeUnavailable, JudgeUnusable, too many requests, too much money.
         """
         if is_blank(answer):
             return self._unanimous(None, 0, "The answer is blank; the judge was not asked.")
@@ -125,7 +125,7 @@ class Jury:
             self._meter.unreadable += 1
             said = reply.text[:200]
             log.warning("%s gave no verdict (%d of %d): %r", judge, attempt + 1, TRIES, said)
-        raise EvaluationError(
+        raise FailureError(
             Reason.JUDGE_UNUSABLE,
             f"{judge}: {TRIES} replies to the same were no verdict; the last begins {said!r}",
             hint=f"Take another model for judge {judge.name}: it must be able to reply with a JSON "

@@ -9,8 +9,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from qwen3_api.job.evaluate import EvalJob, EvalSample, JudgeOpinion, JudgeUsage
+from qwen3_api.pod.failure import FailureError
 from qwen3_api.v1alpha1.conditions import Reason
-from qwen3_evaluator.failures import EvaluationError
 from qwen3_evaluator.judge import count_requests, is_judged_alone, is_judged_in_pairs
 from qwen3_evaluator.metrics.judge_score import with_judge_score
 from qwen3_evaluator.questions import Question, QuestionSet
@@ -51,11 +51,11 @@ def plan_judgements(job: EvalJob, units: Sequence[Unit]) -> list[Judgement]:
 
 
 def check_judges(job: EvalJob, sets: Mapping[str, QuestionSet]) -> None:
-    """Raises EvaluationError: a suite's judges would be asked more than they may be."""
+    """Raises FailureError: a suite's judges would be asked more than they may be."""
     for suite in job.suites:
         needed = count_requests(suite, len(sets[suite.name].questions), len(job.baselines))
         if suite.judge is not None and needed > suite.judge.max_requests:
-            raise EvaluationError(
+            raise FailureError(
                 Reason.INVALID_SPEC,
                 f"suite {suite.name} may take {needed} requests to its judges, more than "
                 f"judge.maxRequests, which is {suite.judge.max_requests}; nothing was asked",

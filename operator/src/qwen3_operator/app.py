@@ -214,7 +214,7 @@ class Application:
         if self._parts:
             _, hung = await asyncio.wait(self._parts, timeout=STOP_WATCHES_SECONDS)
             for part in hung:
-                logger.warning("does not end", extra={"part": part.get_name()})
+                logger.warning("component doesn't stop", extra={"part": part.get_name()})
                 part.cancel()
 
     async def _until_stopped(self, work: Coroutine[Any, Any, None]) -> bool:
@@ -234,7 +234,7 @@ class Application:
     def _caches(self) -> str | None:
         """A standby is ready; a leader is once it has listed everything."""
         if self._resync is not None and not self._resync.synced:
-            return "first list not finished"
+            return "initial list not finished"
         return None
 
     def _install_signal_handlers(self) -> None:
@@ -254,7 +254,7 @@ def _report_failed(ended: "set[asyncio.Task[None]]") -> bool:
         # These two say it all in their message.
         expected = isinstance(error, LeaseLostError | FirstListError)
         logger.error(
-            "a part of the operator ended, exiting",
+            "a component of the operator stopped, exiting",
             extra={"part": part.get_name(), "error": str(error) if expected else repr(error)},
             exc_info=None if expected else error,
         )

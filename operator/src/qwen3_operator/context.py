@@ -7,22 +7,27 @@ from datetime import datetime
 from typing import Any
 
 from qwen3_api.v1alpha1.conditions import ConditionType, Reason
-from qwen3_api.v1alpha1.finetune import alias_of
 from qwen3_api.v1alpha1.meta import ConditionStatus
-from qwen3_api.v1alpha1.serving_spec import ServingMode
 from qwen3_operator.artifacts.documents import Artifacts
 from qwen3_operator.controller.cache import Cache
 from qwen3_operator.controller.client import Client
 from qwen3_operator.controller.keys import Key
-from qwen3_operator.evaluation.views import Evaluation, parse_evaluation
-from qwen3_operator.finetune.views import FineTune, parse_finetune
+from qwen3_operator.evaluation.views import (
+    Evaluation,
+    ReadableEvaluation,
+    UnreadableEvaluation,
+)
+from qwen3_operator.finetune.views import (
+    FineTune,
+    ReadableFineTune,
+)
+from qwen3_operator.resource_index import ResourceIndex
 from qwen3_operator.resources.actions import Event
 from qwen3_operator.resources.conditions import find
 from qwen3_operator.resources.diagnosis import diagnose_waiting
-from qwen3_operator.resources.kinds import DEPLOYMENT, EVALUATION, FINE_TUNE, POD, kind_of
+from qwen3_operator.resources.kinds import DEPLOYMENT, POD, kind_of
 from qwen3_operator.resources.labels import LABEL_POOL
-from qwen3_operator.resources.names import pool_endpoint, pool_name, pool_of
-from qwen3_operator.resources.storage import resolve_storage
+from qwen3_operator.resources.names import pool_endpoint
 from qwen3_operator.resources.views import PodView, parse_pod
 from qwen3_operator.serving.sidecars import Agents
 from qwen3_operator.serving.views import PoolPod, PoolView
@@ -42,48 +47,34 @@ class Context:
     settings: Settings
     now: Callable[[], datetime]
     wake: Callable[[Key], None]
-    _parsed: dict[str, tuple[str, FineTune]] = field(default_factory=dict)
+    index: ResourceIndex = field(init=False)
     _unanswered: dict[str, datetime] = field(default_factory=dict)
 
-    def finetunes(self, namespace: str) -> list[FineTune]:
-        """All fine-tunes of a namespace; each version is parsed once."""
-        return [self.parse(body) for body in self.cache.list(FINE_TUNE, namespace)]
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "index", ResourceIndex(self.cache, self.settings))
 
     def finetune(self, namespace: str, name: str) -> FineTune | None:
         """A fine-tune by its name."""
-        body = self.cache.get(FINE_TUNE, namespace, name)
-        return self.parse(body) if body is not None else None
+        return self.index.finetune(namespace, name)
 
     def guest_pool(self, ev: Evaluation) -> str | None:
         """Name of the pool that holds an evaluation's adapter for it; None for other targets, and
         while nobody knows its base model."""
-        target = ev.spec.target.adapter if ev.spec is not None else None
-        if ev.spec is None or target is None:
+        if isinstance(ev, UnreadableEvaluation) or ev.spec.target.adapter is None:
             return None
-        if target.base_model is not None:
-            return pool_of(target.base_model, ev.spec.output.s3, self.settings)
-        wanted = target.fine_tune
-        ft = self.finetune(ev.meta.namespace, wanted.name) if wanted is not None else None
-        return pool_name(ft.spec, self.settings) if ft is not None and ft.spec is not None else None
+        wanted = ev.spec.target.adapter.fine_tune
+        if ev.pool is not None or wanted is None:
+            return ev.pool
+        ft = self.finetune(ev.meta.namespace, wanted.name)
+        return ft.pool if isinstance(ft, ReadableFineTune) else None
 
-    def guest_evaluations(self, namespace: str, pool: str) -> list[Evaluation]:
-        """Evaluations whose adapter belongs to this pool."""
-        bodies = self.cache.list(EVALUATION, namespace)
-        evs = [parse_evaluation(body) for body in bodies if asks_adapter(body)]
-        return [ev for ev in evs if self.guest_pool(ev) == pool]
-
-    def parse(self, body: Object) -> FineTune:
-        """`parse_finetune`, remembered by uid and resourceVersion."""
-        uid, version = body["metadata"]["uid"], body["metadata"]["resourceVersion"]
-        known = self._parsed.get(uid)
-        if known is None or known[0] != version:
-            known = (version, parse_finetune(body))
-            self._parsed[uid] = known
-        return known[1]
+    def guest_evaluations(self, namespace: str, pool: str) -> list[ReadableEvaluation]:
+        """Evaluations whose adapter has to be loaded by this pool now."""
+        waiting = self.index.awaiting_adapter(namespace)
+        return [ev for ev in waiting if self.guest_pool(ev) == pool]
 
     def forget(self, uid: str) -> None:
-        """A fine-tune is gone."""
-        self._parsed.pop(uid, None)
+        """A fine-tune was deleted."""
         self._unanswered.pop(uid, None)
 
     def mark_unanswered(self, uid: str) -> datetime:
@@ -94,24 +85,16 @@ class Context:
         """The store answered, if only with a refusal."""
         self._unanswered.pop(uid, None)
 
-    def members(self, namespace: str, pool: str) -> list[FineTune]:
+    def members(self, namespace: str, pool: str) -> list[ReadableFineTune]:
         """Fine-tunes that want to be served by this pool."""
-        return [
-            ft
-            for ft in self.finetunes(namespace)
-            if ft.spec is not None
-            and not ft.meta.deleting
-            and ft.spec.serving.mode is ServingMode.SHARED_BASE
-            and pool_name(ft.spec, self.settings) == pool
-        ]
+        return self.index.members(namespace, pool)
 
     def pool_at(self, namespace: str, endpoint: str) -> str | None:
         """Name of the pool with this endpoint, if it is there."""
-        for body in self.cache.list(DEPLOYMENT, namespace):
-            pool = body["metadata"]["labels"].get(LABEL_POOL)
-            if pool and pool_endpoint(namespace, pool, self.settings) == endpoint:
-                return str(pool)
-        return None
+        pool = endpoint.removeprefix("http://").partition(".")[0]
+        if pool_endpoint(namespace, pool, self.settings) != endpoint:
+            return None
+        return pool if self.cache.get(DEPLOYMENT, namespace, pool) is not None else None
 
     def held_aliases(self, namespace: str, pool: str) -> list[str]:
         """Public names on this pool of fine-tunes that are no pool's members for now: their spec
@@ -120,44 +103,22 @@ class Context:
         endpoint = pool_endpoint(namespace, pool, self.settings)
         return [
             ft.status.serving.model_name
-            for ft in self.finetunes(namespace)
-            if self._is_lost(ft)
-            and not ft.meta.deleting
-            and ft.status.serving is not None
+            for ft in self.index.lost(namespace, endpoint)
+            if ft.status.serving is not None
             and ft.status.serving.model_name is not None
             and any(r.adapter_digest for r in ft.status.revisions)
-            and ft.status.serving.endpoint == endpoint
         ]
 
-    def _is_lost(self, ft: FineTune) -> bool:
-        if ft.spec is None:
-            return True
-        shared = ft.spec.serving.mode is ServingMode.SHARED_BASE
-        return shared and resolve_storage(ft.spec.artifacts.s3, self.settings) is None
-
-    def alias_owner(self, ft: FineTune) -> str | None:
+    def alias_owner(self, ft: ReadableFineTune) -> str | None:
         """Another fine-tune with the better claim on the same public name, or None.
 
         Who was told to have it keeps it: an elder that asks for it later must not take it from
         under its users. Among the rest the older object wins, by creation time and then by name.
         Both sides come to the same verdict without talking to each other.
         """
-        if ft.spec is None:
-            return None
-        alias = alias_of(ft.meta.namespace, ft.meta.name, ft.spec)
-        mine = _claim(ft, alias)
-        for other in self.finetunes(ft.meta.namespace):
-            if (
-                other.spec is None
-                or other.meta.uid == ft.meta.uid
-                or other.meta.deleting
-                or other.spec.serving.mode is not ServingMode.SHARED_BASE
-                or alias_of(other.meta.namespace, other.meta.name, other.spec) != alias
-            ):
-                continue
-            if _claim(other, alias) < mine:
-                return other.meta.name
-        return None
+        claimants = self.index.claimants(ft.meta.namespace, ft.alias)
+        best = min((c for c in claimants if c.meta.uid != ft.meta.uid), key=_claim, default=None)
+        return best.meta.name if best is not None and _claim(best) < _claim(ft) else None
 
     async def gather_pool(self, namespace: str, pool: str, replicas: int) -> PoolView:
         """The pods of a pool, and what their sidecars say now."""
@@ -192,18 +153,13 @@ class Context:
             )
 
 
-def asks_adapter(body: Object) -> bool:
-    """A Qwen3Eval with a target of type Adapter, told without parsing all of it."""
-    return bool(body.get("spec", {}).get("target", {}).get("type") == "Adapter")
-
-
-def _claim(ft: FineTune, alias: str) -> tuple[bool, datetime, str]:
+def _claim(ft: ReadableFineTune) -> tuple[bool, datetime, str]:
     """Sorts the claims on a public name, the best first."""
     validated = find(ft.status.conditions, ConditionType.VALIDATED)
     serving = ft.status.serving
     has_it = (
         serving is not None
-        and serving.model_name == alias
+        and serving.model_name == ft.alias
         and validated is not None
         # What answers keeps it, whatever is wrong now: its data, or the store.
         and (validated.status is ConditionStatus.TRUE or serving.revision is not None)

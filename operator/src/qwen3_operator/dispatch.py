@@ -6,18 +6,20 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import Any, cast
 
-from qwen3_api.v1alpha1.serving_spec import ServingMode
 from qwen3_operator.artifacts.client import ObjectStore
 from qwen3_operator.artifacts.documents import Artifacts
-from qwen3_operator.context import Context, asks_adapter
+from qwen3_operator.context import Context
 from qwen3_operator.controller import keys
 from qwen3_operator.controller.cache import Cache
 from qwen3_operator.controller.client import Client
+from qwen3_operator.controller.errors import OperatorError
 from qwen3_operator.controller.keys import Key
 from qwen3_operator.controller.reconciler import Result
-from qwen3_operator.evaluation.reconcile import named_fine_tunes, reconcile_evaluation
+from qwen3_operator.evaluation.reconcile import reconcile_evaluation
 from qwen3_operator.evaluation.views import parse_evaluation
 from qwen3_operator.finetune.reconcile import reconcile_finetune
+from qwen3_operator.finetune.views import ReadableFineTune, parse_finetune
+from qwen3_operator.incident import report_incident
 from qwen3_operator.resources.kinds import (
     CONFIG_MAP,
     DEPLOYMENT,
@@ -27,8 +29,6 @@ from qwen3_operator.resources.kinds import (
     kind_of,
 )
 from qwen3_operator.resources.labels import LABEL_EVAL, LABEL_FINE_TUNE, LABEL_POOL, LABEL_SCHEDULE
-from qwen3_operator.resources.names import pool_name
-from qwen3_operator.serving.adapter import wants_guest
 from qwen3_operator.serving.reconcile import PoolReconciler
 from qwen3_operator.serving.sidecars import Agents
 from qwen3_operator.settings import Settings
@@ -44,7 +44,21 @@ class Reconcilers:
         self._pools = PoolReconciler(ctx)
 
     async def reconcile(self, key: Key) -> Result:
-        """Reconcile one key."""
+        """Reconcile one key.
+
+        Raises:
+            Exception: what the reconcile raised. One that nobody expected is in the status of its
+                object by then, and the queue retries it later and later.
+        """
+        try:
+            return await self._reconcile(key)
+        except (OperatorError, TimeoutError):
+            raise
+        except Exception as error:
+            await report_incident(self._ctx, key, error)
+            raise
+
+    async def _reconcile(self, key: Key) -> Result:
         if key.kind == keys.FINE_TUNE:
             return await reconcile_finetune(self._ctx, key)
         if key.kind == keys.POOL:
@@ -79,7 +93,6 @@ class Reconcilers:
                 found += [
                     Key(keys.EVAL, namespace, ev.meta.name)
                     for ev in self._ctx.guest_evaluations(namespace, pool)
-                    if wants_guest(ev) is not None
                 ]
         return found
 
@@ -89,32 +102,34 @@ class Reconcilers:
         """The evaluation; that whose schedule it is a run of; the pool that holds its adapter for
         it; of a fine-tune's own also that, and the pool that holds the candidate."""
         found = [Key(keys.EVAL, namespace, name)]
-        pool = self._ctx.guest_pool(parse_evaluation(obj)) if asks_adapter(obj) else None
+        ctx = self._ctx
+        ev = ctx.index.evaluation(namespace, name) or parse_evaluation(obj, ctx.settings)
+        pool = ctx.guest_pool(ev)
         if pool is not None:
             found.append(Key(keys.POOL, namespace, pool))
         if LABEL_SCHEDULE in labels:
             found.append(Key(keys.EVAL, namespace, labels[LABEL_SCHEDULE]))
         owner = labels.get(LABEL_FINE_TUNE)
-        body = self._ctx.cache.get(FINE_TUNE, namespace, owner) if owner else None
-        if owner is not None and body is not None:
-            found.append(Key(keys.FINE_TUNE, namespace, owner))
-            ft = self._ctx.parse(body)
-            if ft.spec is not None and ft.spec.serving.mode is ServingMode.SHARED_BASE:
-                found.append(Key(keys.POOL, namespace, pool_name(ft.spec, self._ctx.settings)))
+        ft = ctx.finetune(namespace, owner) if owner else None
+        if ft is not None:
+            found.append(Key(keys.FINE_TUNE, namespace, ft.meta.name))
+            if isinstance(ft, ReadableFineTune) and ft.is_served:
+                found.append(Key(keys.POOL, namespace, ft.pool))
         return found
 
     def _of_fine_tune(self, obj: Object, namespace: str, name: str) -> list[Key]:
         """The fine-tune, its pool, rivals for its public name, and evaluations that ask it."""
-        ctx, ft = self._ctx, self._ctx.parse(obj)
+        ctx, present = self._ctx, self._ctx.finetune(namespace, name)
+        ft = present or parse_finetune(obj, ctx.settings)
         found = [Key(keys.FINE_TUNE, namespace, name)]
-        if ctx.cache.get(FINE_TUNE, namespace, name) is None:
+        if present is None:
             ctx.forget(ft.meta.uid)
-        if ft.spec is not None and ft.spec.serving.mode is ServingMode.SHARED_BASE:
-            found.append(Key(keys.POOL, namespace, pool_name(ft.spec, ctx.settings)))
-            if ft.meta.deleting or ctx.cache.get(FINE_TUNE, namespace, name) is None:
+        if isinstance(ft, ReadableFineTune) and ft.is_served:
+            found.append(Key(keys.POOL, namespace, ft.pool))
+            if ft.meta.deleting or present is None:
                 found += [
                     Key(keys.FINE_TUNE, namespace, other.meta.name)
-                    for other in ctx.finetunes(namespace)
+                    for other in ctx.index.claimants(namespace, ft.alias)
                     if other.meta.uid != ft.meta.uid
                 ]
         serving = ft.status.serving
@@ -122,10 +137,10 @@ class Reconcilers:
             # The pool that it has served on: a spec that left it, or can't be read, doesn't say.
             pool = ctx.pool_at(namespace, serving.endpoint)
             found += [Key(keys.POOL, namespace, pool)] if pool is not None else []
-        for body in ctx.cache.list(EVALUATION, namespace):
-            ev = parse_evaluation(body)
-            if ev.spec is not None and name in named_fine_tunes(ev.spec):
-                found.append(Key(keys.EVAL, namespace, ev.meta.name))
+        found += [
+            Key(keys.EVAL, namespace, ev.meta.name)
+            for ev in ctx.index.evaluations_of(namespace, name)
+        ]
         return found
 
 

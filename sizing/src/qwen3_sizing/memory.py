@@ -9,8 +9,9 @@ no pass has more):
                  8-bit scales in blocks of 256): 1/2 + 1/64 + 4/(64*256) bytes a weight of the
                  projections; embedding and lm_head stay in 16 bit (bitsandbytes skips them).
     adapter      r * (in + out) parameters for each target, in fp32 (PEFT autocast_adapter_dtype):
-                 4 bytes, gradient 4, AdamW's two moments 8. DPO keeps a frozen copy of the start:
-                 4 more. With several GPUs DDP's buckets hold the gradients again: 4 more.
+                 4 bytes, gradient 4, AdamW's two moments 8. A method with a reference keeps a
+                 frozen copy of the start: 4 more. With several GPUs DDP's buckets hold the
+                 gradients again: 4 more.
     saved        of each layer for its backward pass, per token, in 16 bit: the residual before
                  each norm and the norm's output, 4h; Q before and after QK-norm with RoPE,
                  attention's output and its contiguous copy, 4q; K twice and V, 3k; gate and up,
@@ -40,12 +41,10 @@ adapter as if they had one.
 
 from collections.abc import Collection
 from dataclasses import dataclass
-from typing import Literal
 
 from qwen3_api.job.preflight import ModelShape
+from qwen3_api.methods import METHODS, MethodType
 from qwen3_api.v1alpha1.training import TargetModule
-
-Method = Literal["SFT", "DPO"]
 
 MIB = 1 << 20
 GIB = 1 << 30
@@ -75,7 +74,7 @@ class TrainingSetup:
     rank: int
     target_modules: tuple[TargetModule, ...]
     quantized: bool
-    method: Method
+    method: MethodType
     gpus: int = 1
 
 
@@ -84,7 +83,7 @@ class Step:
     """One micro-batch on one GPU."""
 
     rows: int
-    """Rows of the data set; a row of DPO has two sequences."""
+    """Rows of the data set; a preference row has two sequences."""
     tokens: int
     """Of the longest row."""
     checkpointing: bool
@@ -132,9 +131,9 @@ def estimate_memory(setup: TrainingSetup, step: Step) -> MemoryEstimate:
     )
 
 
-def sequences_per_row(method: Method) -> int:
-    """DPO runs the chosen and the rejected answer in one batch."""
-    return 2 if method == "DPO" else 1
+def sequences_per_row(method: MethodType) -> int:
+    """Two where the chosen and the rejected answer are in one batch."""
+    return METHODS[method].costs.sequences_per_row
 
 
 def projections(shape: ModelShape) -> dict[TargetModule, tuple[int, int]]:
@@ -217,7 +216,7 @@ def _dequantised(shape: ModelShape) -> int:
 
 def _adapter(setup: TrainingSetup) -> int:
     per_parameter = 4 * SINGLE
-    if setup.method == "DPO":
+    if METHODS[setup.method].costs.reference:
         per_parameter += SINGLE
     if setup.gpus > 1:
         per_parameter += SINGLE

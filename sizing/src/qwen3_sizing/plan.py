@@ -11,13 +11,13 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from qwen3_api.job.preflight import ModelShape, TokenHistogram
+from qwen3_api.methods import METHODS, MethodType
 from qwen3_api.v1alpha1.training import TargetModule
 from qwen3_sizing.gpus import CARDS, Card
 from qwen3_sizing.memory import (
     GIB,
     MIB,
     MemoryEstimate,
-    Method,
     Step,
     TrainingSetup,
     estimate_memory,
@@ -64,7 +64,7 @@ class SizingRequest:
     target_modules: tuple[TargetModule, ...]
     quantized: bool | None
     """None: 4 bits only where 16 don't fit."""
-    method: Method
+    method: MethodType
     max_sequence_length: int
     lengths: TokenHistogram | None
     """None: every row counts as long as max_sequence_length."""
@@ -261,7 +261,7 @@ def _candidates(request: SizingRequest, card: Card) -> list[_Candidate]:
         else [request.gradient_checkpointing]
     )
     quantized = [False, True] if request.quantized is None else [request.quantized]
-    padding_free = [False, True] if request.method == "SFT" else [False]
+    padding_free = [False, True] if METHODS[request.method].costs.padding_free else [False]
     return [
         _Candidate(
             micro_batch_size=size,

@@ -2,7 +2,7 @@
 
     seconds of a micro-batch = max(busy, layers * LAYER_SECONDS * R)
     busy = FLOPs / (PRODUCTS * the card's dense bfloat16 FLOP/s) + bytes / its memory's bandwidth
-    FLOPs per token = 4 P + 3 A, with checkpointing 6 P + 4 A; DPO's reference 2 P + A more
+    FLOPs per token = 4 P + 3 A, with checkpointing 6 P + 4 A; a reference 2 P + A more
         P  weights of projections and lm_head: 2 P forward, 2 P for the gradients of activations;
            the frozen weights have no gradients. Checkpointing runs the forward pass twice.
         A  attention forward: 2 * layers * heads * head_dim * tokens of the row (causal: half of
@@ -11,7 +11,7 @@
                       + LOGIT_TRAVERSALS * vocabulary * 4
         what everything else moves: norms, RoPE, SwiGLU, the narrow products with LoRA's matrices,
         and the loss on logits in fp32. The smaller the model, the larger its part.
-        C  1, and a third (a forward pass) more for checkpointing and for DPO's reference.
+        C  1, and a third (a forward pass) more for checkpointing and for a reference.
 
 The other side of the maximum is the host: a micro-batch too small for the card waits for Python.
 R is 1, with checkpointing RECOMPUTED: the forward pass is started twice.
@@ -28,10 +28,10 @@ is the limit the largest error is 7 %, where the host is 18 %. Hosts differ by a
 from dataclasses import dataclass
 
 from qwen3_api.job.preflight import ModelShape, TokenHistogram
+from qwen3_api.methods import METHODS, MethodType
 from qwen3_sizing.gpus import Card
 from qwen3_sizing.memory import (
     SINGLE,
-    Method,
     projection_parameters,
     saved_per_token,
     sequences_per_row,
@@ -55,7 +55,7 @@ GBS_PER_TFLOPS = 3.4
 
 def micro_batch_seconds(
     shape: ModelShape,
-    method: Method,
+    method: MethodType,
     card: Card,
     *,
     rows: float,
@@ -78,38 +78,38 @@ def host_seconds(shape: ModelShape, *, checkpointing: bool) -> float:
 
 
 def flops_per_token(
-    shape: ModelShape, method: Method, *, length: float, checkpointing: bool
+    shape: ModelShape, method: MethodType, *, length: float, checkpointing: bool
 ) -> float:
     """Of forward and backward pass for a token of a sequence of `length` tokens."""
     weights, attention = _weights(shape), _attention(shape, length)
     forward = 2.0 * weights + attention
     passes = forward * (2 if checkpointing else 1) + 2.0 * weights + 2.0 * attention
-    return passes + (forward if method == "DPO" else 0.0)
+    return passes + (forward if METHODS[method].costs.reference else 0.0)
 
 
-def bytes_per_token(shape: ModelShape, method: Method, *, checkpointing: bool) -> float:
+def bytes_per_token(shape: ModelShape, method: MethodType, *, checkpointing: bool) -> float:
     """Read and written for a token, forward and backward, beside the products."""
     saved, logits = touched_per_token(shape, method, checkpointing=checkpointing)
     return TRAVERSALS * saved + LOGIT_TRAVERSALS * logits
 
 
 def touched_per_token(
-    shape: ModelShape, method: Method, *, checkpointing: bool
+    shape: ModelShape, method: MethodType, *, checkpointing: bool
 ) -> tuple[float, float]:
     """Bytes of what all layers save and of the logits of a token, before their traversals."""
-    more = (1 if checkpointing else 0) + (1 if method == "DPO" else 0)
+    more = (1 if checkpointing else 0) + (1 if METHODS[method].costs.reference else 0)
     saved = shape.num_hidden_layers * (1 + more / 3) * saved_per_token(shape)
     return saved, shape.vocab_size * SINGLE
 
 
 def evaluation_seconds(
-    shape: ModelShape, method: Method, card: Card, *, rows: float, length: float
+    shape: ModelShape, method: MethodType, card: Card, *, rows: float, length: float
 ) -> float:
     """Forward pass only of a micro-batch of validation rows: of a training micro-batch without
-    checkpointing the part that its FLOPs have, half for SFT and two thirds for DPO."""
+    checkpointing the part that its FLOPs have, half, and two thirds with a reference."""
     forward = 2.0 * _weights(shape) + _attention(shape, length)
     whole = flops_per_token(shape, method, length=length, checkpointing=False)
-    part = forward * (2 if method == "DPO" else 1) / whole
+    part = forward * (2 if METHODS[method].costs.reference else 1) / whole
     each = micro_batch_seconds(shape, method, card, rows=rows, length=length, checkpointing=False)
     return part * each
 

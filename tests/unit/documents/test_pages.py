@@ -17,10 +17,10 @@ import yaml
 from qwen3_api.kinds import FINE_TUNE, KINDS
 from qwen3_api.v1alpha1.finetune import FineTuneSpec, alias_of
 from qwen3_api.v1alpha1.meta import API_VERSION
-from qwen3_operator.resources.names import pool_endpoint, pool_name
+from qwen3_operator.resources.names import pool_endpoint
 from qwen3_operator.serving.manifests import build_pool_objects
 from support.api_objects import FINE_TUNE_MINIMAL
-from support.operator_world import SETTINGS, build_finetune, merge, spec_of
+from support.operator_world import SETTINGS, build_finetune, merge
 from support.pool_specs import build_pool_spec
 
 ROOT = Path(__file__).parents[3]
@@ -188,8 +188,8 @@ case "$*" in *jsonpath*) printf %s "$ENDPOINT";; esac
 )
 def test_a_question_reaches_the_pool(page: str, namespace: str, name: str, tmp_path: Path) -> None:
     """The page's own commands, run by a shell, against the Service that the operator builds."""
-    spec = spec_of(build_finetune())
-    pool = replace(build_pool_spec(), namespace=namespace, name=pool_name(spec, SETTINGS))
+    ft = build_finetune()
+    pool = replace(build_pool_spec(), namespace=namespace, name=ft.pool)
     (service,) = (m for m in build_pool_objects(pool, SETTINGS) if m["kind"] == "Service")
     for program in ("kubectl", "curl"):
         (tmp_path / program).write_text(STUB)
@@ -223,7 +223,7 @@ def test_a_question_reaches_the_pool(page: str, namespace: str, name: str, tmp_p
     path = endpoint.partition("//")[2].partition("/")[2]
     assert f" http://localhost:{match[1]}/{path}/chat/completions " in curl
     asked = json.loads(curl.partition(" -d ")[2])
-    served = [spec]
+    served = [ft.spec]
     if page.startswith("examples/"):
         text = next((ROOT / page).parent.glob("*.yaml")).read_text()
         served = [FineTuneSpec.model_validate(document["spec"]) for document in objects_of(text)]

@@ -79,7 +79,7 @@ def test_a_quantised_base_is_refused_for_the_16_bit_one(
 ) -> None:
     found = find_unsupported("Qwen/Qwen3-8B-X", DENSE | settings, files)
     assert found is not None
-    assert f"is quantised already ({sign}" in found.message or f"{sign})" in found.message
+    assert f"is already quantized ({sign}" in found.message or f"{sign})" in found.message
     assert "16-bit model" in found.hint
     assert "adapter.type: QLoRA" in found.hint
 

@@ -5,12 +5,12 @@ from typing import Any
 
 import pytest
 
+from qwen3_api.data_sources import FileData
 from qwen3_api.job.base import S3Location
 from qwen3_api.job.evaluate import EvalEndpoint, EvalJob, EvalSample, EvalSuite
-from qwen3_api.job.train import FileData
 from qwen3_api.metrics import Metric
+from qwen3_api.pod.failure import FailureError
 from qwen3_api.v1alpha1.conditions import Reason
-from qwen3_evaluator.failures import EvaluationError
 from qwen3_evaluator.questions import Question, QuestionSet
 from qwen3_evaluator.report import (
     build_progress,
@@ -160,6 +160,6 @@ def test_the_eta_counts_this_attempt_only(asked: int, seconds: float, eta: int |
 
 
 def test_an_endless_message_is_cut() -> None:
-    error = EvaluationError(Reason.EVALUATOR_FAILED, "m" * 5000, hint="h" * 5000)
+    error = FailureError(Reason.EVALUATOR_FAILED, "m" * 5000, hint="h" * 5000)
     assert (len(error.failure.message), len(error.failure.hint)) == (1024, 1024)
     assert error.failure.message.endswith("…")

@@ -12,9 +12,9 @@ import pytest
 
 from qwen3_api.job.evaluate import EvalSample, EvalSuite, PydanticField
 from qwen3_api.metrics import OF_WEAVE
+from qwen3_api.pod.failure import FailureError
 from qwen3_api.v1alpha1 import weave_scorers
 from qwen3_api.v1alpha1.weave_scorers import REFUSED, SCORERS
-from qwen3_evaluator.failures import EvaluationError
 from qwen3_evaluator.metrics import Scorer
 from qwen3_evaluator.questions import Question
 from qwen3_evaluator.report import collect_versions
@@ -151,7 +151,7 @@ async def test_the_answer_is_scored_without_the_thinking_and_beside_other_scores
 @pytest.mark.parametrize("answer", ["[" * 100_000, "9" * 5000], ids=["nested", "digits"])
 async def test_a_scorer_that_fails_is_told_and_no_score(answer: str) -> None:
     with pytest.raises(
-        EvaluationError,
+        FailureError,
         match=r"suite orders, line 3, model target: ValidJSONScorer of weave\.scorers failed: \w+E",
     ) as caught:
         await score(suite("ValidJSONScorer"), sample(answer))
@@ -197,9 +197,7 @@ async def test_without_scorers_no_process_is_started(monkeypatch: pytest.MonkeyP
 async def test_a_process_that_ends_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "weave.py").write_text("raise MemoryError('too little')")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    with pytest.raises(
-        EvaluationError, match=r"scorers' process ended with 1: .*too little"
-    ) as got:
+    with pytest.raises(FailureError, match=r"scorers' process ended with 1: .*too little") as got:
         await score(suite("ValidXMLScorer"), sample("<a/>"))
     assert (got.value.failure.reason, got.value.exit_code) == ("EvaluatorFailed", 1)
 

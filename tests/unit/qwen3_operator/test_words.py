@@ -35,7 +35,6 @@ from support.operator_world import (
     build_job,
     build_pod,
     build_spec,
-    spec_of,
 )
 
 READY, STALLED = ConditionType.READY, ConditionType.STALLED
@@ -121,7 +120,7 @@ def test_ready_comes_first_and_messages_are_cut() -> None:
     ],
 )
 def test_validate(spec: dict[str, Any], observed: Observed, reason: Reason | None) -> None:
-    problem = validate(spec_of(build_finetune(spec)), observed, SETTINGS)
+    problem = validate(build_finetune(spec), observed, SETTINGS)
     assert (problem.reason if problem else None) == reason
     assert problem is None or (problem.message.startswith("spec.") or observed.storage_problem)
 
@@ -130,7 +129,7 @@ def test_no_bucket_anywhere() -> None:
     settings = Settings.model_validate(
         {**SETTINGS.model_dump(), "storage": {"default": {"endpoint": "http://s3.test:8333"}}}
     )
-    problem = validate(spec_of(build_finetune()), Observed(), settings)
+    problem = validate(build_finetune(settings=settings), Observed(), settings)
     assert problem is not None
     assert "spec.artifacts.s3.bucket" in problem.message
 
@@ -229,13 +228,13 @@ DISRUPTED = {
             {},
             {"exitCode": 137, "reason": "OOMKilled"},
             Reason.OUT_OF_MEMORY,
-            "the container was killed for memory (OOMKilled)",
+            "the container ran out of memory (OOMKilled)",
         ),
         (
             {},
             {"exitCode": 137, "reason": "Error"},
             Reason.TRAINER_FAILED,
-            "pod p was killed (code 137), not for memory as far as its state shows",
+            "pod p was killed (code 137); its state doesn't show out of memory",
         ),
         (
             {},
@@ -245,7 +244,7 @@ DISRUPTED = {
                 "message": "The container could not be located when the pod was terminated",
             },
             Reason.TRAINER_FAILED,
-            "(code 137 (ContainerStatusUnknown)), not for memory as far as its state shows: The "
+            "(code 137 (ContainerStatusUnknown)); its state doesn't show out of memory: The "
             "container could not be located",
         ),
         (

@@ -6,9 +6,12 @@ import yaml
 
 from qwen3_api.job.report import Metrics, Provenance, Sizing
 from qwen3_api.job.train import TrainJob
+from qwen3_api.methods import METHODS
 from qwen3_trainer.front_matter import NOT_STATED
 
 UNKNOWN_LICENSE = "that-of-the-base-model"
+_SECTIONS = tuple(method.key for method in METHODS.values() if method.resolve is not None)
+_INPUTS = ("dataset", "adapter", "hyperparameters", "checkpoint", "gpus")
 
 
 def render_card(
@@ -22,9 +25,10 @@ def render_card(
     header = yaml.safe_dump(_front_matter(job, metrics, provenance.license), sort_keys=True).strip()
     configuration = yaml.safe_dump(provenance.configuration, sort_keys=False).strip()
     start = "" if provenance.started_from is None else f" It continues from {_started_from(job)}."
+    method = METHODS[job.method].describe(job)
     return (
         f"---\n{header}\n---\n\n# {job.name}\n\n"
-        f"A LoRA adapter for {job.base_model.name}, trained by {_method(job)}.{start}\n\n"
+        f"A LoRA adapter for {job.base_model.name}, trained by {method}.{start}\n\n"
         f"## Training\n\n{_table(_training(job, metrics, provenance, license_problem))}\n"
         f"## Results\n\n{_table(_results(metrics))}\n"
         f"## Data\n\n{_table(_data(job, metrics, provenance))}\n"
@@ -56,12 +60,6 @@ def _front_matter(job: TrainJob, metrics: Metrics, base_license: str | None) -> 
     return front
 
 
-def _method(job: TrainJob) -> str:
-    if job.dpo is None:
-        return job.method
-    return f"{job.method} (beta {job.dpo.beta}, {job.dpo.loss_type} loss)"
-
-
 def _started_from(job: TrainJob) -> str:
     start = job.adapter.start
     return f"the adapter `{start.digest}`" if start is not None else "a new adapter"
@@ -87,7 +85,7 @@ def render_plain_card(job: TrainJob) -> str:
 def _training(
     job: TrainJob, metrics: Metrics, provenance: Provenance, license_problem: str
 ) -> list[tuple[str, str]]:
-    adapter, hyper = job.adapter, job.hyperparameters
+    adapter, hyper, method = job.adapter, job.hyperparameters, METHODS[job.method]
     length = f"{hyper.epochs} epochs" if hyper.epochs else f"{hyper.max_steps} steps"
     sizing = provenance.sizing
     quantized = adapter.quantized if sizing is None else sizing.quantized
@@ -101,7 +99,7 @@ def _training(
         ("Fine-tune", f"{job.namespace}/{job.name}, revision {job.revision}"),
         ("Base model", f"{job.base_model.name} at `{provenance.base_commit}`"),
         ("Its license", provenance.license or f"unknown: {license_problem}"),
-        ("Method", f"{_method(job)}, {'QLoRA (nf4)' if quantized else 'LoRA'}"),
+        ("Method", f"{method.describe(job)}, {'QLoRA (nf4)' if quantized else 'LoRA'}"),
         ("Start", _started_from(job)),
         ("Rank, alpha, dropout", f"{adapter.rank}, {adapter.alpha}, {adapter.dropout}"),
         ("Target modules", ", ".join(adapter.target_modules)),
@@ -109,16 +107,10 @@ def _training(
         ("Learning rate", f"{hyper.learning_rate}, {hyper.scheduler}"),
         ("Batch", f"{micro} x {accumulated} rows x {max(1, job.gpus)}"),
         ("Gradient checkpointing", "on" if checkpointing else "off"),
-        ("Loss on", _loss_on(job)),
+        ("Loss on", method.loss_on(job)),
         ("Seed", str(provenance.seed)),
         ("Image", f"`{provenance.image}`" if provenance.image else "not stated"),
     ]
-
-
-def _loss_on(job: TrainJob) -> str:
-    if job.method == "DPO":
-        return "the answers"
-    return "the assistant's turns" if job.hyperparameters.assistant_only_loss else "all tokens"
 
 
 def _results(metrics: Metrics) -> list[tuple[str, str]]:
@@ -151,7 +143,7 @@ def resolved_configuration(job: TrainJob, sizing: Sizing | None) -> dict[str, An
     is what was in force at the end."""
     told = job.model_dump(
         mode="json",
-        include={"method", "dpo", "dataset", "adapter", "hyperparameters", "checkpoint", "gpus"},
+        include={"method", *_SECTIONS, *_INPUTS},
         exclude={"dataset": {"train", "validation"}, "adapter": {"start"}},
     )
     return {**told, "sizing": sizing.model_dump(mode="json") if sizing else None}

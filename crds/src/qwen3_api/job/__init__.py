@@ -1,1 +1,1 @@
-"""What crosses the border of a pod: the job file in, objects in the bucket and an exit code out."""
+"""Contract of the pods: the job file in, objects in the bucket and an exit code out."""

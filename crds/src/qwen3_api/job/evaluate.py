@@ -1,15 +1,17 @@
-"""The contract of the evaluator: its order, its progress, its report."""
+"""Contract of the evaluator: job spec, progress, report."""
 
 from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints
 
+from qwen3_api.data_sources import DataSource
 from qwen3_api.job.base import CONTRACT, Document, Failure, S3Location, Sha256
-from qwen3_api.job.train import DataSource, JobWandb
+from qwen3_api.job.train import JobWandb
 from qwen3_api.metrics import Metric
 
 ENV_WEAVE_API_KEY = "WEAVE_API_KEY"
-"""Environment variable of the evaluator with the key for Weave; the one for W&B may be another."""
+"""Environment variable of the evaluator with the key for Weave, which may differ from the key for
+W&B."""
 GateVerdict = Literal["Passed", "Failed", "Inconclusive"]
 ReportVerdict = Literal["Passed", "Failed", "Inconclusive", "Completed"]
 
@@ -24,39 +26,39 @@ class EvalEndpoint(Document):
     model: str
     """The immutable id, or the base model's name."""
     api_key_env: str | None = None
-    """Environment variable of the evaluator with the key to send; None: send none."""
+    """Environment variable of the evaluator with the key to send; None: no key."""
 
 
 class JudgePrice(Document):
-    """What a million tokens cost, in any currency."""
+    """Price per million tokens, in any currency."""
 
     prompt: float
     completion: float
 
 
 class EvalJudge(Document):
-    """The jury of a suite."""
+    """Judges of a suite."""
 
     endpoints: list[EvalEndpoint]
     rubric: str | None
-    """None: the evaluator's own."""
+    """None: the evaluator's default."""
     swap_positions: bool
     max_requests: int
     prices: list[JudgePrice | None] = []
-    """In the order of `endpoints`, None where it isn't known; empty: of none."""
+    """In the order of `endpoints`, None if unknown; empty: all unknown."""
     max_cost: float | None = None
-    """Of all judges together, in each attempt; then every price is known."""
+    """Maximum cost of all judges together, per attempt; requires every price."""
 
 
 class EvalBenchmark(Document):
-    """What makes prompts and scores of a suite EvalScope's."""
+    """EvalScope's prompts and scoring for a suite."""
 
     dataset: str
-    """EvalScope's name of the benchmark; the suite's data are rows of its shape."""
+    """EvalScope's name of the benchmark; the suite's data has its row format."""
     few_shot: int = 0
-    """Worked examples in each prompt, of the question's own subject where there are subjects."""
+    """Worked examples in each prompt, of the question's subject if there are subjects."""
     examples: DataSource | None = None
-    """Rows of the same shape that the examples are taken from; None without examples."""
+    """Rows of the same format for the examples; None without examples."""
 
 
 class PydanticField(Document):
@@ -65,16 +67,16 @@ class PydanticField(Document):
     name: str
     type: Literal["String", "Integer", "Number", "Boolean", "List", "Object"]
     required: bool = True
-    """Otherwise it may be missing or null."""
+    """False: it may be missing or null."""
 
 
 class EvalSuite(Document):
-    """Questions and how to ask them."""
+    """Questions with their sampling parameters."""
 
     name: str
     data: DataSource
     benchmark: EvalBenchmark | None = None
-    """None: the rows are questions and answers of the user's own."""
+    """None: the rows are the user's own questions and answers."""
     metrics: list[Metric]
     limit: int | None
     max_tokens: int
@@ -85,12 +87,12 @@ class EvalSuite(Document):
     """Answers to each question, with the seeds seed, seed + 1, …"""
     json_schema: str | None = None
     pydantic_fields: list[PydanticField] = []
-    """Of PydanticScorer's model; only with that metric."""
+    """Fields of PydanticScorer's model; only with that metric."""
     judge: EvalJudge | None = None
 
 
 class EvalGate(Document):
-    """A gate, as qwen3_api.v1alpha1.suites.Gate means it. Exactly one bound is set."""
+    """A gate (see qwen3_api.v1alpha1.suites.Gate). Exactly one bound is set."""
 
     name: str
     suite: str
@@ -106,16 +108,16 @@ class EvalGate(Document):
 
 
 ENV_DATA_PREFIX = "DATA_"
-"""Before AWS_ACCESS_KEY_ID and the others: the credentials of `EvalJob.data_credentials`."""
+"""Prefix of AWS_ACCESS_KEY_ID and the other variables for `EvalJob.data_credentials`."""
 
 
 class EvalHoldout(Document):
-    """What the questions are compared with before anything is asked."""
+    """Comparison of the questions with the training data before the evaluation."""
 
     training: S3Location
     """The object `training-digest` of the target's revision."""
     max_leaked_percent: int | None
-    """Of a suite's questions; None: any share passes."""
+    """Maximum percentage of a suite's questions; None: no limit."""
 
 
 class EvalWeave(Document):
@@ -124,13 +126,13 @@ class EvalWeave(Document):
     project: str
     entity: str | None
     base_url: str | None
-    """Of a self-hosted W&B server."""
+    """URL of a self-hosted W&B server."""
     trace_url: str | None
-    """Of its trace server; None: <base_url>/traces."""
+    """URL of its trace server; None: <base_url>/traces."""
 
 
 class EvalTracking(Document):
-    """Where the results go once they are in the bucket."""
+    """Trackers that get the results once they are in the bucket."""
 
     wandb: JobWandb | None = None
     """The key comes in the environment (WANDB_API_KEY)."""
@@ -138,18 +140,18 @@ class EvalTracking(Document):
 
 
 class EvalTraining(Document):
-    """The training that the target came out of, for the report. It lies in the same bucket."""
+    """Training run of the target, for the report. It is in the same bucket."""
 
     revision: str
     folder: S3Location
     """Folder of the revision (`layout.revision_prefix`)."""
     price_per_gpu_hour: float | None = None
-    """By the platform's price list, in `currency`."""
+    """Price from the platform's price list, in `currency`."""
     currency: str = ""
 
 
 class EvalJob(Document):
-    """The whole order, mounted as JSON at `layout.JOB_FILE`."""
+    """Job spec of the evaluator, mounted as JSON at `layout.JOB_FILE`."""
 
     contract: Literal[1] = CONTRACT
     namespace: str
@@ -160,15 +162,15 @@ class EvalJob(Document):
     suites: list[EvalSuite]
     gates: list[EvalGate] = []
     holdout: EvalHoldout | None = None
-    """None: nobody knows what the target was trained on."""
+    """None: the target's training data is unknown."""
     data_credentials: bool = False
-    """The suites' data are read with credentials of their own, see ENV_DATA_PREFIX."""
+    """True: the suites' data is read with separate credentials, see ENV_DATA_PREFIX."""
     concurrency: int
     output: S3Location
     """Folder of the evaluation (`layout.eval_prefix`)."""
     tracking: EvalTracking = EvalTracking()
     training: EvalTraining | None = None
-    """None: the target is no revision of a fine-tune, or its folder is under other credentials."""
+    """None: the target isn't a revision of a fine-tune, or its folder needs other credentials."""
     progress_seconds: int = 10
 
 
@@ -195,7 +197,7 @@ class EvalResult(Document):
     model: str
     """`target`, or the baseline's name."""
     baseline: str | None = None
-    """Only of a metric that compares with each baseline: whom the target was compared with."""
+    """Only of a metric per baseline: the baseline that the target was compared with."""
     value: float
     """In the metric's unit, aggregated as the metric declares it."""
     low: float | None = None
@@ -206,7 +208,7 @@ class EvalResult(Document):
 
 
 class EvalComparison(Document):
-    """The target against a baseline, over the same questions in pairs."""
+    """Paired comparison of the target with a baseline over the same questions."""
 
     suite: str
     metric: Metric
@@ -225,55 +227,56 @@ class EvalComparison(Document):
 
 
 class EvalGateResult(Document):
-    """How a gate was decided."""
+    """Decision of a gate."""
 
     name: str
     verdict: GateVerdict
     estimate: float | None
-    """The value; with a baseline the improvement (the sign turned for a loss)."""
+    """The value; with a baseline, the improvement (with the opposite sign for a loss)."""
     low: float | None = None
-    """One-sided bounds at the gate's confidence, of what `estimate` is."""
+    """One-sided bounds of the estimate at the gate's confidence."""
     high: float | None = None
     samples: int
     needed_samples: int | None = None
-    """With verdict Inconclusive: how many questions could tell, at this estimate and spread."""
+    """With verdict Inconclusive: number of questions that would be enough, at this estimate and
+    spread."""
     message: Annotated[str, StringConstraints(max_length=512)]
 
 
 class JudgeUsage(Document):
-    """What the judges cost."""
+    """Usage and cost of the judges."""
 
     requests: int = 0
     prompt_tokens: int = 0
     completion_tokens: int = 0
     cost: float = 0.0
-    """By the prices that are known, in their currency."""
+    """Cost by the known prices, in their currency."""
     unreadable: int = 0
-    """Answers that were no verdict, asked again."""
+    """Replies without a valid verdict, which were requested again."""
     disagreements: int = 0
     """Pairs on which the two orders, or two judges, disagreed."""
 
 
 class EvalLeakage(Document):
-    """Questions of a suite that are in the training data; see `qwen3_api.job.holdout`."""
+    """Questions of a suite that occur in the training data; see `qwen3_api.job.holdout`."""
 
     suite: str
     questions: int
     leaked: int
-    """Those below, together."""
+    """Sum of `by_text` and `by_ngrams`."""
     by_text: int
-    """The whole text is one of training."""
+    """Questions whose whole text is a training text."""
     by_ngrams: int
-    """Most runs of its words are."""
+    """Questions with at least 70 % of their n-grams in the training data."""
     lines: list[int] = Field(max_length=20)
-    """Of the first leaked ones, in the suite's data."""
+    """Lines of the first leaked questions in the suite's data."""
     training_rows: int
     covered_rows: int
-    """The first so many training rows were compared."""
+    """Number of training rows compared, from the start."""
 
 
 class ModelUsage(Document):
-    """What asking a model cost: the tokens of the answers that count, as its server returns them.
+    """Token usage of a model: the tokens of the final answers, as its server returns them.
 
     A request that was repeated after an error counts once.
     """
@@ -285,23 +288,24 @@ class ModelUsage(Document):
 
 
 class EvalReport(Document):
-    """`report.json` of an evaluation, written once at its end."""
+    """`report.json` of an evaluation, written once when it finishes."""
 
     contract: Literal[1] = CONTRACT
     outcome: Literal["Completed", "Failed"]
     failure: Failure | None = None
     verdict: ReportVerdict = "Completed"
-    """Completed without gates; else Failed if one failed, Inconclusive if one is, Passed."""
+    """Completed without gates; otherwise Failed if a gate failed, else Inconclusive if one is
+    inconclusive, else Passed."""
     results: list[EvalResult] = Field(default=[], max_length=2048)
     comparisons: list[EvalComparison] = Field(default=[], max_length=2048)
     gates: list[EvalGateResult] = Field(default=[], max_length=16)
     usage: list[ModelUsage] = Field(default=[], max_length=16)
-    """By model; a model whose server returned no tokens is left out."""
+    """By model; models whose server returned no usage are omitted."""
     judge: JudgeUsage | None = None
     holdout: list[EvalLeakage] = Field(default=[], max_length=16)
-    """By suite; empty if there was nothing to compare with."""
+    """By suite; empty if there was no training digest."""
     data_sha256: dict[str, Sha256] = {}
-    """By suite, over the bytes of the data as read; `<suite>.examples`: of its worked examples."""
+    """By suite, over the bytes of the data as read; `<suite>.examples` for its worked examples."""
     target_model: str
     started: str
     finished: str
@@ -309,11 +313,11 @@ class EvalReport(Document):
 
 
 class JudgeOpinion(Document):
-    """What one judge said about one answer or pair."""
+    """Opinion of one judge about one answer or pair."""
 
     judge: str
     baseline: str | None
-    """None: about the answer by itself."""
+    """None: about the answer on its own."""
     score: float
     """By itself: 0 to 1; of a pair: 1 for the target, 0.5 a tie, 0 for the baseline."""
     reason: Annotated[str, StringConstraints(max_length=2000)]
@@ -327,28 +331,28 @@ class EvalSample(Document):
     line: int
     """1-based line of the data file."""
     sample: int = 0
-    """Which of suite.samples answers, from 0."""
+    """Index among the suite's samples, from 0."""
     category: str | None
     question: str
     expected: str
     answer: str | None
-    """None when no metric needed one. Without the thinking."""
+    """Answer without reasoning; None if no metric needed one."""
     reasoning: str | None = None
-    """What was thought before; None when nothing was (an empty think block is nothing)."""
+    """Reasoning before the answer; None without reasoning (or with an empty think block)."""
     scores: dict[Metric, float] = {}
-    """By the metrics that score a generated answer by itself."""
+    """Scores by the metrics that score a generated answer on its own."""
     loss: float | None
     """Sum of negative log-likelihoods over the expected answer's tokens, in nats; sample 0 only."""
     answer_tokens: int | None
-    """Tokens of the expected answer that `loss` is over."""
+    """Number of tokens in `loss`."""
     opinions: list[JudgeOpinion] = []
     prompt_tokens: int | None = None
-    """Of all requests behind this line, by `usage` of their replies; None when it wasn't told."""
+    """Tokens of all requests for this line, by `usage` of their replies; None if not reported."""
     completion_tokens: int | None = None
 
 
 class TrackedModel(Document):
-    """An evaluation at Weave."""
+    """An evaluation in Weave."""
 
     suite: str
     model: str
@@ -357,7 +361,7 @@ class TrackedModel(Document):
 
 
 class TrackingReport(Document):
-    """`tracking.json` of an evaluation: what became of EvalJob.tracking."""
+    """`tracking.json` of an evaluation: the result of EvalJob.tracking."""
 
     contract: Literal[1] = CONTRACT
     run_url: Annotated[str, StringConstraints(max_length=1024)] | None = None
@@ -368,5 +372,5 @@ class TrackingReport(Document):
     failures: list[Annotated[str, StringConstraints(max_length=512)]] = Field(
         default=[], max_length=8
     )
-    """A sentence for each tracker that did not take everything."""
+    """A sentence for each tracker that didn't accept everything."""
     finished: str

@@ -1,6 +1,6 @@
-"""`ExportJob` and `Export`: a committed adapter as a model of its own, and as GGUF files.
+"""`ExportJob` and `Export`: a committed adapter as a merged model, and as GGUF files.
 
-Every artifact is written once, by whichever pod is first, and stands for good: its manifest lies at
+Every artifact is written once, by the first pod, and never replaced: its manifest is stored at
 `layout.export_prefix(revision, name)`/EXPORT.json, and its files in that pod's folder beside it.
 """
 
@@ -14,9 +14,9 @@ from qwen3_api.job.train import JobBaseModel, StartAdapter
 from qwen3_api.v1alpha1.export import Quantization
 
 MERGED = "merged"
-"""Name of the 16-bit model as an artifact."""
+"""Artifact name of the merged 16-bit model."""
 GGUF = "gguf-"
-"""Prefix of the names of the others."""
+"""Prefix of the names of GGUF artifacts."""
 
 
 def gguf_name(quantization: Quantization) -> str:
@@ -25,7 +25,7 @@ def gguf_name(quantization: Quantization) -> str:
 
 
 class ExportJob(Document):
-    """The whole order, mounted as JSON at `layout.JOB_FILE`."""
+    """Job spec of the export, mounted as JSON at `layout.JOB_FILE`."""
 
     contract: Literal[1] = CONTRACT
     namespace: str
@@ -35,11 +35,12 @@ class ExportJob(Document):
     spec_hash: str
     base_model: JobBaseModel
     base_commit: str
-    """What the adapter was trained on (`Provenance.base_commit`): another base is refused."""
+    """Base commit that the adapter was trained on (`Provenance.base_commit`); another base is
+    rejected."""
     adapter: StartAdapter
     """The committed adapter."""
     merged: bool
-    """Keep the 16-bit model as an artifact."""
+    """Whether the merged 16-bit model is an artifact."""
     gguf: list[Quantization]
     thinking: Literal["AsInData", "Enabled", "Disabled"]
     """Decides the Modelfile's template and sampling parameters."""
@@ -48,7 +49,7 @@ class ExportJob(Document):
 
     @property
     def artifacts(self) -> list[str]:
-        """Names of what is asked for."""
+        """Names of the requested artifacts."""
         return ([MERGED] if self.merged else []) + [gguf_name(q) for q in self.gguf]
 
 
@@ -67,11 +68,11 @@ class Export(Document):
     digest: Sha256
     """`report.adapter_digest(files)`."""
     adapter_digest: Sha256
-    """Of the commit that it was made from."""
+    """Digest of the exported adapter."""
     base_commit: Text
     tensor_types: dict[Text, int] = Field(default={}, max_length=32)
-    """Tensors of a GGUF file by type: types of blocks fall back where rows don't divide by them,
-    as llama.cpp decides."""
+    """Number of tensors of a GGUF file by type; llama.cpp falls back to another type if the rows
+    aren't a multiple of its block size."""
     versions: dict[str, Text] = Field(default={}, max_length=64)
     written: Text
 

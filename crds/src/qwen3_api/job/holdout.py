@@ -1,4 +1,4 @@
-"""Was a question in the training data? Told without either side seeing the other's rows. Pure.
+"""Detection of questions in the training data, without either side seeing the other's rows. Pure.
 
 The preflight, which reads the training data, writes a `TrainingDigest` into the revision's folder;
 the evaluator, which reads the questions, looks them up in it. Both take the same *entries* of a
@@ -37,13 +37,13 @@ from qwen3_api.job.base import CONTRACT, Document, Sha256
 NGRAM = 13
 """Tokens of a run."""
 SHARE = 0.7
-"""Of a question's runs, from which on it counts as leaked."""
+"""Share of a question's runs from which it counts as leaked."""
 HASHES = 12
 """k: bits that an entry sets."""
 BITS_PER_ENTRY = 32
 FEWEST_BITS, MOST_BITS = 1 << 20, 1 << 27
 MOST_ENTRIES = MOST_BITS // BITS_PER_ENTRY
-"""About 25 MB of text; what comes after it isn't covered."""
+"""About 25 MB of text; later text isn't covered."""
 _MASK = (1 << 64) - 1
 _BASE = 0x9E3779B97F4A7C15
 _LEAD = pow(_BASE, NGRAM - 1, 1 << 64)
@@ -59,7 +59,7 @@ class TrainingDigestHeader(Document):
     """m, a power of two."""
     rows: int = Field(ge=0)
     covered_rows: int = Field(ge=0)
-    """The first so many rows are in the filter."""
+    """Number of rows in the filter, from the start."""
     dataset_sha256: Sha256
 
 
@@ -108,14 +108,14 @@ def find_bits(entry: int, bits: int) -> Iterable[int]:
 
 @dataclass(frozen=True)
 class TrainingDigest:
-    """What a revision was trained on, to be asked about single texts."""
+    """Digest of a revision's training data, for lookups of single texts."""
 
     header: TrainingDigestHeader
     filter: bytes
 
     @classmethod
     def parse(cls, content: bytes) -> "TrainingDigest":
-        """Raises ValueError: it is none."""
+        """The digest in this content. Raises ValueError if it is invalid."""
         line, _, bits = content.partition(b"\n")
         header = TrainingDigestHeader.model_validate_json(line)
         if header.bits & (header.bits - 1) or len(bits) * 8 != header.bits:
@@ -123,17 +123,17 @@ class TrainingDigest:
         return cls(header, bits)
 
     def to_bytes(self) -> bytes:
-        """The object in the bucket."""
+        """The content of the object in the bucket."""
         return self.header.model_dump_json().encode() + b"\n" + self.filter
 
     def holds(self, entry: int) -> bool:
-        """The entry is among those of the training data."""
+        """Whether the entry is among those of the training data."""
         return all(
             self.filter[bit >> 3] >> (bit & 7) & 1 for bit in find_bits(entry, self.header.bits)
         )
 
     def find_leak(self, text: str) -> Literal["Text", "NGrams"] | None:
-        """How a question is known from training; None if it isn't."""
+        """Kind of match of a question with the training data; None without a match."""
         entries = find_entries(text)
         if entries and self.holds(entries[0]):
             return "Text"

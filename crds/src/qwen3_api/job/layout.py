@@ -1,4 +1,4 @@
-"""Where everything lies: keys in the bucket and paths in a pod. Pure.
+"""Layout of the bucket, and paths in a pod. Pure.
 
 <prefix>/<namespace>/<uid>/revisions/<rev>/{preflight.json, training-digest,
 attempts/<pod-uid>/{progress.json, report.json, checkpoints/step-<n>/…, adapter/…},
@@ -12,11 +12,11 @@ samples.jsonl, tracking.json, wandb/…}
 
 # Paths in the pods of Jobs.
 JOB_FILE = "/etc/qwen3/job.json"
-"""The contract, mounted read-only from a ConfigMap."""
+"""The job spec, mounted read-only from a ConfigMap."""
 CONFIG_MAP_DATA = "/etc/qwen3-data"
 """<role>/<key>: ConfigMap datasets are mounted below this folder (role train, validation, …)."""
 WORK_DIR = "/work"
-"""The pod's own scratch space (emptyDir)."""
+"""The pod's scratch space (emptyDir)."""
 TERMINATION_LOG = "/dev/termination-log"
 
 # Environment of the pods of Jobs.
@@ -29,7 +29,7 @@ def _join(*parts: str) -> str:
 
 
 def tenant_prefix(prefix: str, namespace: str) -> str:
-    """The prefix that a tenant's credentials are limited to."""
+    """Prefix that a tenant's credentials are limited to."""
     return _join(prefix, namespace)
 
 
@@ -69,7 +69,7 @@ ATTEMPTS = "attempts"
 PROGRESS = "progress.json"
 REPORT = "report.json"
 REPORT_HTML = "report.html"
-"""The same for people; of an evaluation."""
+"""HTML report of an evaluation."""
 ADAPTER = "adapter"
 CHECKPOINTS = "checkpoints"
 CHECKPOINT_MANIFEST = "CHECKPOINT.json"
@@ -96,6 +96,6 @@ def checkpoint_prefix(attempt: str, step: int) -> str:
 
 
 def export_prefix(revision: str, artifact: str) -> str:
-    """Folder of one exported artifact below a revision's prefix; EXPORT.json lies in it, and a
+    """Folder of one exported artifact below a revision's prefix; it contains EXPORT.json, and a
     folder for each pod that tried."""
     return _join(revision, EXPORTS, artifact)

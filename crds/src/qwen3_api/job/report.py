@@ -1,4 +1,4 @@
-"""What a trainer leaves in the bucket: progress, report, checkpoint manifest, commit.
+"""Documents of a trainer in the bucket: progress, report, checkpoint manifest, commit.
 
 Every number in status comes from one of these.
 """
@@ -14,10 +14,10 @@ from qwen3_api.job.base import CONTRACT, Document, Failure, FileDigest, Sha256
 
 PodUid = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9-]{1,64}$")]
 TEXT_LIMIT = 256
-"""Characters of a Text."""
+"""Maximum length of a Text."""
 Text = Annotated[str, StringConstraints(max_length=TEXT_LIMIT)]
 CONFIGURATION_LIMIT = 8192
-"""Characters of JSON that a manifest's configuration may have."""
+"""Maximum JSON length of a manifest's configuration."""
 
 
 class SavedCheckpoint(Document):
@@ -31,7 +31,7 @@ class SavedCheckpoint(Document):
 
 
 class Sizing(Document):
-    """What one GPU holds at once."""
+    """Sizes of a run."""
 
     micro_batch_size: int
     gradient_accumulation_steps: int
@@ -57,7 +57,7 @@ class Progress(Document):
     resumed_from_step: int | None = None
     checkpoint: SavedCheckpoint | None = None
     sizing: Sizing | None = None
-    """In force now; differs from the order's after an adaptation."""
+    """Current sizes; they differ from the job spec's after an adaptation."""
     adaptations: list[Annotated[str, StringConstraints(max_length=512)]] = Field(
         default=[], max_length=16
     )
@@ -65,20 +65,20 @@ class Progress(Document):
     best_step: int | None = None
     best_eval_loss: float | None = None
     gpu_memory_mib: int | None = None
-    """Peak allocated by this attempt on its fullest GPU (torch.cuda.max_memory_reserved)."""
+    """Peak memory of this attempt on the GPU that uses most (torch.cuda.max_memory_reserved)."""
     tracking_url: Annotated[str, StringConstraints(max_length=1024)] | None = None
     gpu_seconds: float = 0.0
     """GPUs times wall-clock seconds of this attempt so far."""
     revision_gpu_seconds: float = 0.0
-    """The same of this attempt and all earlier ones of the revision."""
+    """The same for this attempt and all earlier ones of the revision."""
     started: Text
-    """RFC 3339, UTC: when the attempt began."""
+    """Start of the attempt. RFC 3339, UTC."""
     updated: Text
-    """RFC 3339, UTC: when this was written."""
+    """Time of this document. RFC 3339, UTC."""
 
 
 class TrainReport(Document):
-    """`report.json` of an attempt: written once, at its end, however it ended."""
+    """`report.json` of an attempt: written once when it ends, whatever the result."""
 
     contract: Literal[1] = CONTRACT
     attempt: PodUid
@@ -97,7 +97,8 @@ class TrainReport(Document):
 
 
 class CheckpointManifest(Document):
-    """`CHECKPOINT.json`: written last into a checkpoint's folder; without it there is none."""
+    """`CHECKPOINT.json`: written last into a checkpoint's folder; without it the checkpoint is
+    incomplete."""
 
     contract: Literal[1] = CONTRACT
     spec_hash: str
@@ -107,8 +108,8 @@ class CheckpointManifest(Document):
 
 
 class Metrics(Document):
-    """Numbers of the finished run. One that is not finite is written as "NaN" or "Infinity", which
-    can be read again: as null it would make the whole commit unreadable."""
+    """Metrics of the finished run. A non-finite number is written as "NaN" or "Infinity", which can
+    be read again: null would make the whole commit unreadable."""
 
     model_config = ConfigDict(ser_json_inf_nan="strings")
 
@@ -118,13 +119,13 @@ class Metrics(Document):
     """Mean training loss of the run, as transformers reports it."""
     eval_loss: float | None = None
     best_step: int | None = None
-    """Step of the checkpoint that was committed, where that is not the last one."""
+    """Step of the committed checkpoint, if it isn't the last one."""
     steps: int
     epochs: float
     tokens: int
-    """Tokens seen by the model in this attempt and those it resumed from."""
+    """Tokens processed in this attempt and those it resumed from."""
     train_seconds: float
-    """Of the attempt that finished."""
+    """Training time of the attempt that finished."""
     gpu_seconds: float = 0.0
     """GPUs times wall-clock seconds of all attempts of the revision."""
     rows: int
@@ -139,13 +140,13 @@ def require_small(value: dict[str, Any]) -> dict[str, Any]:
 
 
 class Provenance(Document):
-    """Where the adapter comes from."""
+    """Provenance of the adapter."""
 
     base_model: Text
     base_commit: Text
     """Hub commit, or sha256 over the weight files' digests."""
     dataset_sha256: Sha256
-    """Over the bytes of the training data as read."""
+    """Digest over the bytes of the training data as read."""
     validation_sha256: Sha256 | None = None
     chat_template_sha256: Sha256
     seed: int
@@ -155,22 +156,21 @@ class Provenance(Document):
     sizing: Sizing | None = None
     thinking: Text = "AsInData"
     started_from: Text | None = None
-    """Digest of the adapter that it went on from."""
+    """Digest of the initial adapter."""
     configuration: Annotated[dict[str, Any], AfterValidator(require_small)] | None = None
-    """Method, hyperparameters, adapter and data settings as ordered, defaults filled in, and under
-    `sizing` what was in force at the end; at most 8 KiB as JSON. None in
-    manifests of earlier releases."""
+    """Method, hyperparameters, adapter and data settings of the job spec, with defaults, and under
+    `sizing` the final sizes; at most 8 KiB as JSON. None in manifests of earlier releases."""
     license: Text | None = None
-    """Of the base model, as its card says; None where it says none."""
+    """License of the base model, from its model card; None if the model card has none."""
 
     @property
     def enable_thinking(self) -> bool | None:
-        """What the adapter was trained for, as the chat template's argument; None: either."""
+        """The chat template's argument that the adapter was trained with; None: either."""
         return {"Enabled": True, "Disabled": False}.get(self.thinking)
 
 
 class Commit(Document):
-    """`COMMIT.json`: the truth about the result of a revision, written once with If-None-Match."""
+    """`COMMIT.json`: the committed result of a revision, written once with If-None-Match."""
 
     contract: Literal[1] = CONTRACT
     spec_hash: str
@@ -185,7 +185,7 @@ class Commit(Document):
     metrics: Metrics
     provenance: Provenance
     sample: Annotated[str, StringConstraints(max_length=2048)] = ""
-    """What the reloaded adapter generated for the first training prompt."""
+    """Output of the reloaded adapter for the first training prompt."""
     committed: Text
 
 

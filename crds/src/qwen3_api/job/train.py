@@ -1,19 +1,21 @@
-"""`TrainJob`: all that a trainer pod is told. The operator resolves every default into it."""
+"""`TrainJob`: job spec of a trainer pod. The operator resolves every default into it."""
 
 from typing import Annotated, Literal
 
 from pydantic import Field
 
-from qwen3_api.job.base import CONTRACT, Document, FileDigest, S3Location, Sha256
-from qwen3_api.v1alpha1.training import TargetModule
+from qwen3_api.data_sources import DataSource
+from qwen3_api.job.base import CONTRACT, Document, FileDigest, S3Location, Sha256, listed
+from qwen3_api.methods import JobDPO, MethodName
+from qwen3_api.v1alpha1.training import DatasetFormat, TargetModule
 
 MAX_EVALUATION_ROWS = 1000
-"""Validation rows that an evaluation during training takes: the first ones of the data. It holds up
-training, and the checkpoint on SIGTERM."""
+"""Maximum number of validation rows in an evaluation during training, from the start of the data.
+The evaluation delays training, and the checkpoint on SIGTERM."""
 
 
 class HuggingFaceModel(Document):
-    """Weights from the hub."""
+    """Weights from the Hugging Face Hub."""
 
     type: Literal["HuggingFace"] = "HuggingFace"
     repo: str
@@ -34,35 +36,16 @@ class JobBaseModel(Document):
     """The base model."""
 
     name: str
-    """The name it is served under; goes into adapter_config.json."""
+    """Served model name; written into adapter_config.json."""
     source: ModelSource
 
 
-class S3Data(Document):
-    """One object of rows: .jsonl, .jsonl.gz, .json.gz, .parquet by its key's ending."""
-
-    type: Literal["S3"] = "S3"
-    location: S3Location
-
-
-class FileData(Document):
-    """A mounted file of JSONL rows (a ConfigMap)."""
-
-    type: Literal["File"] = "File"
-    path: str
-    source: str
-    """What the user calls it, for messages: `ConfigMap name, key key`."""
-
-
-DataSource = Annotated[S3Data | FileData, Field(discriminator="type")]
-
-
 class JobDataset(Document):
-    """The rows."""
+    """Training and validation rows."""
 
     train: DataSource
     validation: DataSource | None
-    format: Literal["Auto", "Messages", "ShareGPT", "Alpaca", "PromptCompletion", "Preference"]
+    format: Annotated[DatasetFormat, listed(DatasetFormat, "Format")]
     max_sequence_length: int
     """Tokens."""
     thinking: Literal["AsInData", "Enabled", "Disabled"] = "AsInData"
@@ -70,12 +53,12 @@ class JobDataset(Document):
 
 
 class StartAdapter(Document):
-    """A committed adapter to start from."""
+    """A committed adapter as the initial adapter."""
 
     location: S3Location
-    """Its folder."""
+    """Folder of the adapter."""
     files: list[FileDigest]
-    """What the commit says it holds."""
+    """Files listed in the commit."""
     digest: Sha256
 
 
@@ -83,20 +66,13 @@ class JobAdapter(Document):
     """PEFT LoraConfig."""
 
     quantized: bool
-    """True: the frozen base is kept in 4 bits (QLoRA)."""
+    """True: a 4-bit base (QLoRA)."""
     rank: int
     alpha: int
     dropout: float
     target_modules: list[TargetModule]
     use_rslora: bool
     start: StartAdapter | None = None
-
-
-class JobDPO(Document):
-    """DPOConfig of TRL."""
-
-    beta: float
-    loss_type: Literal["sigmoid", "ipo", "hinge"]
 
 
 class JobEarlyStopping(Document):
@@ -119,19 +95,19 @@ class JobHyperparameters(Document):
     gradient_accumulation_steps: int
     gradient_checkpointing: bool
     padding_free: bool = False
-    """SFT: the rows of a batch one behind the other instead of padded to the longest. On
-    one GPU a step then goes through the model in passes of at most micro_batch_size times the
-    longest row's tokens, however many those are."""
+    """SFT: the rows of a batch are concatenated instead of padded to the longest. On one GPU, a
+    step then runs in passes of at most micro_batch_size times the longest row's tokens, whatever
+    their number."""
     planned_length: int | None = None
-    """With padding_free: tokens of the longest row that was planned for. Passes have room for
-    micro_batch_size of it, whatever the rows turn out to be."""
+    """With padding_free: tokens of the longest row that the run is sized for. A pass has room for
+    micro_batch_size rows of this length, whatever the actual rows."""
     seed: int
     assistant_only_loss: bool
     early_stopping: JobEarlyStopping | None = None
 
 
 class JobCheckpoint(Document):
-    """When to save and whether to resume from what is there."""
+    """Checkpoint interval, retention and resuming."""
 
     every_steps: int
     keep_last: int
@@ -141,15 +117,15 @@ class JobCheckpoint(Document):
 
 
 class JobGuards(Document):
-    """When to give up, and what to try before."""
+    """Abort conditions, and adaptation before them."""
 
     adapt_to_memory: bool = True
-    """On OutOfMemory: halve the micro-batch, then checkpoint gradients, then quantise if allowed
-    (`qwen3_trainer.ladder`)."""
+    """On OutOfMemory: halve the micro-batch size, then enable gradient checkpointing, then use a
+    4-bit base if allowed (`qwen3_trainer.ladder`)."""
     allow_quantization: bool = False
     stall_timeout_seconds: int = 1800
     max_gpu_seconds: int | None = None
-    """Of all attempts of the revision together."""
+    """Limit for all attempts of the revision together."""
 
 
 class JobWandb(Document):
@@ -163,7 +139,7 @@ class JobWandb(Document):
 
 
 class TrainJob(Document):
-    """The whole order, mounted as JSON at `layout.JOB_FILE`."""
+    """Job spec of the trainer, mounted as JSON at `layout.JOB_FILE`."""
 
     contract: Literal[1] = CONTRACT
     namespace: str
@@ -171,7 +147,7 @@ class TrainJob(Document):
     uid: str
     revision: str
     spec_hash: str
-    method: Literal["SFT", "DPO"]
+    method: MethodName
     dpo: JobDPO | None = None
     """Set with method DPO."""
     base_model: JobBaseModel
@@ -182,11 +158,11 @@ class TrainJob(Document):
     guards: JobGuards = JobGuards()
     wandb: JobWandb | None = None
     gpus: int
-    """0: train on the CPU. Otherwise a missing GPU is an error. More than one: one process each,
-    and a row counts towards micro_batch_size * gradient_accumulation_steps * gpus."""
+    """0: train on the CPU. Otherwise a missing GPU is an error. With several, one process per GPU:
+    an optimizer step has micro_batch_size * gradient_accumulation_steps * gpus rows."""
     output: S3Location
     """Folder of the revision (`layout.revision_prefix`)."""
     progress_seconds: int = 10
-    """Shortest time between two writes of progress.json, in seconds."""
+    """Minimum interval between writes of progress.json, in seconds."""
     image: str = ""
-    """The trainer image as the operator names it (a digest where the platform pins one)."""
+    """Trainer image as configured (by digest if the platform pins one)."""

@@ -1,1 +1,1 @@
-"""What the programs of pods share: texts that fit, log lines, the termination message."""
+"""Code shared by the programs of pods: bounded texts, log lines, the termination message."""

@@ -1,1 +1,1 @@
-"""What the operator and the sidecars of a serving pool tell each other."""
+"""Contract between the operator and the sidecars of a serving pool."""

@@ -15,23 +15,24 @@ from qwen3_api.job.train import ModelSource
 SERVER_CONFIG_FILE = "/etc/qwen3/server.json"
 """`ServerConfig`, from a ConfigMap."""
 MODELS_DIR = "/models"
-"""emptyDir. fetch-base writes, vllm reads."""
+"""emptyDir, written by fetch-base and read by vLLM."""
 BASE_MODEL_DIR = "/models/base"
 """The argument of vLLM's --model."""
 ADAPTERS_DIR = "/adapters"
-"""emptyDir of the verified adapters, one folder per digest. agent writes, vllm reads."""
+"""emptyDir of the verified adapters, one folder per digest; written by the agent and read by
+vLLM."""
 RUN_DIR = "/run/qwen3"
-"""emptyDir (memory). agent writes routes.json and agent.token, vllm reads them."""
+"""emptyDir (memory) with routes.json and agent.token, written by the agent and read by vLLM."""
 
 # Environment.
 ENV_POD_NAME = "QWEN3_POD_NAME"
 """metadata.name by the downward API; the agent reports it."""
 ENV_RUN_DIR = "QWEN3_RUN_DIR"
-"""Where the gateway inside vLLM looks for the agent's files; default RUN_DIR."""
+"""Folder of the agent's files for the gateway inside vLLM; default RUN_DIR."""
 ENV_MAX_BODY_BYTES = "QWEN3_MAX_BODY_BYTES"
 """Largest request body that the gateway reads; default 16 MiB."""
 ENV_REQUEST_LIMITS = "QWEN3_REQUEST_LIMITS"
-"""`RequestLimits` as JSON, for the gateway; what it leaves out has its default."""
+"""`RequestLimits` as JSON, for the gateway; omitted fields have their defaults."""
 
 GATEWAY_CLASS = "qwen3_server.gateway.Gateway"
 """The argument of vLLM's --middleware."""
@@ -48,35 +49,36 @@ MODEL_ID_HEADER = "x-qwen3-model-id"
 
 
 class RequestLimits(Document):
-    """The largest share of a pool that one request may ask for."""
+    """Limits of a single request."""
 
     max_sequences: int = Field(default=32, ge=1, le=4096)
-    """Answers that one request may ask for: its prompts times its `n` (or `best_of`)."""
+    """Maximum number of answers per request: its prompts times its `n` (or `best_of`)."""
     max_tokens: int = Field(default=32768, ge=1, le=1_048_576)
-    """Tokens of one answer, reasoning included; also what a request gets that names none."""
+    """Maximum tokens per answer, including reasoning; also the default of requests without a
+    limit."""
     max_prompt_logprobs: int = Field(default=5, ge=0, le=20)
-    """Alternatives per token of the prompt (`prompt_logprobs`, or `logprobs` with `echo`)."""
+    """Maximum alternatives per prompt token (`prompt_logprobs`, or `logprobs` with `echo`)."""
 
 
 class ServerConfig(Document):
-    """What a pod of a pool is told."""
+    """Configuration of a pod of a pool."""
 
     contract: Literal[1] = 1
     namespace: str
     pool: str
     base_model: str
-    """The name vLLM serves the base under; every adapter must name it as its base."""
+    """Served name of the base model; every adapter must name it as its base."""
     source: ModelSource
-    """Where fetch-base takes the weights from."""
+    """Source of the weights for fetch-base."""
     index: S3Location
     """The object `index.json` (`layout.pool_index_key`): the prefix is its whole key."""
     max_rank: int
     """vLLM's --max-lora-rank."""
     poll_seconds: float = Field(default=2.0, ge=0.2, le=60)
-    """Time between two looks at the index, in seconds."""
+    """Poll interval of the index, in seconds."""
     drain_seconds: float = Field(default=5.0, ge=0, le=600)
-    """How long an adapter stays loaded after it left the index and the routes, in seconds."""
+    """Time that an adapter stays loaded after its removal from index and routes, in seconds."""
     max_adapter_bytes: int = Field(default=4 * 1024**3, gt=0)
-    """Largest adapter that a pod pulls, in bytes."""
+    """Maximum size of an adapter, in bytes."""
     smoke_prompt: Annotated[str, StringConstraints(min_length=1, max_length=256)] = "Hello"
-    """Each adapter must complete it by one token before it is routed."""
+    """Prompt of the smoke test: an adapter must generate one token for it before it is routed."""

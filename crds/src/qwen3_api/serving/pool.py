@@ -41,22 +41,22 @@ class PoolAdapter(Document):
 
 
 class PoolCanary(Document):
-    """A part of a public name's requests that goes to another adapter."""
+    """A share of a public name's requests that goes to another adapter."""
 
     id: ModelId
     """Among the index's adapters."""
     weight_percent: Annotated[int, Field(ge=1, le=99)]
-    """Of the requests that name the alias; chosen by chance for each request."""
+    """Share of the alias's requests, drawn at random per request."""
 
 
 class PoolIndex(Document):
-    """`index.json`: the desired set of a pool, the operator's to write."""
+    """`index.json`: the desired adapters of a pool, written by the operator."""
 
     contract: Literal[1] = 1
     namespace: str
     pool: str
     base_model: str
-    """The name vLLM serves the base under."""
+    """Served name of the base model."""
     max_rank: int
     adapters: list[PoolAdapter] = Field(max_length=256)
     aliases: dict[Alias, ModelId]
@@ -64,11 +64,11 @@ class PoolIndex(Document):
     canaries: dict[Alias, PoolCanary] = {}
     """By public names among `aliases`. A pod that hasn't loaded the canary's adapter ignores it."""
     serial: int
-    """Grows with every write."""
+    """Incremented with every write."""
 
     def to_json(self) -> bytes:
-        """The document without empty `canaries` and `enable_thinking`: sidecars older than they are
-        refuse the fields, and outlive the operator's upgrade until their pods are replaced."""
+        """The document without empty `canaries` and `enable_thinking`: older sidecars reject these
+        fields, and keep running after an operator upgrade until their pods are replaced."""
         document = self.model_dump(mode="json")
         if not self.canaries:
             del document["canaries"]
@@ -79,7 +79,7 @@ class PoolIndex(Document):
 
 
 class AliasCanary(Document):
-    """A candidate that answers a part of the requests."""
+    """A candidate that answers a share of the requests."""
 
     revision: str
     id: ModelId
@@ -87,23 +87,23 @@ class AliasCanary(Document):
     step: int
     """Index into serving.rollout.canarySteps."""
     since: str
-    """When this step began. RFC 3339, UTC."""
+    """Start of this step. RFC 3339, UTC."""
 
 
 class AliasRejection(Document):
-    """A candidate that misbehaved as a canary."""
+    """A candidate that was rolled back as a canary."""
 
     revision: str
     rejected: str
     """RFC 3339, UTC."""
     message: Annotated[str, StringConstraints(max_length=1024)]
     limits: Annotated[str, StringConstraints(max_length=64)] | None = None
-    """Digest of the serving.rollout.autoRollback that it broke: it is tried again with another one.
-    None, as written by operators before it: never by itself."""
+    """Digest of the serving.rollout.autoRollback that it violated: it is tried again after a
+    change. None, as written by earlier operators: never automatically."""
 
 
 class CurrentAlias(Document):
-    """`current.json`: which adapter a public name stands for. Moved by If-Match only."""
+    """`current.json`: the adapter behind a public name. Updated only with If-Match."""
 
     contract: Literal[1] = 1
     alias: Alias
@@ -116,15 +116,15 @@ class CurrentAlias(Document):
     promoted: str
     """RFC 3339, UTC."""
     previous_id: ModelId | None = None
-    """What the name stood for before; kept loaded until it has drained."""
+    """Previous adapter of the name; kept loaded until it has drained."""
     previous_revision: str | None = None
     move: Literal["Promoted", "RolledBack", "Forced"] = "Promoted"
     eval_name: Annotated[str, StringConstraints(max_length=63)] | None = None
-    """The Qwen3Eval that let it pass."""
+    """The Qwen3Eval that it passed."""
     message: Annotated[str, StringConstraints(max_length=1024)] = ""
     canary: AliasCanary | None = None
     rejection: AliasRejection | None = None
-    """Of the last canary that was taken back; forgotten with the next promotion."""
+    """The last rollback of a canary; removed with the next promotion."""
 
 
 AdapterState = Literal["Pending", "Pulling", "Loading", "Loaded", "Failed"]
@@ -138,29 +138,30 @@ class AgentAdapter(Document):
     """Digest of the files that this sidecar verified and loaded ("" before)."""
     state: AdapterState
     reason: str = ""
-    """When Failed: ArtifactCorrupt, ArtifactRefused, LoadFailed, StorageDenied, …"""
+    """If Failed: ArtifactCorrupt, ArtifactRefused, LoadFailed, StorageDenied, …"""
     message: Annotated[str, StringConstraints(max_length=512)] = ""
 
 
 class Traffic(Document):
-    """Requests of one side of a canary on one pod, since the pod began to route this canary."""
+    """Requests of one side of a canary on one pod, since the pod started to route this canary."""
 
     requests: int = 0
-    """Finished ones."""
+    """Finished requests."""
     errors: int = 0
-    """Of them: answered with 5xx, or broken off by the server. What the client gave up isn't."""
+    """Requests answered with 5xx or aborted by the server; requests aborted by the client don't
+    count."""
     seconds: float = 0.0
-    """Sum over all of the time to the first byte of the answer."""
+    """Sum of the times to first byte."""
 
 
 class AgentCanary(Document):
-    """What a pod routes as a canary, and how it goes."""
+    """A canary as routed by a pod, with its traffic."""
 
     id: ModelId
     weight_percent: int
     canary: Traffic
     stable: Traffic
-    """The requests of the alias that went to its adapter in the same time."""
+    """Requests of the alias that went to its adapter in the same period."""
 
 
 class AgentStatus(Document):
@@ -174,7 +175,7 @@ class AgentStatus(Document):
     """Serial of the index this pod has applied (0: none yet)."""
     adapters: list[AgentAdapter] = Field(max_length=512)
     aliases: dict[Alias, ModelId]
-    """Public names that this pod answers now."""
+    """Public names that this pod is answering."""
     canaries: dict[Alias, AgentCanary] = {}
-    """By public name: those that this pod routes now."""
+    """Canaries that this pod is routing, by public name."""
     message: str = ""

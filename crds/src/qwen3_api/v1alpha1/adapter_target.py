@@ -1,4 +1,4 @@
-"""An adapter that is evaluated without serving."""
+"""An adapter that is evaluated without being promoted."""
 
 from typing import Annotated, ClassVar
 
@@ -11,7 +11,7 @@ from qwen3_api.v1alpha1.training import BaseModelSpec
 
 
 class AdapterRevision(KubeModel):
-    """A stored revision of a fine-tune of this namespace, whether it serves or not."""
+    """A stored revision of a fine-tune of this namespace, whether it is served or not."""
 
     name: DnsLabel
     """name of the Qwen3FineTune."""
@@ -20,11 +20,11 @@ class AdapterRevision(KubeModel):
 
 
 class AdapterTarget(KubeModel):
-    """An adapter that needn't serve. It is loaded for the evaluation on the pool of its base model
-    in this namespace, under its immutable id, and unloaded afterwards."""
+    """An adapter that isn't necessarily served. It is loaded for the evaluation on the pool of its
+    base model in this namespace, under its immutable id, and unloaded afterwards."""
 
     fine_tune: AdapterRevision | None = None
-    """fineTune and revision that made the adapter; or s3."""
+    """fineTune and revision that produced the adapter; or s3."""
     s3: S3Object | None = None
     """s3 folder with exactly the adapter's files, in the bucket of output.s3 and below this
     namespace's prefix there; or fineTune."""

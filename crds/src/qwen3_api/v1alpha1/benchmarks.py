@@ -1,17 +1,17 @@
-"""Suites of type EvalScope: public benchmarks on data that the user brings."""
+"""Suites of type EvalScope: public benchmarks on data provided by the user."""
 
 from enum import StrEnum
 from typing import Annotated, ClassVar
 
 from pydantic import Field
 
+from qwen3_api.data_sources import DatasetSource
 from qwen3_api.v1alpha1.meta import KubeModel, Rule
-from qwen3_api.v1alpha1.sources import DatasetSource
 
 
 class Benchmark(StrEnum):
-    """EvalScope's names of the benchmarks that a row at a time is enough for: one prompt, one
-    answer, right or wrong without a judge. Each is proven with rows of its shape."""
+    """EvalScope's names of the supported benchmarks: one prompt and one answer per row, scored
+    without a judge. Each is tested with rows of its format."""
 
     AIME24 = "aime24"
     AIME25 = "aime25"
@@ -39,25 +39,26 @@ FEW_SHOT = (
     Benchmark.MMLU,
     Benchmark.MMLU_PRO,
 )
-"""Those that EvalScope asks with worked examples from a file; the others are asked without."""
+"""Benchmarks with worked examples from a file; the others have none in EvalScope."""
 
 
 class EvalScopeSuite(KubeModel):
-    """One public benchmark. EvalScope makes the prompts and scores the answers; nothing is
+    """One public benchmark. EvalScope builds the prompts and scores the answers; nothing is
     downloaded."""
 
     dataset: Benchmark
-    """dataset: EvalScope's name of the benchmark, gsm8k or mmlu or ceval or aime24 and so on."""
+    """dataset: EvalScope's name of the benchmark, for example gsm8k, mmlu, ceval or aime24."""
     data: DatasetSource
-    """data: JSONL rows as the benchmark is published; ceval needs a field subject in each."""
+    """data: JSONL rows with the fields of the published benchmark; ceval also needs a field
+    subject."""
     limit: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
-    """limit to the first rows."""
+    """limit on the number of rows, from the start of the file."""
     few_shot: Annotated[int, Field(ge=1, le=32)] | None = None
-    """fewShot: worked examples in each prompt, the first of the question's subject; default: none.
-    """
+    """fewShot: number of worked examples in each prompt, the first ones of the question's subject;
+    default: none."""
     examples: DatasetSource | None = None
-    """examples: JSONL rows of the same shape that fewShot takes; the benchmark's train or dev
-    split, never the questions themselves."""
+    """examples: JSONL rows of the same format for fewShot; the benchmark's train or dev split,
+    never the questions themselves."""
 
     rules: ClassVar[tuple[Rule, ...]] = (
         Rule(
@@ -69,7 +70,7 @@ class EvalScopeSuite(KubeModel):
         Rule(
             cel=f"!has(self.fewShot) || self.dataset in {[b.value for b in FEW_SHOT]}",
             message="fewShot goes with "
-            f"{', '.join(b.value for b in FEW_SHOT)}: the others are asked without examples",
+            f"{', '.join(b.value for b in FEW_SHOT)}: the others have no examples",
             check=lambda m: m.few_shot is None or m.dataset in FEW_SHOT,
             field_path=".fewShot",
         ),

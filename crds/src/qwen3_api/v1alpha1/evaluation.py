@@ -1,4 +1,4 @@
-"""`Qwen3Eval`: questions put to served models, scored; immutable once applied, like a Job.
+"""`Qwen3Eval`: an evaluation of served models; immutable once applied, like a Job.
 
 With a schedule it asks nothing itself: each run is a Qwen3Eval of its own.
 """
@@ -43,7 +43,7 @@ TrackedUrl = Annotated[str, Field(max_length=1024)]
 
 
 class TargetType(StrEnum):
-    """What is asked."""
+    """Target of an evaluation."""
 
     FINE_TUNE = "FineTune"
     BASE_MODEL = "BaseModel"
@@ -56,21 +56,21 @@ class FineTuneTarget(KubeModel):
     name: DnsLabel
     """name of the Qwen3FineTune."""
     revision: RevisionId | None = None
-    """revision to ask; default: the one that serves."""
+    """revision to evaluate; default: the one in service."""
 
 
 class EvalTarget(KubeModel):
-    """What is asked."""
+    """Target of an evaluation."""
 
     type: Literal["FineTune", "Adapter", "Endpoint"] = "FineTune"
-    """type of the target: FineTune, Adapter for one that needn't serve, or Endpoint for anything
-    that speaks the OpenAI API."""
+    """type of the target: FineTune, Adapter for an adapter that isn't necessarily served, or
+    Endpoint for any OpenAI-compatible API."""
     fine_tune: FineTuneTarget | None = None
-    """fineTune of this namespace whose adapter is asked; only with type FineTune."""
+    """fineTune of this namespace whose adapter is evaluated; only with type FineTune."""
     adapter: AdapterTarget | None = None
-    """adapter that is loaded and asked; only with type Adapter."""
+    """adapter that is loaded and evaluated; only with type Adapter."""
     endpoint: EndpointTarget | None = None
-    """endpoint that is asked; only with type Endpoint."""
+    """endpoint to evaluate; only with type Endpoint."""
 
     rules: ClassVar[tuple[Rule, ...]] = (
         Rule(
@@ -95,17 +95,17 @@ class EvalTarget(KubeModel):
 
 
 class Baseline(KubeModel):
-    """What the target is compared with."""
+    """A model that the target is compared with."""
 
     name: DnsLabel
     """name of the baseline in results."""
     type: TargetType
-    """type: BaseModel is the base of the target's pool, FineTune another fine-tune or revision,
-    Endpoint anything that speaks the OpenAI API."""
+    """type: BaseModel for the base model of the target's pool, FineTune for another fine-tune or
+    revision, Endpoint for any OpenAI-compatible API."""
     fine_tune: FineTuneTarget | None = None
     """fineTune of this namespace; only with type FineTune."""
     endpoint: EndpointTarget | None = None
-    """endpoint that is asked; only with type Endpoint."""
+    """endpoint to evaluate; only with type Endpoint."""
 
     rules: ClassVar[tuple[Rule, ...]] = (
         Rule(
@@ -130,14 +130,15 @@ class Baseline(KubeModel):
 
 
 class EvalOutput(KubeModel):
-    """Where the report goes."""
+    """Location of the report."""
 
     s3: S3Spec = S3Spec()
-    """s3 bucket of report and samples."""
+    """s3 bucket for report and samples."""
 
 
 def _frozen(field: str) -> TransitionRule:
-    """The field can't change; the order of a list with names is no change (CEL agrees)."""
+    """A rule that the field can't change. Reordering a list with names isn't a change (as in
+    CEL)."""
 
     def value(spec: Any) -> Any:
         found = getattr(spec, field)
@@ -152,32 +153,33 @@ def _frozen(field: str) -> TransitionRule:
 
 
 class EvalSpec(KubeModel):
-    """What the user wants to know."""
+    """Desired evaluation."""
 
     target: EvalTarget
-    """target that is asked."""
+    """target to evaluate."""
     baselines: Annotated[list[Baseline], Field(max_length=4), ListMap("name")] = [
         Baseline(name="base", type=TargetType.BASE_MODEL)
     ]
-    """baselines that answer the same questions."""
+    """baselines that are evaluated on the same questions."""
     suites: Suites
     """suites of questions."""
     gates: Gates = []
-    """gates that must all pass for the verdict Passed; none: the verdict is Completed."""
+    """gates that must all pass for the verdict Passed; without gates the verdict is Completed."""
     holdout: HoldoutSpec | None = None
-    """holdout: how the questions are kept apart from training."""
+    """holdout: how the questions are kept separate from the training data."""
     runner: RunnerSpec = RunnerSpec()
-    """runner: the Job that asks."""
+    """runner: the Job that runs the evaluation."""
     output: EvalOutput = EvalOutput()
     """output of report and samples."""
     schedule: EvalSchedule | None = None
-    """schedule repeats the evaluation against what serves at that time; default: it runs once."""
+    """schedule repeats the evaluation against the revision in service at that time; default: it
+    runs once."""
     tracking: TrackingSpec = TrackingSpec()
     """tracking of the results in other systems, after the verdict."""
     suspend: bool = False
-    """suspend keeps the Job from starting; with a schedule, further runs."""
+    """suspend prevents the Job from starting; with a schedule, it prevents further runs."""
     ttl_seconds_after_finished: Annotated[int, Field(ge=0, le=31_536_000)] = 86400
-    """ttlSecondsAfterFinished removes the finished Job, never the report."""
+    """ttlSecondsAfterFinished is how long the finished Job is kept; the report is never deleted."""
 
     rules: ClassVar[tuple[Rule, ...]] = (
         GATES_MEASURED,
@@ -215,7 +217,7 @@ class EvalSpec(KubeModel):
         Rule(
             cel="!has(self.schedule) || !has(self.target.fineTune)"
             " || !has(self.target.fineTune.revision)",
-            message="a schedule asks what serves at that time; leave target.fineTune.revision out",
+            message="a schedule evaluates the revision in service; omit target.fineTune.revision",
             check=lambda m: (
                 m.schedule is None
                 or m.target.fine_tune is None
@@ -227,8 +229,8 @@ class EvalSpec(KubeModel):
             cel="!has(self.holdout) || !has(self.holdout.maxLeakedPercent)"
             " || has(self.target.fineTune)"
             " || (has(self.target.adapter) && has(self.target.adapter.fineTune))",
-            message="holdout.maxLeakedPercent needs a target that a fine-tune made: the training "
-            "data of others are unknown",
+            message="holdout.maxLeakedPercent needs a target from a fine-tune: the training data "
+            "of other models is unknown",
             check=lambda m: (
                 m.holdout is None
                 or m.holdout.max_leaked_percent is None
@@ -239,7 +241,8 @@ class EvalSpec(KubeModel):
         ),
         Rule(
             cel="!has(self.schedule) || self.target.type != 'Adapter'",
-            message="a schedule asks what serves at that time; target.type is FineTune or Endpoint",
+            message="a schedule evaluates a model in service; target.type must be FineTune or "
+            "Endpoint",
             check=lambda m: m.schedule is None or m.target.type != "Adapter",
             field_path=".target",
         ),
@@ -258,7 +261,7 @@ class EvalSpec(KubeModel):
         ),
         TransitionRule(
             cel="has(self.schedule) == has(oldSelf.schedule)",
-            message="schedule can be edited, but neither added nor taken away; "
+            message="schedule can be edited, but neither added nor removed; "
             "apply another evaluation",
             check=lambda new, old: (new.schedule is None) == (old.schedule is None),
             field_path=".schedule",
@@ -267,14 +270,14 @@ class EvalSpec(KubeModel):
 
 
 class ResultStatus(StatusModel):
-    """One number with what it is compared to."""
+    """One metric, with its comparison to a baseline."""
 
     suite: ShortText
-    """suite that was asked."""
+    """suite of the result."""
     metric: ShortText
     """metric that was computed."""
     baseline_name: ShortText | None = None
-    """baselineName that value is compared with."""
+    """baselineName of the baseline that value is compared with."""
     value: ShortText
     """value of the target, a decimal string."""
     baseline: ShortText | None = None
@@ -282,7 +285,7 @@ class ResultStatus(StatusModel):
     delta: ShortText | None = None
     """delta is value minus baseline."""
     ci_low: ShortText | None = None
-    """ciLow: lower end of the 95 % confidence interval of delta; of value without a baseline."""
+    """ciLow: lower end of the 95 % confidence interval of delta; without a baseline, of value."""
     ci_high: ShortText | None = None
     """ciHigh: upper end of it."""
     samples: int
@@ -290,46 +293,46 @@ class ResultStatus(StatusModel):
 
 
 class GateStatus(StatusModel):
-    """How one gate was decided."""
+    """Decision of one gate."""
 
     name: DnsLabel
     """name of the gate."""
     verdict: ShortText
     """verdict: Passed, Failed or Inconclusive."""
     estimate: ShortText | None = None
-    """estimate of what the gate looks at: the value, or the improvement over the baseline."""
+    """estimate of the gate's quantity: the value, or the improvement over the baseline."""
     ci_low: ShortText | None = None
     """ciLow: lower bound at the gate's confidence, one-sided."""
     ci_high: ShortText | None = None
     """ciHigh: upper bound at the gate's confidence, one-sided."""
     samples: int = 0
-    """samples it was decided from."""
+    """samples that the decision is based on."""
     needed_samples: int | None = None
-    """neededSamples that could tell, when these could not."""
+    """neededSamples for a conclusive decision, when the verdict is Inconclusive."""
     message: Message = ""
-    """message says it in words."""
+    """message explains the decision."""
 
 
 class EvalProgress(StatusModel):
-    """How far it is."""
+    """Progress of an evaluation."""
 
     completed: int
     """completed requests."""
     total: int
     """total requests."""
     suite: ShortText | None = None
-    """suite that is being asked."""
+    """suite in progress."""
     eta_seconds: int | None = None
-    """etaSeconds at the present speed."""
+    """etaSeconds at the current speed."""
 
 
 class ResolvedStatus(StatusModel):
-    """What exactly was asked."""
+    """The resolved target."""
 
     endpoint: Annotated[str, Field(max_length=512)] | None = None
-    """endpoint that was asked."""
+    """endpoint that was evaluated."""
     target_model: Annotated[str, Field(max_length=160)] | None = None
-    """targetModel is the immutable id that was asked."""
+    """targetModel is the immutable id that was evaluated."""
     target_revision: ShortText | None = None
     """targetRevision of the fine-tune."""
     target_digest: ShortText | None = None
@@ -337,29 +340,30 @@ class ResolvedStatus(StatusModel):
 
 
 class TrackedEvaluation(StatusModel):
-    """One evaluation at Weave."""
+    """One evaluation in Weave."""
 
     suite: DnsLabel
-    """suite that was asked."""
+    """suite of the result."""
     model: DnsLabel
-    """model that was asked: target, or the baseline's name."""
+    """model that was evaluated: target, or the baseline's name."""
     url: TrackedUrl
     """url of the evaluation."""
 
 
 class EvalTrackingStatus(StatusModel):
-    """Where the results are, beside the bucket. Whether all are there: the condition Tracked."""
+    """Locations of the results in trackers. The condition Tracked shows whether they are
+    complete."""
 
     run_url: TrackedUrl | None = Field(default=None, alias="runURL")
     """runURL of the W&B run."""
     offline_run_uri: TrackedUrl | None = Field(default=None, alias="offlineRunURI")
-    """offlineRunURI of the folder that `wandb sync` takes."""
+    """offlineRunURI of the folder for `wandb sync`."""
     evaluations: Annotated[list[TrackedEvaluation], Field(max_length=40)] = []
-    """evaluations at Weave."""
+    """evaluations in Weave."""
 
 
 class Verdict(StrEnum):
-    """Outcome for people and for promotion."""
+    """Outcome of an evaluation."""
 
     PASSED = "Passed"
     FAILED = "Failed"
@@ -369,14 +373,14 @@ class Verdict(StrEnum):
 
 
 class EvalStatus(StatusModel):
-    """What is true."""
+    """Observed state of an evaluation."""
 
     observed_generation: int = 0
-    """observedGeneration of the spec that this status speaks of."""
+    """observedGeneration of the spec that this status describes."""
     conditions: Annotated[list[Condition], Field(max_length=16), ListMap("type")] = []
     """conditions, one of each type."""
     stage: ShortText | None = None
-    """stage is the reason of Ready, for people; no contract."""
+    """stage is the reason of Ready, for display only."""
     verdict: Verdict | None = None
     """verdict of the evaluation."""
     job_name: ShortText | None = None
@@ -398,20 +402,20 @@ class EvalStatus(StatusModel):
     report_uri: Annotated[str, Field(max_length=1024)] | None = Field(
         default=None, alias="reportURI"
     )
-    """reportURI of the report for people in the bucket (HTML; report.json lies beside it)."""
+    """reportURI of the HTML report in the bucket (report.json is in the same folder)."""
     tracking: EvalTrackingStatus | None = None
-    """tracking: addresses at the trackers of spec.tracking."""
+    """tracking: URLs in the trackers of spec.tracking."""
     failure: FailureStatus | None = None
-    """failure, if it didn't run to its end."""
+    """failure, if it didn't complete."""
     start_time: Timestamp | None = None
     """startTime of the Job."""
     completion_time: Timestamp | None = None
     """completionTime of the report."""
     holdout: Annotated[list[HoldoutStatus], Field(max_length=16), ListMap("suite")] = []
-    """holdout: the suites' questions against the training data of the target."""
+    """holdout: comparison of the suites' questions with the target's training data."""
     schedule: ScheduleStatus | None = None
-    """schedule of a repeated evaluation; verdict, results and report are of its newest ended
-    run."""
+    """schedule of a repeated evaluation; verdict, results and report are those of its newest
+    finished run."""
 
 
 PRINTER_COLUMNS: tuple[dict[str, Any], ...] = (

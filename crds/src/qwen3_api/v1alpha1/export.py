@@ -1,4 +1,4 @@
-"""The model as files for elsewhere: `spec.export`, and what status says about it."""
+"""Exports of the model: `spec.export`, and their status."""
 
 from enum import StrEnum
 from typing import Annotated
@@ -24,11 +24,11 @@ class Quantization(StrEnum):
 
 
 class ExportSpec(KubeModel):
-    """Files that are made of every result. No training input: an edit never trains again."""
+    """Exports of every result. Not a training input: a change never retrains."""
 
     gguf: Annotated[list[Quantization], Field(min_length=1, max_length=10), ListSet()]
-    """gguf: one GGUF file of the merged model for each of these types, for llama.cpp, with a
-    Modelfile for Ollama."""
+    """gguf: types of GGUF files of the merged model, for llama.cpp, each with a Modelfile for
+    Ollama."""
 
 
 class ExportStatus(StatusModel):

@@ -1,4 +1,4 @@
-"""Why an object is not what it should be: `status.failure` of every kind."""
+"""`status.failure` of every kind."""
 
 from enum import StrEnum
 from typing import Annotated
@@ -9,14 +9,14 @@ from qwen3_api.v1alpha1.meta import Message, ShortText, StatusModel
 
 
 class FailureClass(StrEnum):
-    """Who can mend it."""
+    """Who can fix a failure."""
 
     USER = "User"
     SYSTEM = "System"
 
 
 class FailureStatus(StatusModel):
-    """Why the current revision is not there."""
+    """Failure of the current revision."""
 
     reason: ShortText
     """reason, one of the documented reasons."""
@@ -31,8 +31,8 @@ class FailureStatus(StatusModel):
     log_uri: Annotated[str, Field(max_length=1024)] | None = Field(default=None, alias="logURI")
     """logURI of the attempt's report, which has the last lines of its log."""
     retriable: bool = False
-    """retriable: the same spec may work another time."""
+    """retriable: the same spec may succeed later."""
     job_uid: ShortText | None = Field(default=None, alias="jobUID")
     """jobUID of the Job that failed."""
     attempt: ShortText | None = None
-    """attempt is the uid of the pod that reported why; what it reported outlives the pod."""
+    """attempt is the uid of the pod that reported the failure; the report outlives the pod."""

@@ -1,10 +1,12 @@
 """`Qwen3FineTune`: one adapter of a Qwen3 base model, from a dataset to a served public name."""
 
+from collections.abc import Callable, Iterator
 from enum import StrEnum
 from typing import Annotated, Any, ClassVar
 
 from pydantic import Field
 
+from qwen3_api.methods import METHODS, Method, MethodSpec, RowKind
 from qwen3_api.v1alpha1.export import ExportSpec
 from qwen3_api.v1alpha1.meta import (
     KubeModel,
@@ -25,8 +27,6 @@ from qwen3_api.v1alpha1.training import (
     DatasetFormat,
     DatasetSpec,
     HyperparametersSpec,
-    MethodSpec,
-    MethodType,
 )
 
 KIND = "Qwen3FineTune"
@@ -34,27 +34,61 @@ PLURAL = "qwen3finetunes"
 
 
 class Mode(StrEnum):
-    """How far to go."""
+    """Extent of a run."""
 
     RUN = "Run"
     PLAN = "Plan"
 
 
+def _gets_its_rows(method: Method) -> Callable[["FineTuneSpec"], bool]:
+    """Another method, or rows of the kind that it takes. Formats but Preference, Auto too, are
+    conversations."""
+
+    def check(spec: "FineTuneSpec") -> bool:
+        pairs = spec.dataset.format is DatasetFormat.PREFERENCE
+        return spec.method.type != method.name or pairs == (method.rows is RowKind.PREFERENCE)
+
+    return check
+
+
+def _row_rules() -> Iterator[Rule]:
+    """Each method gets rows of the kind that it learns from."""
+    by_kind = {
+        kind: [method for method in METHODS.values() if method.rows is kind] for kind in RowKind
+    }
+    preferring = " or ".join(method.name for method in by_kind[RowKind.PREFERENCE])
+    for method in by_kind[RowKind.PREFERENCE]:
+        yield Rule(
+            cel=f"self.method.type != '{method.name}' || self.dataset.format == 'Preference'",
+            message=f"method {method.name} needs dataset.format Preference (rows of prompt, "
+            "chosen, rejected)",
+            check=_gets_its_rows(method),
+            field_path=".dataset.format",
+        )
+    for method in by_kind[RowKind.CONVERSATION]:
+        yield Rule(
+            cel=f"self.method.type != '{method.name}' || self.dataset.format != 'Preference'",
+            message=f"dataset.format Preference needs method {preferring}",
+            check=_gets_its_rows(method),
+            field_path=".dataset.format",
+        )
+
+
 class FineTuneSpec(KubeModel):
-    """What the user wants."""
+    """Desired state of a fine-tune."""
 
     mode: Mode = Mode.RUN
-    """mode: Run, or Plan for the preflight and the estimate only: no GPU is asked for."""
+    """mode: Run, or Plan for the preflight and the estimate only; Plan requests no GPU."""
     suspend: bool = False
     """suspend stops the run at a checkpoint; false resumes from there."""
     base_model: BaseModelSpec
-    """baseModel to start from."""
+    """baseModel to fine-tune."""
     dataset: DatasetSpec
-    """dataset to learn from."""
+    """dataset to train on."""
     method: MethodSpec = MethodSpec()
     """method of training."""
     adapter: AdapterSpec = AdapterSpec()
-    """adapter that is trained."""
+    """adapter to train."""
     hyperparameters: HyperparametersSpec = HyperparametersSpec()
     """hyperparameters of training."""
     checkpoint: CheckpointSpec = CheckpointSpec()
@@ -66,40 +100,26 @@ class FineTuneSpec(KubeModel):
     failure_policy: FailurePolicySpec = FailurePolicySpec()
     """failurePolicy of the training Job."""
     tracking: TrackingSpec = TrackingSpec()
-    """tracking of runs and of their evaluations in other systems."""
+    """tracking of runs and their evaluations in other systems."""
     artifacts: ArtifactsSpec = ArtifactsSpec()
-    """artifacts: where results are kept."""
+    """artifacts: where results are stored."""
     serving: ServingSpec = ServingSpec()
     """serving of the result."""
     export: ExportSpec | None = None
     """export of every result to other formats; default: none."""
     evaluation: EvaluationSpec | None = None
-    """evaluation of a new revision before it serves; default: none, it serves once it is loaded."""
+    """evaluation of a new revision before its promotion; default: none, it is promoted once it is
+    loaded."""
     promotion: PromotionSpec = PromotionSpec()
     """promotion of a revision to the public name."""
     revision_history_limit: Annotated[int, Field(ge=1, le=20)] = 5
-    """revisionHistoryLimit is how many revisions status remembers."""
+    """revisionHistoryLimit is the number of revisions kept in status."""
     ttl_seconds_after_finished: Annotated[int, Field(ge=0, le=31_536_000)] = 86400
-    """ttlSecondsAfterFinished removes the finished Job and its pods, never a result."""
+    """ttlSecondsAfterFinished is how long the finished Job and its pods are kept; results are never
+    deleted."""
 
     rules: ClassVar[tuple[Rule, ...]] = (
-        Rule(
-            cel="self.method.type != 'DPO' || self.dataset.format == 'Preference'",
-            message="method DPO needs dataset.format Preference (rows of prompt, chosen, rejected)",
-            check=lambda m: (
-                m.method.type is not MethodType.DPO or m.dataset.format is DatasetFormat.PREFERENCE
-            ),
-            field_path=".dataset.format",
-        ),
-        Rule(
-            cel="self.method.type != 'SFT' || self.dataset.format != 'Preference'",
-            message="dataset.format Preference needs method DPO",
-            check=lambda m: (
-                m.method.type is not MethodType.SFT
-                or m.dataset.format is not DatasetFormat.PREFERENCE
-            ),
-            field_path=".dataset.format",
-        ),
+        *_row_rules(),
         Rule(
             cel="!has(self.hyperparameters.earlyStopping) || has(self.dataset.validation)",
             message="hyperparameters.earlyStopping needs dataset.validation",
@@ -124,8 +144,8 @@ class FineTuneSpec(KubeModel):
         ),
         Rule(
             cel="!has(self.evaluation) || self.serving.mode == 'SharedBase'",
-            message="evaluation needs serving.mode SharedBase: a candidate is asked where it would "
-            "serve",
+            message="evaluation needs serving.mode SharedBase: a candidate is evaluated on the "
+            "pool that would serve it",
             check=lambda m: m.evaluation is None or m.serving.mode is ServingMode.SHARED_BASE,
             field_path=".evaluation",
         ),
@@ -140,8 +160,8 @@ class FineTuneSpec(KubeModel):
             " && has(self.baseModel.source) == has(oldSelf.baseModel.source)"
             " && (!has(self.baseModel.source)"
             " || self.baseModel.source == oldSelf.baseModel.source)",
-            message="baseModel can't change: another base is another serving pool, and what serves "
-            "now would go down with the edit; apply another fine-tune",
+            message="baseModel can't change: another base model needs another serving pool, and "
+            "the current adapter would go out of service; apply another fine-tune",
             check=lambda new, old: (
                 (new.base_model.name, new.base_model.revision, new.base_model.source)
                 == (old.base_model.name, old.base_model.revision, old.base_model.source)
@@ -150,7 +170,7 @@ class FineTuneSpec(KubeModel):
         ),
         TransitionRule(
             cel="self.artifacts.s3 == oldSelf.artifacts.s3",
-            message="artifacts.s3 can't change: results would be split over two buckets; "
+            message="artifacts.s3 can't change: results would be split between two buckets; "
             "delete the object and apply it again",
             check=lambda new, old: new.artifacts.s3 == old.artifacts.s3,
             field_path=".artifacts.s3",

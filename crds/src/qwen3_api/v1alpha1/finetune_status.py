@@ -21,14 +21,14 @@ from qwen3_api.v1alpha1.promotion import (
 
 
 class RevisionStatus(StatusModel):
-    """One revision: a spec hash of the training inputs and what became of it."""
+    """One revision: a spec hash of the training inputs, and its results."""
 
     id: ShortText
     """id of the revision: the first eight hex digits of specHash."""
     spec_hash: ShortText
     """specHash is sha256 over the training inputs of the spec."""
     created_time: Timestamp
-    """createdTime is when the operator first saw the revision."""
+    """createdTime is when the operator first observed the revision."""
     adapter_uri: Annotated[str, Field(max_length=1024)] | None = Field(
         default=None, alias="adapterURI"
     )
@@ -40,7 +40,7 @@ class RevisionStatus(StatusModel):
     base_commit: ShortText | None = None
     """baseCommit identifies the weights of the base model."""
     quantized: bool | None = None
-    """quantized: it learned over a base in 4 bits; unset before its first step."""
+    """quantized: it was trained on a 4-bit base; unset before its first step."""
     seed: int | None = None
     """seed of the run."""
     final_loss: ShortText | None = None
@@ -48,95 +48,97 @@ class RevisionStatus(StatusModel):
     verdict: ShortText | None = None
     """verdict of its evaluation."""
     exports: Annotated[list[ExportStatus], Field(max_length=11), ListMap("name")] = []
-    """exports of it that are complete in the bucket."""
+    """exports of the revision that are complete in the bucket."""
 
 
 class EstimateStatus(StatusModel):
-    """What the run will take."""
+    """Estimated cost of the run."""
 
     steps: int | None = None
-    """steps of the optimiser."""
+    """steps of the optimizer."""
     tokens: int | None = None
-    """tokens of the whole run, padding not counted."""
+    """tokens of the whole run, excluding padding."""
     memory_mib: int | None = Field(default=None, alias="memoryMiB")
-    """memoryMiB of one GPU at its peak."""
+    """memoryMiB is the peak memory of one GPU."""
     seconds: int | None = None
-    """seconds of the whole run: start, base model, training, evaluations on validation rows."""
+    """seconds of the whole run: startup, base model, training, evaluations on validation rows."""
     gpu_seconds: int | None = Field(default=None, alias="gpuSeconds")
     """gpuSeconds: seconds times GPUs."""
     gpu_hours: ShortText | None = Field(default=None, alias="gpuHours")
-    """gpuHours: gpuSeconds for people, a decimal string."""
+    """gpuHours: gpuSeconds in hours, a decimal string."""
     duration: ShortText | None = None
-    """duration for people, like 1h20m."""
+    """duration in readable form, like 1h20m."""
     cost: ShortText | None = None
     """cost by the platform's price list, with its currency."""
 
 
 class SizingStatus(StatusModel):
-    """How the run was planned for the card."""
+    """Sizes of the run on its GPU."""
 
     micro_batch_size: int | None = None
-    """microBatchSize: rows in a GPU's memory at once."""
+    """microBatchSize: rows per micro-batch and GPU."""
     gradient_accumulation_steps: int | None = None
-    """gradientAccumulationSteps per optimiser step."""
+    """gradientAccumulationSteps per optimizer step."""
     gradient_checkpointing: bool | None = None
-    """gradientCheckpointing on or off."""
+    """gradientCheckpointing is on or off."""
     quantized: bool | None = None
-    """quantized: the base is kept in 4 bits."""
+    """quantized: a 4-bit base."""
     padding_free: bool | None = None
-    """paddingFree: rows stand one behind the other, none is filled up to the longest."""
+    """paddingFree: rows are concatenated instead of being padded to the longest."""
     gpu: ShortText | None = None
-    """gpu that was planned for."""
+    """gpu that the run is sized for."""
     message: Message = ""
     """message says why."""
 
 
 class TokenBucket(StatusModel):
-    """Rows of about the same length."""
+    """Rows of similar length."""
 
     tokens: int
-    """tokens that its rows have at most, before cutting; more than those of the bucket before."""
+    """tokens of its longest rows at most, before truncation; more than those of the previous
+    bucket."""
     rows: int
     """rows among countedRows."""
 
 
 class PreflightStatus(StatusModel):
-    """What was found before any GPU was asked for; without what an early end left unknown."""
+    """Findings of the preflight, before any GPU is requested; fields that an early exit left
+    unknown are unset."""
 
     revision: ShortText
-    """revision that it speaks of."""
+    """revision that was checked."""
     rows: int | None = None
-    """rows of training data; of data with a bad row, those before it."""
+    """rows of training data; if a row is invalid, those before it."""
     validation_rows: int | None = None
-    """validationRows, once all of them were read."""
+    """validationRows, once all have been read."""
     counted_rows: int | None = None
-    """countedRows were tokenised: all, or of large data a sample that percentiles and percentages
-    are of."""
+    """countedRows were tokenized: all rows, or for large data a sample, which percentiles and
+    percentages describe."""
     tokens: int | None = None
-    """tokens of one epoch, after cutting."""
+    """tokens of one epoch, after truncation."""
     p50_tokens: int | None = None
     """p50Tokens: half of the rows are at most this long."""
     p95_tokens: int | None = None
     """p95Tokens: 95 % of the rows are at most this long."""
     max_tokens: int | None = None
-    """maxTokens of the longest row, before cutting; of large data possibly a bound, which
-    preflight.json says."""
+    """maxTokens of the longest row, before truncation; for large data possibly an upper bound (see
+    preflight.json)."""
     truncated_percent: ShortText | None = None
     """truncatedPercent of the rows are longer than maxSequenceLength."""
     duplicate_rows: int | None = None
     """duplicateRows of the training data."""
     leaked_rows: int | None = None
-    """leakedRows: validation rows that are training rows too, once all were compared."""
+    """leakedRows: validation rows that are also training rows, once all have been compared."""
     thinking: ShortText | None = None
-    """thinking is the policy that the rows were read by."""
+    """thinking is the policy that the rows were read with."""
     reasoning_rows: int | None = None
-    """reasoningRows have reasoning in their last answer as it stands in the data."""
+    """reasoningRows have reasoning in their last answer in the data."""
     stripped_rows: int | None = None
-    """strippedRows: thinking Disabled took reasoning from them."""
+    """strippedRows: thinking Disabled removed their reasoning."""
     warnings: Annotated[list[Message], Field(max_length=8)] = []
-    """warnings of what stops no run, but is seldom meant."""
+    """warnings about data that is valid but rarely intended."""
     token_buckets: Annotated[list[TokenBucket], Field(max_length=32), ListMap("tokens")] = []
-    """tokenBuckets are the histogram of the lengths of countedRows."""
+    """tokenBuckets are a histogram of the lengths of countedRows."""
     template_hash: ShortText | None = None
     """templateHash is sha256 of the chat template."""
     uri: Annotated[str, Field(max_length=1024)] | None = None
@@ -144,7 +146,7 @@ class PreflightStatus(StatusModel):
     estimate: EstimateStatus | None = None
     """estimate of the run."""
     sizing: SizingStatus | None = None
-    """sizing of the run, as planned."""
+    """sizing of the run."""
 
 
 class BestCheckpointStatus(StatusModel):
@@ -153,7 +155,7 @@ class BestCheckpointStatus(StatusModel):
     step: int
     """step of the checkpoint."""
     eval_loss: ShortText
-    """evalLoss at it."""
+    """evalLoss of the checkpoint."""
 
 
 class UsageStatus(StatusModel):
@@ -184,11 +186,11 @@ class TrainingStatus(StatusModel):
     attempt: ShortText | None = None
     """attempt is the uid of the pod that reported last."""
     step: int | None = None
-    """step of the optimiser."""
+    """step of the optimizer."""
     total_steps: int | None = None
     """totalSteps of the run."""
     progress: ShortText | None = None
-    """progress for people, like 420/1200."""
+    """progress in readable form, like 420/1200."""
     epoch: ShortText | None = None
     """epoch as a decimal string."""
     loss: ShortText | None = None
@@ -198,11 +200,11 @@ class TrainingStatus(StatusModel):
     learning_rate: ShortText | None = None
     """learningRate of the last logged step."""
     tokens_per_second: ShortText | None = None
-    """tokensPerSecond over the last minute, padding not counted."""
+    """tokensPerSecond over the last minute, excluding padding."""
     eta_seconds: int | None = None
-    """etaSeconds is how long the rest will take at the present speed."""
+    """etaSeconds is the remaining time at the current speed."""
     eta: ShortText | None = None
-    """eta for people, like 3m20s."""
+    """eta in readable form, like 3m20s."""
     start_time: Timestamp | None = None
     """startTime of the Job."""
     completion_time: Timestamp | None = None
@@ -212,14 +214,14 @@ class TrainingStatus(StatusModel):
     last_checkpoint: CheckpointStatus | None = None
     """lastCheckpoint in the bucket."""
     resumed_from_step: int | None = None
-    """resumedFromStep is where the present attempt went on."""
+    """resumedFromStep is the step that the current attempt resumed from."""
     best_checkpoint: BestCheckpointStatus | None = None
-    """bestCheckpoint so far, with validation rows."""
+    """bestCheckpoint so far, if there are validation rows."""
     gpu_memory_mib: int | None = Field(default=None, alias="gpuMemoryMiB")
-    """gpuMemoryMiB: peak of the present attempt on its fullest GPU."""
+    """gpuMemoryMiB: peak memory of the current attempt, on the GPU that uses most."""
     sizing: SizingStatus | None = None
-    """sizing of the present attempt; after an out-of-memory error it differs from the plan, and its
-    message is the adaptation."""
+    """sizing of the current attempt; after an out-of-memory error it differs from the plan, and its
+    message describes the adaptation."""
     adaptations: Annotated[list[Message], Field(max_length=16)] = []
     """adaptations to out-of-memory errors, one line each."""
     tracking_url: Annotated[str, Field(max_length=1024)] | None = Field(
@@ -229,20 +231,20 @@ class TrainingStatus(StatusModel):
     offline_runs_uri: Annotated[str, Field(max_length=1024)] | None = Field(
         default=None, alias="offlineRunsURI"
     )
-    """offlineRunsURI: where attempts that ended left their offline runs of W&B, a folder each."""
+    """offlineRunsURI is where finished attempts stored their offline W&B runs, one folder each."""
 
 
 class QueueStatus(StatusModel):
-    """What a queue says."""
+    """State of the queue."""
 
     local_queue: ShortText | None = None
     """localQueue is the Kueue LocalQueue."""
     message: Message = ""
-    """message for people."""
+    """message of the queue."""
 
 
 class ServingStatus(StatusModel):
-    """What answers now."""
+    """State of serving."""
 
     endpoint: Annotated[str, Field(max_length=253)] | None = None
     """endpoint of the OpenAI API, inside the cluster."""
@@ -251,33 +253,33 @@ class ServingStatus(StatusModel):
     model_id: ShortText | None = Field(default=None, alias="modelID")
     """modelID is the immutable id behind the public name."""
     revision: ShortText | None = None
-    """revision that answers under the public name."""
+    """revision behind the public name."""
     digest: ShortText | None = None
-    """digest of the adapter that answers; every ready pod reports the same."""
+    """digest of the adapter in service; every ready pod reports the same."""
     loaded_replicas: int = 0
-    """loadedReplicas are the ready pods whose sidecar reports the digest."""
+    """loadedReplicas are the ready pods whose sidecars report the digest."""
     desired_replicas: int = 0
     """desiredReplicas of the pool."""
     candidate_id: ShortText | None = Field(default=None, alias="candidateID")
     """candidateID is the immutable id that is being loaded."""
     canary_weight_percent: int | None = None
-    """canaryWeightPercent of the requests that the candidate answers."""
+    """canaryWeightPercent is the share of requests that the candidate answers."""
 
 
 class FineTuneStatus(StatusModel):
-    """What is true."""
+    """Observed state of a fine-tune."""
 
     observed_generation: int = 0
-    """observedGeneration of the spec that this status speaks of."""
+    """observedGeneration of the spec that this status describes."""
     conditions: Annotated[list[Condition], Field(max_length=16), ListMap("type")] = []
     """conditions, one of each type."""
     stage: ShortText | None = None
-    """stage is the reason of Ready, or of the store that can't be read beside Ready=True; no
-    contract."""
+    """stage is the reason of Ready, or beside Ready=True the reason why the store can't be read;
+    for display only."""
     current_revision: ShortText | None = None
-    """currentRevision answers under the public name (or is stored, without serving)."""
+    """currentRevision is behind the public name (or, without serving, is stored)."""
     candidate_revision: ShortText | None = None
-    """candidateRevision is the one the spec asks for, while it isn't current."""
+    """candidateRevision is the revision of the spec, while it isn't current."""
     revisions: Annotated[list[RevisionStatus], Field(max_length=20), ListMap("id")] = []
     """revisions, newest first."""
     preflight: PreflightStatus | None = None
@@ -287,12 +289,12 @@ class FineTuneStatus(StatusModel):
     usage: UsageStatus | None = None
     """usage of the current revision."""
     queue: QueueStatus | None = None
-    """queue, while one holds the Job."""
+    """queue, while it holds the Job."""
     evaluation: EvaluationStatus | None = None
     """evaluation of the current spec's revision."""
     serving: ServingStatus | None = None
-    """serving now."""
+    """serving state."""
     history: Annotated[list[HistoryEntry], Field(max_length=50)] = []
-    """history of the public name, newest first: every move and every refusal."""
+    """history of the public name, newest first: every promotion, rollback and rejection."""
     failure: FailureStatus | None = None
     """failure of the current spec."""

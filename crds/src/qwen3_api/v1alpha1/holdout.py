@@ -1,4 +1,4 @@
-"""Questions that training has never seen, and that only the evaluation may read."""
+"""Held-out questions: not in the training data, readable only by the evaluation."""
 
 from typing import Annotated
 
@@ -8,28 +8,28 @@ from qwen3_api.v1alpha1.meta import KubeModel, LocalObjectReference, ShortText, 
 
 
 class HoldoutSpec(KubeModel):
-    """How held-out questions are kept apart from training."""
+    """Separation of held-out questions from training."""
 
     max_leaked_percent: Annotated[int, Field(ge=0, le=100)] | None = None
-    """maxLeakedPercent of a suite's questions may be in the training data; with more nothing is
-    asked and the verdict is Error (HoldoutLeaked). Default: any share passes; status reports it.
-    """
+    """maxLeakedPercent is the maximum share of a suite's questions that may occur in the training
+    data; with more, the evaluation doesn't start and the verdict is Error (HoldoutLeaked). Default:
+    no limit; status reports the share."""
     secret_ref: LocalObjectReference | None = None
     """secretRef names a Secret of this namespace with AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY
-    that may read the suites' data in S3; the kubelet hands it to the evaluator alone, never to a
+    that may read the suites' data in S3; the kubelet passes it only to the evaluator, never to a
     training pod. Default: the credentials of the artifacts."""
 
 
 class HoldoutStatus(StatusModel):
-    """Which questions of a suite are known from training."""
+    """Leaked questions of a suite."""
 
     suite: ShortText
-    """suite that was looked at."""
+    """suite that was compared."""
     questions: int
-    """questions of it."""
+    """questions in the suite."""
     leaked: int
     """leaked: those whose text, or 70 % of whose 13-grams, are in the training data."""
     training_rows: int
     """trainingRows of the revision."""
     covered_rows: int
-    """coveredRows: the first so many of them were compared."""
+    """coveredRows is the number of training rows compared, from the start."""

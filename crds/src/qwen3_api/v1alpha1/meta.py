@@ -1,4 +1,4 @@
-"""What every API model is made of: the base model, cross-field rules, and the shared types.
+"""Parts of every API model: the base class, cross-field rules, and the shared types.
 
 A cross-field rule is written once, as a pair: the CEL text that the API server runs at admission
 and the Python check that pydantic runs when the operator parses an object. `structural.py` puts the
@@ -217,13 +217,13 @@ class Condition(StatusModel):
     status: ConditionStatus
     """status is True, False or Unknown."""
     observed_generation: Annotated[int, Field(ge=0)] = 0
-    """observedGeneration is the metadata.generation this condition speaks of."""
+    """observedGeneration is the metadata.generation that this condition describes."""
     last_transition_time: Timestamp
     """lastTransitionTime is when the status last changed."""
     reason: Annotated[str, Field(max_length=64)]
     """reason is one CamelCase word of the documented vocabulary."""
     message: Message = ""
-    """message says the same to a user, with the fix where one exists."""
+    """message explains the reason to a user, with the fix if there is one."""
 
 
 class LocalObjectReference(KubeModel):

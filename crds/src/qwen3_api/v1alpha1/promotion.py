@@ -1,4 +1,4 @@
-"""How a fine-tune gets from a stored adapter to its public name: evaluation, gates, promotion."""
+"""From a stored adapter to its public name: evaluation, gates, promotion."""
 
 from enum import StrEnum
 from typing import Annotated, ClassVar
@@ -23,17 +23,17 @@ BASE, INCUMBENT = "base", "incumbent"
 
 
 class EvaluationSpec(KubeModel):
-    """What a new revision is asked before it may serve. An edit of it never trains again."""
+    """Evaluation of a new revision before its promotion. A change of it never retrains."""
 
     suites: Suites
     """suites of questions."""
     gates: Gates = []
-    """gates that must all pass. Baselines are `base` and `incumbent`, the revision that serves; a
-    gate against the incumbent is left out while nothing serves."""
+    """gates that must all pass. Baselines are `base` and `incumbent`, the revision in service; a
+    gate against the incumbent is skipped while nothing is served."""
     holdout: HoldoutSpec | None = None
-    """holdout: how the questions are kept apart from training."""
+    """holdout: how the questions are kept separate from the training data."""
     runner: RunnerSpec = RunnerSpec()
-    """runner: the Job that asks."""
+    """runner: the Job that runs the evaluation."""
 
     rules: ClassVar[tuple[Rule, ...]] = (
         GATES_MEASURED,
@@ -47,45 +47,47 @@ class EvaluationSpec(KubeModel):
 
 
 class Strategy(StrEnum):
-    """Who lets a revision serve."""
+    """Who approves a promotion."""
 
     AUTOMATIC = "Automatic"
     MANUAL = "Manual"
 
 
 class OnFailure(StrEnum):
-    """What becomes of a refused candidate. The incumbent serves on either way."""
+    """Handling of a rejected candidate. The incumbent stays in service either way."""
 
     KEEP_INCUMBENT = "KeepIncumbent"
     HOLD = "Hold"
 
 
 class ForceSpec(KubeModel):
-    """A promotion against the verdict, on the record."""
+    """A recorded promotion against the verdict."""
 
     revision: RevisionId
-    """revision to promote whatever its evaluation says."""
+    """revision to promote regardless of its evaluation."""
     reason: Annotated[str, Field(min_length=10, max_length=512)]
     """reason, for the history and the event."""
 
 
 class PromotionSpec(KubeModel):
-    """When a revision gets the public name. An edit of it never trains again."""
+    """When a revision gets the public name. A change of it never retrains."""
 
     strategy: Strategy = Strategy.AUTOMATIC
-    """strategy: Automatic as soon as the gates pass, Manual when approvedRevision names it too."""
+    """strategy: Automatic promotes as soon as the gates pass; Manual also requires
+    approvedRevision."""
     on_failure: OnFailure = OnFailure.KEEP_INCUMBENT
-    """onFailure: KeepIncumbent unloads a refused candidate, Hold keeps it loaded under its
-    immutable id for people to ask."""
+    """onFailure: KeepIncumbent unloads a rejected candidate; Hold keeps it loaded under its
+    immutable id, so that users can query it."""
     approved_revision: RevisionId | None = None
-    """approvedRevision with strategy Manual: the revision that may serve (a commit in Git)."""
+    """approvedRevision with strategy Manual: the revision that may be promoted (a commit in
+    Git)."""
     rollback_to: RevisionId | None = None
-    """rollbackTo an earlier revision of status.revisions: it serves for as long as this is set, and
-    no other is promoted."""
+    """rollbackTo an earlier revision of status.revisions: it is served for as long as this is set,
+    and no other revision is promoted."""
     force: ForceSpec | None = None
-    """force a revision past its gates."""
+    """force the promotion of a revision, regardless of its gates."""
     keep_previous_seconds: Annotated[int, Field(ge=0, le=604_800)] = 600
-    """keepPreviousSeconds: how long the replaced revision stays loaded, ready for a rollback."""
+    """keepPreviousSeconds: how long the replaced revision stays loaded for a rollback."""
 
     rules: ClassVar[tuple[Rule, ...]] = (
         Rule(
@@ -104,7 +106,7 @@ class PromotionSpec(KubeModel):
 
 
 class Move(StrEnum):
-    """What happened to a revision."""
+    """Kind of history entry."""
 
     PROMOTED = "Promoted"
     ROLLED_BACK = "RolledBack"
@@ -113,14 +115,14 @@ class Move(StrEnum):
 
 
 class HistoryEntry(StatusModel):
-    """One move of the public name, or a refusal to move it."""
+    """One switch of the public name, or a rejection."""
 
     time: Timestamp
-    """time of the move."""
+    """time of the entry."""
     action: Move
     """action: Promoted, RolledBack, Forced or Refused."""
     revision: ShortText
-    """revision that it is about."""
+    """revision of the entry."""
     previous_revision: ShortText | None = None
     """previousRevision that served before."""
     eval_name: ShortText | None = None
@@ -130,25 +132,24 @@ class HistoryEntry(StatusModel):
 
 
 class EvaluationStatus(StatusModel):
-    """How the candidate did."""
+    """Evaluation of the candidate."""
 
     eval_name: DnsLabel
     """evalName of the Qwen3Eval."""
     revision: ShortText
-    """revision that was asked."""
+    """revision that was evaluated."""
     verdict: ShortText | None = None
-    """verdict: Passed, Failed, Inconclusive, Completed (no gates) or Error; none while it runs."""
+    """verdict: Passed, Failed, Inconclusive, Completed (no gates) or Error; unset while it runs."""
     score: ShortText | None = None
     """score of the first suite's first metric."""
     baseline_score: ShortText | None = None
-    """baselineScore: the same of the base model."""
+    """baselineScore: the same metric for the base model."""
     incumbent_score: ShortText | None = None
-    """incumbentScore: the same of the revision that serves."""
+    """incumbentScore: the same metric for the revision in service."""
     leaked_questions: int | None = None
-    """leakedQuestions: how many questions are in the training data; none until they were looked
-    for."""
+    """leakedQuestions: number of questions in the training data; unset before the comparison."""
     message: Message = ""
-    """message names the gates that did not pass."""
+    """message names the gates that didn't pass."""
     report_uri: Annotated[str, Field(max_length=1024)] | None = Field(
         default=None, alias="reportURI"
     )

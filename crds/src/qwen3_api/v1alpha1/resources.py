@@ -1,4 +1,4 @@
-"""Where a run runs, what it may cost and how it fails, and where its artifacts are kept."""
+"""Resources, limits, failure policy and artifact storage of a run."""
 
 import re
 from enum import StrEnum
@@ -24,7 +24,8 @@ LabelValue = Annotated[
 
 
 class Toleration(KubeModel):
-    """A pod toleration (core/v1). The rules are core/v1's too: else no pod could be made."""
+    """A pod toleration (core/v1), with core/v1's own rules: otherwise the pod couldn't be
+    created."""
 
     key: Annotated[str, Field(pattern=LABEL_KEY, max_length=317)] | None = None
     """key of the taint."""
@@ -33,9 +34,9 @@ class Toleration(KubeModel):
     value: LabelValue | None = None
     """value of the taint."""
     effect: Literal["NoSchedule", "PreferNoSchedule", "NoExecute"] | None = None
-    """effect of the taint; none matches all."""
+    """effect of the taint; unset matches all."""
     toleration_seconds: Annotated[int, Field(ge=0, le=31_536_000)] | None = None
-    """tolerationSeconds that a NoExecute taint is tolerated."""
+    """tolerationSeconds is how long a NoExecute taint is tolerated."""
 
     rules: ClassVar[tuple[Rule, ...]] = (
         Rule(
@@ -60,15 +61,15 @@ class Toleration(KubeModel):
 
 
 class ResourcesSpec(KubeModel):
-    """What the training pod asks for."""
+    """Resources and placement of the training pod."""
 
     gpus: Annotated[int, Field(ge=0, le=8)] = 1
-    """gpus (nvidia.com/gpu) of the training pod; more than one train side by side (DDP), 0 trains
-    on the CPU."""
+    """gpus (nvidia.com/gpu) of the training pod; several train in parallel (DDP), 0 trains on the
+    CPU."""
     gpu_product: LabelValue | None = None
     """gpuProduct is the node label nvidia.com/gpu.product to run on, for example
-    NVIDIA-H100-80GB-HBM3; its memory is what the run is planned for. Default: nodeSelector's
-    nvidia.com/gpu.product, else the platform's first."""
+    NVIDIA-H100-80GB-HBM3; the run is sized for its memory. Default: nodeSelector's
+    nvidia.com/gpu.product, else the platform's first product."""
     cpu: Quantity | None = None
     """cpu request, in cores: 8, 0.5 or 500m; default: the platform's."""
     memory: Quantity | None = None
@@ -78,8 +79,8 @@ class ResourcesSpec(KubeModel):
         dict[str, LabelValue],
         Field(max_length=16, json_schema_extra={"x-kubernetes-map-type": "atomic"}),
     ] = {}
-    """nodeSelector of the training pod; one by nvidia.com/gpu.product names the card as gpuProduct
-    does."""
+    """nodeSelector of the training pod; nvidia.com/gpu.product in it selects the GPU like
+    gpuProduct."""
     tolerations: Annotated[list[Toleration], Field(max_length=16)] = []
     """tolerations of the training pod."""
     priority_class_name: DnsSubdomain | None = None
@@ -98,49 +99,50 @@ class ResourcesSpec(KubeModel):
 
 
 class LimitsSpec(KubeModel):
-    """What a run may use up."""
+    """Limits of a run."""
 
     max_gpu_seconds: Annotated[int, Field(ge=1, le=1_000_000_000)] | None = Field(
         default=None, alias="maxGPUSeconds"
     )
-    """maxGPUSeconds of all attempts together, GPUs times wall-clock seconds of training pods."""
+    """maxGPUSeconds of all attempts together: GPUs times wall-clock seconds of training pods."""
 
 
 class OnOutOfMemory(StrEnum):
-    """What an out-of-memory error of the GPU leads to."""
+    """Reaction to an out-of-memory error of the GPU."""
 
     ADAPT = "Adapt"
     FAIL = "Fail"
 
 
 class FailurePolicySpec(KubeModel):
-    """What failures cost."""
+    """Handling of failures."""
 
     max_retries: Annotated[int, Field(ge=0, le=10)] = 2
-    """maxRetries after failures of the system; disruptions and suspensions are free, errors of the
-    user are never retried."""
+    """maxRetries after system failures; disruptions and suspensions don't count, and user errors
+    are never retried."""
     on_out_of_memory: OnOutOfMemory = OnOutOfMemory.ADAPT
-    """onOutOfMemory: Adapt halves the micro-batch, then checkpoints gradients, then (if allowed)
-    keeps the base in 4 bits, with the effective batch unchanged; Fail ends the run."""
+    """onOutOfMemory: Adapt halves the micro-batch size, then enables gradient checkpointing, then
+    (if allowed) switches to a 4-bit base, with the effective batch size unchanged; Fail ends the
+    run."""
     allow_quantization: bool = False
-    """allowQuantization lets Adapt turn a LoRA run into a QLoRA run as its last step."""
+    """allowQuantization lets Adapt change a LoRA run into a QLoRA run as its last step."""
     stall_timeout_seconds: Annotated[int, Field(ge=30, le=86_400)] = 1800
-    """stallTimeoutSeconds without a step end an attempt; the next resumes from its checkpoint. The
-    start and the verification of the adapter get as long."""
+    """stallTimeoutSeconds is the time without a step after which an attempt ends; the next one
+    resumes from its checkpoint. Startup and verification of the adapter have the same limit."""
 
 
 class DeletionPolicy(StrEnum):
-    """What happens to artifacts when the object is deleted."""
+    """Handling of artifacts when the object is deleted."""
 
     RETAIN = "Retain"
     DELETE = "Delete"
 
 
 class ArtifactsSpec(KubeModel):
-    """Where results are kept."""
+    """Storage of results."""
 
     s3: S3Spec = S3Spec()
-    """s3 bucket of the results."""
+    """s3 bucket for the results."""
     deletion_policy: DeletionPolicy = DeletionPolicy.RETAIN
-    """deletionPolicy: Retain leaves the artifacts when the object is deleted, Delete removes
-    them. It can be changed until they are removed."""
+    """deletionPolicy: Retain keeps the artifacts when the object is deleted, Delete removes them.
+    It can be changed until they are removed."""

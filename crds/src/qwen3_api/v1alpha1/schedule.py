@@ -1,4 +1,4 @@
-"""An evaluation that repeats: when, and what came out each time."""
+"""Schedule of a repeated evaluation, and its runs."""
 
 import re
 from typing import Annotated, ClassVar
@@ -19,12 +19,12 @@ _FIELD = "[0-9A-Za-z*,/#-]+"
 CRON_SHAPE = (
     f"^({_FIELD}( +{_FIELD}){{4}}|@(hourly|daily|midnight|weekly|monthly|yearly|annually))$"
 )
-"""Five fields, or a word for them. Whether the numbers make sense is for the operator to say."""
+"""Five fields, or a predefined schedule. The operator validates the numbers."""
 
 
 class EvalSchedule(KubeModel):
-    """When an evaluation repeats, in the sense of a CronJob. Two runs are never at once: one that
-    falls due while another is going on waits for its end."""
+    """Schedule of an evaluation, as in a CronJob. Runs never overlap: a run that is due while
+    another is active waits for it to finish."""
 
     cron: Annotated[str, Field(min_length=1, max_length=128)]
     """cron: minute, hour, day of month, month, day of week; or @hourly, @daily, @weekly, @monthly,
@@ -34,11 +34,11 @@ class EvalSchedule(KubeModel):
     ) = None
     """timeZone of cron by its IANA name (Europe/Berlin); default: UTC."""
     starting_deadline_seconds: Annotated[int, Field(ge=10, le=31_536_000)] | None = None
-    """startingDeadlineSeconds: a run that is this late is left out; default: it runs however late
-    it is, but once for all times that were missed."""
+    """startingDeadlineSeconds: a run that is later than this is skipped; default: no deadline, with
+    one run for all missed times."""
     history_limit: Annotated[int, Field(ge=1, le=20)] = 5
-    """historyLimit: how many ended runs are kept, as Qwen3Evals and in status; their reports stay
-    in the bucket."""
+    """historyLimit: number of finished runs to keep, as Qwen3Evals and in status; their reports
+    stay in the bucket."""
 
     rules: ClassVar[tuple[Rule, ...]] = (
         Rule(
@@ -52,18 +52,18 @@ class EvalSchedule(KubeModel):
 
 
 class RunStatus(StatusModel):
-    """One run of a schedule that came to its end."""
+    """One finished run of a schedule."""
 
     name: DnsLabel
     """name of its Qwen3Eval."""
     scheduled_time: Timestamp
-    """scheduledTime that it ran for."""
+    """scheduledTime of the run."""
     completion_time: Timestamp | None = None
     """completionTime of its report."""
     verdict: ShortText
     """verdict of the run."""
     reason: ShortText | None = None
-    """reason why it has none; only with verdict Error."""
+    """reason of the failure; only with verdict Error."""
     score: ShortText | None = None
     """score is the first metric of the first suite."""
     delta: ShortText | None = None
@@ -71,7 +71,7 @@ class RunStatus(StatusModel):
     samples: int | None = None
     """samples behind the score."""
     revision: ShortText | None = None
-    """revision of the fine-tune that served then."""
+    """revision of the fine-tune in service at that time."""
     report_uri: Annotated[str, Field(max_length=1024)] | None = Field(
         default=None, alias="reportURI"
     )
@@ -79,15 +79,15 @@ class RunStatus(StatusModel):
 
 
 class ScheduleStatus(StatusModel):
-    """How a schedule stands."""
+    """State of a schedule."""
 
     next_time: Timestamp | None = None
-    """nextTime at which a run falls due; none while suspended."""
+    """nextTime at which a run is due; unset while suspended."""
     last_time: Timestamp | None = None
-    """lastTime for which a run was started."""
+    """lastTime is the scheduled time of the last started run."""
     missed_time: Timestamp | None = None
-    """missedTime: the last one that was over its starting deadline and left out."""
+    """missedTime: scheduled time of the last run skipped after its starting deadline."""
     active: DnsLabel | None = None
-    """active: name of the Qwen3Eval that runs now."""
+    """active: name of the active run's Qwen3Eval."""
     history: Annotated[list[RunStatus], Field(max_length=20), ListMap("name")] = []
-    """history of ended runs, newest first."""
+    """history of finished runs, newest first."""

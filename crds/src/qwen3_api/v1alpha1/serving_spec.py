@@ -1,4 +1,4 @@
-"""How a fine-tune is served, and how a new revision takes over."""
+"""Serving of a fine-tune, and rollout of a new revision."""
 
 from enum import StrEnum
 from typing import Annotated
@@ -12,7 +12,7 @@ from qwen3_api.v1alpha1.meta import (
 
 
 class ServingMode(StrEnum):
-    """How the adapter is served."""
+    """Serving of the adapter."""
 
     NONE = "None"
     SHARED_BASE = "SharedBase"
@@ -20,46 +20,46 @@ class ServingMode(StrEnum):
 
 
 class CanaryStep(KubeModel):
-    """A share of the requests for a while."""
+    """One step of a canary rollout."""
 
     weight_percent: Annotated[int, Field(ge=1, le=99)]
-    """weightPercent of the requests that the candidate answers."""
+    """weightPercent is the share of requests that the candidate answers."""
     hold_seconds: Annotated[int, Field(ge=1, le=86_400)] = 300
     """holdSeconds before the next step."""
 
 
 class AutoRollbackSpec(KubeModel):
-    """When a canary is taken back."""
+    """Conditions for an automatic rollback of a canary."""
 
     max_error_rate_percent: Annotated[int, Field(ge=0, le=100)] = 5
-    """maxErrorRatePercent of the candidate's requests that may fail (5xx)."""
+    """maxErrorRatePercent is the maximum share of the candidate's requests that fail (5xx)."""
     max_latency_increase_percent: Annotated[int, Field(ge=1, le=10_000)] = 100
-    """maxLatencyIncreasePercent of the mean time to the first byte, against the incumbent's in the
-    same time."""
+    """maxLatencyIncreasePercent is the maximum increase of the mean time to first byte over the
+    incumbent's in the same period."""
     min_requests: Annotated[int, Field(ge=1, le=1_000_000)] = 20
-    """minRequests of the candidate before a step is judged or left."""
+    """minRequests to the candidate before a step is judged or completed."""
 
 
 class RolloutSpec(KubeModel):
-    """How a candidate takes over from the incumbent."""
+    """Rollout from the incumbent to a candidate."""
 
     canary_steps: Annotated[list[CanaryStep], Field(max_length=10)] = []
-    """canarySteps in order; none: all requests at once. Left out while nothing serves, and by
-    promotion.rollbackTo and promotion.force."""
+    """canarySteps in order; default: none, all requests switch at once. Skipped while nothing is
+    served, and by promotion.rollbackTo and promotion.force."""
     auto_rollback: AutoRollbackSpec = AutoRollbackSpec()
     """autoRollback of a canary."""
 
 
 class ServingSpec(KubeModel):
-    """How the adapter is served."""
+    """Serving of the adapter."""
 
     mode: ServingMode = ServingMode.NONE
-    """mode: SharedBase serves beside other adapters on one base model per namespace; None
-    doesn't serve; Merged doesn't either, but writes base and adapter as one 16-bit model, for
-    servers elsewhere."""
+    """mode: SharedBase serves the adapter next to others on one base model per namespace; None
+    doesn't serve; Merged doesn't serve either, but merges base model and adapter into one 16-bit
+    model for other servers."""
     model_name: ModelAlias | None = None
-    """modelName is the public name that clients put into `model`; default <namespace>.<name>."""
+    """modelName is the public name, which clients send as `model`; default <namespace>.<name>."""
     replicas: Annotated[int, Field(ge=1, le=64)] = 1
-    """replicas of the pool; the pool takes the largest of its fine-tunes."""
+    """replicas of the pool; the pool has the largest number that its fine-tunes request."""
     rollout: RolloutSpec = RolloutSpec()
     """rollout of a new revision."""

@@ -1,18 +1,14 @@
-"""Where data lies: objects in a bucket, keys of a ConfigMap, and the bucket itself."""
+"""Object storage: an object in a bucket, and the bucket itself."""
 
-from enum import StrEnum
-from typing import Annotated, ClassVar
+from typing import Annotated
 
 from pydantic import Field
 
 from qwen3_api.v1alpha1.meta import (
-    ATOMIC,
     BucketName,
-    DnsSubdomain,
     HttpUrl,
     KubeModel,
     LocalObjectReference,
-    Rule,
     S3Uri,
 )
 
@@ -24,52 +20,8 @@ class S3Object(KubeModel):
     """uri of the object: s3://bucket/key. Read with the credentials of spec.artifacts.s3."""
 
 
-class DatasetSourceType(StrEnum):
-    """Where rows come from."""
-
-    S3 = "S3"
-    CONFIG_MAP = "ConfigMap"
-
-
-class ConfigMapKey(KubeModel):
-    """A key of a ConfigMap in this namespace."""
-
-    model_config = ATOMIC
-
-    name: DnsSubdomain
-    """name of the ConfigMap."""
-    key: Annotated[str, Field(pattern=r"^[-._a-zA-Z0-9]+$", max_length=253)] = "train.jsonl"
-    """key that holds the rows, one JSON object per line."""
-
-
-class DatasetSource(KubeModel):
-    """One file of rows."""
-
-    type: DatasetSourceType
-    """type of the source: S3 or ConfigMap."""
-    s3: S3Object | None = None
-    """s3 object: .jsonl, .jsonl.gz or .parquet; only with type S3."""
-    config_map: ConfigMapKey | None = None
-    """configMap key with JSONL rows, for demonstrations; only with type ConfigMap."""
-
-    rules: ClassVar[tuple[Rule, ...]] = (
-        Rule(
-            cel="(self.type == 'S3') == has(self.s3)",
-            message="s3 goes with type S3, and only with it",
-            check=lambda m: (m.type is DatasetSourceType.S3) == (m.s3 is not None),
-            field_path=".s3",
-        ),
-        Rule(
-            cel="(self.type == 'ConfigMap') == has(self.configMap)",
-            message="configMap goes with type ConfigMap, and only with it",
-            check=lambda m: (m.type is DatasetSourceType.CONFIG_MAP) == (m.config_map is not None),
-            field_path=".configMap",
-        ),
-    )
-
-
 class S3Spec(KubeModel):
-    """A bucket and how to reach it. The operator computes every prefix below it."""
+    """A bucket and its connection. The operator computes every prefix in it."""
 
     endpoint: HttpUrl | None = None
     """endpoint of the object store; default: the platform's."""

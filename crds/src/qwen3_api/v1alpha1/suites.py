@@ -1,5 +1,5 @@
-"""What is asked, how it is scored and what must come out: shared by `Qwen3Eval` and by
-`spec.evaluation` of a `Qwen3FineTune`."""
+"""Suites, metrics, judges and gates, shared by `Qwen3Eval` and by `spec.evaluation` of a
+`Qwen3FineTune`."""
 
 from collections.abc import Callable
 from enum import StrEnum
@@ -7,6 +7,7 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import Field
 
+from qwen3_api.data_sources import DatasetSource
 from qwen3_api.metrics import (
     OF_EVAL_SCOPE,
     OF_QUESTIONS,
@@ -26,7 +27,6 @@ from qwen3_api.v1alpha1.meta import (
     Rule,
 )
 from qwen3_api.v1alpha1.numbers import DecimalString, NumberOrString, Quantity
-from qwen3_api.v1alpha1.sources import DatasetSource
 from qwen3_api.v1alpha1.weave_scorers import WeaveScorers
 
 ModelUrl = Annotated[
@@ -42,9 +42,9 @@ class EndpointTarget(KubeModel):
     url: ModelUrl
     """url of the API, with its version: https://models.example.com/v1."""
     model: ModelName
-    """model name that the endpoint knows."""
+    """model name at the endpoint."""
     secret_ref: LocalObjectReference | None = None
-    """secretRef names a Secret of this namespace with OPENAI_API_KEY; the kubelet hands it to the
+    """secretRef names a Secret of this namespace with OPENAI_API_KEY; the kubelet passes it to the
     evaluator."""
 
 
@@ -63,26 +63,26 @@ class JudgeEndpoint(EndpointTarget):
     name: DnsLabel
     """name of the judge in samples and report."""
     prompt_price: DecimalString | None = None
-    """promptPrice of a million prompt tokens."""
+    """promptPrice per million prompt tokens."""
     completion_price: DecimalString | None = None
-    """completionPrice of a million completion tokens."""
+    """completionPrice per million completion tokens."""
 
 
 class JudgeSpec(KubeModel):
-    """Models that judge answers. Several are a jury: their mean counts."""
+    """Models that judge answers. With several judges the mean counts."""
 
     endpoints: Annotated[list[JudgeEndpoint], Field(min_length=1, max_length=5), ListMap("name")]
     """endpoints of the judges."""
     rubric: Annotated[str, Field(max_length=4096)] | None = None
-    """rubric that the judges are given; default: correct, complete, in the language asked in."""
+    """rubric for the judges; default: correct, complete, in the language of the question."""
     swap_positions: bool = True
-    """swapPositions asks each pair twice, with the answers in both orders; a judge that prefers
-    a place and not an answer counts as a tie."""
+    """swapPositions has each pair judged twice, with the answers in both orders; a judge that
+    prefers a position rather than an answer counts as a tie."""
     max_requests: Annotated[int, Field(ge=1, le=1_000_000)] = 10_000
-    """maxRequests to all judges together; an evaluation that needs more fails at once."""
+    """maxRequests to all judges together; an evaluation that needs more fails immediately."""
     max_cost: DecimalString | None = None
-    """maxCost of all judges of the suite together, in the currency of their prices; looked at
-    before each request, so what is in flight then comes on top."""
+    """maxCost of all judges of the suite together, in the currency of their prices; checked before
+    each request, so requests in flight come on top."""
 
     rules: ClassVar[tuple[Rule, ...]] = (
         Rule(
@@ -133,43 +133,43 @@ class QuestionsSuite(KubeModel):
     """Rows of question and answer (JSONL: question, answer, optional category)."""
 
     data: DatasetSource
-    """data: JSONL rows with question, answer and, if you like, category, system and pattern."""
+    """data: JSONL rows with question, answer and, optionally, category, system and pattern."""
     metrics: Annotated[
         list[Metric],
         Field(
             max_length=len(OF_QUESTIONS),
-            description=f"metrics to compute: {', '.join(OF_QUESTIONS)}; [] for those of weave "
-            "alone.",
+            description=f"metrics to compute: {', '.join(OF_QUESTIONS)}; [] for the scorers of "
+            "weave only.",
         ),
         ListSet(),
     ] = [Metric.EXACT_MATCH, Metric.ASSISTANT_LOSS]
     json_schema: Annotated[str, Field(max_length=16384)] | None = None
-    """jsonSchema that JSONValid checks answers against, as JSON text."""
+    """jsonSchema for JSONValid, as JSON text."""
     judge: Annotated[JudgeSpec, Field(description=f"judge for {spell(JUDGED)}.")] | None = None
     weave: WeaveScorers | None = None
-    """weave: scorers of Weave, each a metric more."""
+    """weave: scorers of Weave, each an additional metric."""
     limit: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
-    """limit to the first rows."""
+    """limit on the number of rows, from the start of the file."""
 
     rules: ClassVar[tuple[Rule, ...]] = (
         _goes_with("judge", lambda m: m.judge),
         _goes_with("jsonSchema", lambda m: m.json_schema),
         Rule(
             cel=f"!({_contains('self.metrics', OF_EVAL_SCOPE)})",
-            message=f"metrics can't have {spell(OF_EVAL_SCOPE, 'or')}: it is that of suites of "
-            "type EvalScope",
+            message=f"metrics can't contain {spell(OF_EVAL_SCOPE, 'or')}: it is the metric of "
+            "suites of type EvalScope",
             check=lambda m: not any(x in OF_EVAL_SCOPE for x in m.metrics),
             field_path=".metrics",
         ),
         Rule(
             cel=f"!self.metrics.exists(m, m in {_names(OF_WEAVE)})",
-            message="metrics can't have the scorers of Weave: they go into weave.scorers",
+            message="metrics can't contain Weave scorers: list them in weave.scorers",
             check=lambda m: not any(x in OF_WEAVE for x in m.metrics),
             field_path=".metrics",
         ),
         Rule(
             cel="self.metrics.size() > 0 || has(self.weave)",
-            message="metrics can be empty with weave only",
+            message="metrics can be empty only with weave",
             check=lambda m: bool(m.metrics) or m.weave is not None,
             field_path=".metrics",
         ),
@@ -183,12 +183,12 @@ _ZEROS = ["0", *(f"0.{'0' * decimals}" for decimals in range(1, 7))]
 
 
 class GenerationSpec(KubeModel):
-    """How answers are sampled."""
+    """Sampling parameters."""
 
     max_tokens: Annotated[int, Field(ge=1, le=32768)] = 256
     """maxTokens of an answer."""
     temperature: Temperature = "0"
-    """temperature of sampling, below 3; 0 is greedy."""
+    """temperature of sampling, below 3; 0 means greedy decoding."""
     thinking: bool = False
     """thinking sets enable_thinking in the chat template."""
     seed: Annotated[int, Field(ge=0, le=2_147_483_647)] = 3407
@@ -201,7 +201,7 @@ class GenerationSpec(KubeModel):
         Rule(
             cel="self.samples == 1 || !(dyn(self).temperature == 0 || dyn(self).temperature == 0.0"
             f" || {_ZEROS}.exists(zero, dyn(self).temperature == zero))",
-            message="samples above 1 need a temperature above 0: greedy answers are all the same",
+            message="samples above 1 need a temperature above 0: greedy answers are identical",
             check=lambda m: m.samples == 1 or float(m.temperature) > 0,
             field_path=".samples",
         ),
@@ -214,9 +214,9 @@ class Suite(KubeModel):
     name: DnsLabel
     """name of the suite in results."""
     type: SuiteType = SuiteType.QUESTIONS
-    """type: Questions of your own, or EvalScope for a public benchmark."""
+    """type: Questions for your own rows, or EvalScope for a public benchmark."""
     questions: QuestionsSuite | None = None
-    """questions to ask; only with type Questions."""
+    """questions of the suite; only with type Questions."""
     eval_scope: EvalScopeSuite | None = None
     """evalScope benchmark; only with type EvalScope. Its metric is Accuracy."""
     generation: GenerationSpec = GenerationSpec()
@@ -239,7 +239,7 @@ class Suite(KubeModel):
 
     @property
     def metrics(self) -> list[Metric]:
-        """What is measured, in the order of results."""
+        """Metrics of the suite, in the order of results."""
         if self.questions is None:
             return list(OF_EVAL_SCOPE)
         weave = self.questions.weave
@@ -247,12 +247,12 @@ class Suite(KubeModel):
 
     @property
     def judge(self) -> JudgeSpec | None:
-        """Who judges, if anybody does."""
+        """Judges of the suite, if any."""
         return None if self.questions is None else self.questions.judge
 
 
 class OnInsufficient(StrEnum):
-    """What too little data means."""
+    """Result of a gate when the data is inconclusive."""
 
     INCONCLUSIVE = "Inconclusive"
     FAIL = "Fail"
@@ -267,28 +267,27 @@ class Gate(KubeModel):
     name: DnsLabel
     """name of the gate in results."""
     suite: DnsLabel
-    """suite that it looks at."""
+    """suite that the gate applies to."""
     metric: Metric
     """metric of that suite."""
     baseline: DnsLabel | None = None
-    """baseline that it is compared with; needed for maxRegression and minimumEffect."""
+    """baseline of the comparison; required for maxRegression and minimumEffect."""
     minimum: DecimalString | None = Field(
         default=None,
-        description="minimum that the value must reach; "
-        f"of {spell(PER_BASELINE)}, against each baseline.",
+        description=f"minimum of the value; for {spell(PER_BASELINE)}, against each baseline.",
     )
     maximum: DecimalString | None = None
-    """maximum that the value may reach; for a loss."""
+    """maximum of the value; for a loss."""
     max_regression: DecimalString | None = None
-    """maxRegression: how much worse than the baseline is still good enough. Passed when the data
-    show that it is no worse than that."""
+    """maxRegression: acceptable regression from the baseline. Passes if the data shows that the
+    target is no worse than that."""
     minimum_effect: DecimalString | None = None
-    """minimumEffect: the smallest improvement worth having. Passed when the data show an
-    improvement, failed when they rule one of this size out."""
+    """minimumEffect: smallest relevant improvement. Passes if the data shows an improvement, fails
+    if it rules out one of this size."""
     confidence_percent: Annotated[int, Field(ge=50, le=99)] = 95
-    """confidencePercent, one-sided."""
+    """confidencePercent of the one-sided bound."""
     on_insufficient: OnInsufficient = OnInsufficient.INCONCLUSIVE
-    """onInsufficient: what it counts as when the data can't decide, Inconclusive or Fail."""
+    """onInsufficient: verdict when the data is inconclusive, Inconclusive or Fail."""
 
     rules: ClassVar[tuple[Rule, ...]] = (
         Rule(
@@ -317,8 +316,8 @@ class Gate(KubeModel):
         Rule(
             cel=" && ".join(f"self.metric != '{metric}'" for metric in PER_BASELINE)
             + " || has(dyn(self).minimum)",
-            message=f"a gate on {spell(PER_BASELINE, 'or')} sets minimum: it is a comparison "
-            "already, 0.5 is a tie",
+            message=f"a gate on {spell(PER_BASELINE, 'or')} must set minimum: it is already a "
+            "comparison, 0.5 is a tie",
             check=lambda m: not m.metric.facts.per_baseline or m.minimum is not None,
             field_path=".minimum",
         ),
@@ -338,18 +337,18 @@ GATES_MEASURED = Rule(
     + " || ".join(f"g.metric == '{metric}'" for metric in OF_EVAL_SCOPE)
     + " : g.metric in s.questions.metrics"
     " || (has(s.questions.weave) && g.metric in s.questions.weave.scorers))))",
-    message="each of gates names a suite and one of the metrics of that suite",
+    message="each of gates must name a suite and one of that suite's metrics",
     check=lambda m: all(_measures(m.suites, gate) for gate in m.gates),
     field_path=".gates",
 )
-"""For whatever has `suites` and `gates`."""
+"""For models with `suites` and `gates`."""
 
 
 class RunnerSpec(KubeModel):
-    """The Job that asks. It needs no GPU."""
+    """The evaluation Job. It needs no GPU."""
 
     concurrency: Annotated[int, Field(ge=1, le=256)] = 8
-    """concurrency: requests in flight."""
+    """concurrency: number of requests in flight."""
     cpu: Quantity | None = None
     """cpu request of the pod, in cores: 2, 0.5 or 500m."""
     memory: Quantity | None = None
@@ -362,5 +361,5 @@ class RunnerSpec(KubeModel):
 
 
 def by_name(items: list[Any]) -> dict[str, Any]:
-    """Items of a list with names, for comparisons in which their order means nothing."""
+    """Items of a list by name, for comparisons that ignore their order."""
     return {item.name: item for item in items}

@@ -1,4 +1,4 @@
-"""Where runs and evaluations are followed beside status: shared by `Qwen3FineTune` and `Qwen3Eval`.
+"""Tracking of runs and evaluations in other systems, shared by `Qwen3FineTune` and `Qwen3Eval`.
 
 What is sent there is a copy. Nothing waits for it, and it changes no result."""
 
@@ -18,7 +18,7 @@ TraceUrl = Annotated[
 
 
 class WandbMode(StrEnum):
-    """How runs reach W&B."""
+    """Transfer of runs to W&B."""
 
     ONLINE = "Online"
     OFFLINE = "Offline"
@@ -32,11 +32,12 @@ class WandbSpec(KubeModel):
     entity: Entity | None = None
     """entity (user or team); default: the key's."""
     mode: WandbMode = WandbMode.ONLINE
-    """mode: Online sends as it trains; Offline keeps the run in the bucket, for `wandb sync`."""
+    """mode: Online sends during training; Offline stores the run in the bucket, for `wandb
+    sync`."""
     base_url: HttpUrl | None = Field(default=None, alias="baseURL")
     """baseURL of a self-hosted server."""
     secret_ref: LocalObjectReference | None = None
-    """secretRef names a Secret of this namespace with WANDB_API_KEY; needed with mode Online."""
+    """secretRef names a Secret of this namespace with WANDB_API_KEY; required with mode Online."""
 
     rules: ClassVar[tuple[Rule, ...]] = (
         Rule(
@@ -49,7 +50,7 @@ class WandbSpec(KubeModel):
 
 
 class WeaveSpec(KubeModel):
-    """Weave, the part of W&B that compares evaluations. It has no offline form."""
+    """Weave, the part of W&B that compares evaluations. It has no offline mode."""
 
     project: Project
     """project of the evaluations."""
@@ -64,10 +65,10 @@ class WeaveSpec(KubeModel):
 
 
 class TrackingSpec(KubeModel):
-    """Where runs and evaluations are followed beside status."""
+    """Tracking of runs and evaluations in other systems."""
 
     wandb: WandbSpec | None = None
     """wandb run of each revision, and of each evaluation."""
     weave: WeaveSpec | None = None
-    """weave evaluations: of each suite one for the target and one for each baseline; of a
-    fine-tune, those of spec.evaluation."""
+    """weave evaluations: per suite, one for the target and one for each baseline; for a fine-tune,
+    those of spec.evaluation."""

@@ -1,10 +1,11 @@
-"""What is trained, on what, and how: base model, data, method, adapter, hyperparameters."""
+"""Training inputs: base model, data, method, adapter, hyperparameters."""
 
 from enum import StrEnum
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
+from qwen3_api.data_sources import DatasetSource
 from qwen3_api.v1alpha1.meta import (
     KubeModel,
     ListSet,
@@ -12,21 +13,21 @@ from qwen3_api.v1alpha1.meta import (
     Rule,
 )
 from qwen3_api.v1alpha1.numbers import DecimalString, FractionString, PositiveDecimalString
-from qwen3_api.v1alpha1.sources import DatasetSource, S3Object
+from qwen3_api.v1alpha1.sources import S3Object
 
 
 class BaseModelSourceType(StrEnum):
-    """Where the weights come from."""
+    """Type of source for weights."""
 
     HUGGING_FACE = "HuggingFace"
     S3 = "S3"
 
 
 class BaseModelSource(KubeModel):
-    """Where the weights of the base model come from."""
+    """Source of the base model's weights."""
 
     type: BaseModelSourceType
-    """type of the source: HuggingFace (the hub, by spec.baseModel.name) or S3."""
+    """type of the source: HuggingFace (the Hub, by spec.baseModel.name) or S3."""
     s3: S3Object | None = None
     """s3 prefix that holds config.json, tokenizer and *.safetensors; only with type S3."""
 
@@ -41,24 +42,24 @@ class BaseModelSource(KubeModel):
 
 
 class BaseModelSpec(KubeModel):
-    """The model to start from."""
+    """The base model."""
 
     name: Annotated[
         str,
         Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*/[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=96),
     ]
-    """name of the base model as its users know it, for example Qwen/Qwen3-8B; also its name on the
-    serving pool."""
+    """name of the base model, for example Qwen/Qwen3-8B; also its model name on the serving
+    pool."""
     revision: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.\-/]+$", max_length=64)] | None = None
-    """revision (commit, tag or branch) of the model on the hub; default: the catalogue's."""
+    """revision (commit, tag or branch) of the model on the Hub; default: the catalogue's."""
     source: BaseModelSource | None = None
-    """source of the weights; default: the platform's catalogue decides."""
+    """source of the weights; default: as in the platform's catalogue."""
     token_secret_ref: LocalObjectReference | None = None
-    """tokenSecretRef names a Secret with key HF_TOKEN, for gated models."""
+    """tokenSecretRef names a Secret with the key HF_TOKEN, for gated models."""
 
 
 class DatasetFormat(StrEnum):
-    """Shape of a row."""
+    """Format of a row."""
 
     AUTO = "Auto"
     MESSAGES = "Messages"
@@ -68,21 +69,28 @@ class DatasetFormat(StrEnum):
     PREFERENCE = "Preference"
 
 
+PREFERENCE_FORMATS = (DatasetFormat.PREFERENCE,)
+"""Formats whose rows are of `RowKind.PREFERENCE`. Those of all others are conversations, and Auto
+finds such a one."""
+
+
 class DatasetChecks(KubeModel):
-    """What the preflight lets pass."""
+    """Tolerances of the preflight."""
 
     max_truncated_percent: Annotated[int, Field(ge=0, le=100)] = 20
-    """maxTruncatedPercent of the rows may be longer than maxSequenceLength."""
+    """maxTruncatedPercent is the maximum share of rows longer than maxSequenceLength."""
     max_dropped_percent: Annotated[int, Field(ge=0, le=100)] = 5
-    """maxDroppedPercent of the rows may have nothing to learn left after being cut."""
+    """maxDroppedPercent is the maximum share of rows without any trained tokens after
+    truncation."""
     max_duplicate_percent: Annotated[int, Field(ge=0, le=100)] | None = None
-    """maxDuplicatePercent of the rows may repeat another one; default: any number may."""
+    """maxDuplicatePercent is the maximum share of rows that repeat another one; default: no
+    limit."""
     fail_on_leakage: bool = True
-    """failOnLeakage refuses validation rows that are training rows too."""
+    """failOnLeakage rejects validation rows that are also training rows."""
 
 
 class Thinking(StrEnum):
-    """What becomes of the think block of an answer (Qwen3's template always writes one)."""
+    """Handling of an answer's think block (Qwen3's template always writes one)."""
 
     AS_IN_DATA = "AsInData"
     ENABLED = "Enabled"
@@ -90,86 +98,29 @@ class Thinking(StrEnum):
 
 
 class ChatTemplateSpec(KubeModel):
-    """How rows become text."""
+    """Rendering of rows."""
 
     thinking: Thinking = Thinking.AS_IN_DATA
-    """thinking: AsInData learns what the rows hold, an empty think block included; Enabled refuses
-    rows whose last answer has no reasoning; Disabled learns the answer only, for requests with
-    enable_thinking false."""
+    """thinking: AsInData trains on the rows as they are, including an empty think block; Enabled
+    rejects rows whose last answer has no reasoning; Disabled trains on the answer only, for
+    requests with enable_thinking false."""
 
 
 class DatasetSpec(KubeModel):
-    """What to learn from."""
+    """Training and validation data."""
 
     train: DatasetSource
-    """train rows."""
+    """train is the source of training rows."""
     validation: DatasetSource | None = None
-    """validation rows, for the validation loss during training: the first 1,000 count."""
+    """validation rows, for the validation loss during training; the first 1,000 are used."""
     format: DatasetFormat = DatasetFormat.AUTO
-    """format of a row; Auto looks at the keys of the first row."""
+    """format of the rows; Auto detects it from the keys of the first row."""
     max_sequence_length: Annotated[int, Field(ge=32, le=131072)] = 2048
-    """maxSequenceLength in tokens; longer rows are cut and counted."""
+    """maxSequenceLength in tokens; longer rows are truncated and counted."""
     chat_template: ChatTemplateSpec = ChatTemplateSpec()
-    """chatTemplate: how rows become text."""
+    """chatTemplate: how rows are rendered."""
     checks: DatasetChecks = DatasetChecks()
     """checks of the preflight."""
-
-
-class MethodType(StrEnum):
-    """Training method."""
-
-    SFT = "SFT"
-    DPO = "DPO"
-
-
-class SFTSpec(KubeModel):
-    """Supervised fine-tuning."""
-
-    assistant_only_loss: bool = True
-    """assistantOnlyLoss computes the loss on the assistant's turns only."""
-
-
-class DPOLoss(StrEnum):
-    """Loss of direct preference optimisation (TRL loss_type)."""
-
-    SIGMOID = "Sigmoid"
-    IPO = "IPO"
-    HINGE = "Hinge"
-
-
-class DPOSpec(KubeModel):
-    """Direct preference optimisation."""
-
-    beta: PositiveDecimalString = "0.1"
-    """beta: how strongly the model is held to its start."""
-    loss_type: DPOLoss = DPOLoss.SIGMOID
-    """lossType: Sigmoid (the DPO paper's), IPO or Hinge."""
-
-
-class MethodSpec(KubeModel):
-    """How to learn."""
-
-    type: MethodType = MethodType.SFT
-    """type of training: SFT on answers, or DPO on pairs of a chosen and a rejected answer."""
-    sft: SFTSpec | None = None
-    """sft settings; only with type SFT."""
-    dpo: DPOSpec | None = None
-    """dpo settings; only with type DPO."""
-
-    rules: ClassVar[tuple[Rule, ...]] = (
-        Rule(
-            cel="!has(self.sft) || self.type == 'SFT'",
-            message="method.sft goes with type SFT only",
-            check=lambda m: m.sft is None or m.type is MethodType.SFT,
-            field_path=".sft",
-        ),
-        Rule(
-            cel="!has(self.dpo) || self.type == 'DPO'",
-            message="method.dpo goes with type DPO only",
-            check=lambda m: m.dpo is None or m.type is MethodType.DPO,
-            field_path=".dpo",
-        ),
-    )
 
 
 class AdapterType(StrEnum):
@@ -192,35 +143,36 @@ ALL_LINEAR: tuple[TargetModule, ...] = (
 
 
 class AdapterFrom(KubeModel):
-    """The adapter to go on from."""
+    """Initial adapter."""
 
     fine_tune_ref: LocalObjectReference
-    """fineTuneRef names a Qwen3FineTune of this namespace with the same base model, rank and
-    target modules."""
+    """fineTuneRef names a Qwen3FineTune of this namespace with the same base model, rank and target
+    modules."""
     revision: Annotated[str, Field(pattern=r"^[0-9a-f]{8}$", max_length=8)]
-    """revision of it, as in its status.revisions."""
+    """revision of that fine-tune, as in its status.revisions."""
 
 
 class AdapterSpec(KubeModel):
     """The adapter (PEFT LoraConfig)."""
 
     type: AdapterType | None = None
-    """type: LoRA keeps the base in 16 bits, QLoRA in 4 bits (nf4). Default: planned, 16 bits where
-    they fit the card, else 4; status.preflight.sizing.quantized shows which."""
+    """type: LoRA trains on a 16-bit base, QLoRA on a 4-bit base (nf4). Default: 16 bits if it fits
+    on the GPU, else 4; status.preflight.sizing.quantized shows which."""
     rank: Literal[8, 16, 32, 64, 128] = 16
-    """rank of the update (PEFT r). The serving pool caps it."""
+    """rank of the adapter (PEFT r). The serving pool limits it."""
     alpha: Annotated[int, Field(ge=1, le=1024)] | None = None
     """alpha (PEFT lora_alpha); default: the rank."""
     dropout: FractionString = "0"
-    """dropout (PEFT lora_dropout), a fraction of 1."""
+    """dropout (PEFT lora_dropout), from 0 to 1."""
     target_modules: Annotated[list[TargetModule], Field(min_length=1, max_length=7), ListSet()] = (
         list(ALL_LINEAR)
     )
-    """targetModules are the projections that get an update; default: all seven."""
+    """targetModules (PEFT target_modules) are the projections with LoRA matrices; default: all
+    seven."""
     use_rslora: bool = Field(default=False, alias="useRSLoRA")
     """useRSLoRA scales by alpha / sqrt(rank) instead of alpha / rank."""
     start: AdapterFrom | None = Field(default=None, alias="from")
-    """from: the adapter to start from (SFT, then DPO); default: a fresh one."""
+    """from: the initial adapter (SFT, then DPO); default: a new one."""
 
 
 class Scheduler(StrEnum):
@@ -232,40 +184,40 @@ class Scheduler(StrEnum):
 
 
 class EarlyStoppingSpec(KubeModel):
-    """When to end before the last step, by the validation loss."""
+    """Early stopping by the validation loss."""
 
     patience: Annotated[int, Field(ge=1, le=100)] = 3
-    """patience: evaluations (every checkpoint.everySteps) without a better loss."""
+    """patience: number of evaluations (every checkpoint.everySteps) without improvement."""
     min_delta: DecimalString = "0"
-    """minDelta that counts as better."""
+    """minDelta is the smallest decrease that counts as an improvement."""
 
 
 class HyperparametersSpec(KubeModel):
-    """How long and how fast."""
+    """Hyperparameters."""
 
     epochs: Annotated[int, Field(ge=1, le=100)] | None = None
     """epochs over the training rows; at most one of epochs and maxSteps, default 3 epochs."""
     max_steps: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
-    """maxSteps of the optimiser; at most one of epochs and maxSteps."""
+    """maxSteps of the optimizer; at most one of epochs and maxSteps."""
     learning_rate: PositiveDecimalString = "2e-4"
-    """learningRate at its peak, for example 2e-4."""
+    """learningRate is the peak learning rate, for example 2e-4."""
     scheduler: Scheduler = Scheduler.LINEAR
     """scheduler of the learning rate."""
     warmup_ratio: FractionString = "0.03"
-    """warmupRatio is the part of all steps spent warming up."""
+    """warmupRatio is the fraction of steps used for warmup."""
     weight_decay: DecimalString = "0.01"
     """weightDecay of AdamW."""
     effective_batch_size: Annotated[int, Field(ge=1, le=4096)] = 16
-    """effectiveBatchSize is the number of rows per optimiser step."""
+    """effectiveBatchSize is the number of rows per optimizer step."""
     micro_batch_size: Annotated[int, Field(ge=0, le=512)] = 0
-    """microBatchSize is the number of rows in a GPU's memory at once; 0 is planned for the card.
-    effectiveBatchSize is a multiple of it times the GPUs."""
+    """microBatchSize is the number of rows per micro-batch and GPU; 0: chosen for the GPU.
+    effectiveBatchSize must be a multiple of it times the number of GPUs."""
     gradient_checkpointing: bool | None = None
-    """gradientCheckpointing trades speed for memory; default: planned for the card."""
+    """gradientCheckpointing trades speed for memory; default: chosen for the GPU."""
     early_stopping: EarlyStoppingSpec | None = None
-    """earlyStopping by the loss on dataset.validation."""
+    """earlyStopping by the loss on dataset.validation; default: none."""
     seed: Annotated[int, Field(ge=0, le=2_147_483_647)] = 3407
-    """seed of initialisation, order and dropout."""
+    """seed of initialization, data order and dropout."""
 
     rules: ClassVar[tuple[Rule, ...]] = (
         Rule(
@@ -286,7 +238,7 @@ class HyperparametersSpec(KubeModel):
 
 
 class ResumePolicy(StrEnum):
-    """What an attempt does with the checkpoints of earlier ones."""
+    """Use of checkpoints of earlier attempts."""
 
     AUTO = "Auto"
     NEVER = "Never"
@@ -296,11 +248,12 @@ class CheckpointSpec(KubeModel):
     """Checkpoints in object storage."""
 
     every_steps: Annotated[int, Field(ge=1, le=100_000)] = 50
-    """everySteps between two checkpoints; one more is written when the pod receives SIGTERM."""
+    """everySteps is the number of steps between checkpoints; another one is written on SIGTERM."""
     keep_last: Annotated[int, Field(ge=1, le=20)] = 2
-    """keepLast checkpoints stay in the bucket, and the one with the lowest validation loss."""
+    """keepLast is the number of recent checkpoints kept in the bucket, besides the one with the
+    lowest validation loss."""
     resume: ResumePolicy = ResumePolicy.AUTO
     """resume: Auto resumes from the newest checkpoint that verifies, Never starts over."""
     load_best: bool = True
     """loadBest: with validation rows, the checkpoint with the lowest validation loss becomes the
-    result; false: the last step does."""
+    result; false: the last step."""

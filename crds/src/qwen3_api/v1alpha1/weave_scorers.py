@@ -1,4 +1,4 @@
-"""Weave's scorers as metrics: which classes of `weave.scorers` are run, and why others aren't."""
+"""Weave's scorers as metrics: supported classes of `weave.scorers`, and why others aren't."""
 
 from enum import StrEnum
 from typing import Annotated, ClassVar
@@ -9,7 +9,7 @@ from qwen3_api.metrics import OF_WEAVE
 from qwen3_api.v1alpha1.meta import KubeModel, ListMap, ListSet, Rule
 
 SCORERS = tuple(metric.value for metric in OF_WEAVE)
-"""Those that need Weave alone and say something of each answer."""
+"""Classes that need only Weave and score each answer."""
 ASK_A_MODEL = (
     "ContextEntityRecallScorer",
     "ContextRelevancyScorer",
@@ -62,7 +62,7 @@ class PydanticField(KubeModel):
     type: FieldType
     """type of its value."""
     required: bool = True
-    """required: false lets it be missing or null."""
+    """required: false allows it to be missing or null."""
 
 
 def _refuse(names: tuple[str, ...], message: str) -> Rule:
@@ -75,7 +75,7 @@ def _refuse(names: tuple[str, ...], message: str) -> Rule:
 
 
 class WeaveScorers(KubeModel):
-    """Classes of weave.scorers that score each answer. Nothing is sent to Weave for it."""
+    """Classes of weave.scorers that score each answer. Nothing is sent to Weave for this."""
 
     scorers: Annotated[
         list[Annotated[str, Field(min_length=1, max_length=128)]],
@@ -94,34 +94,36 @@ class WeaveScorers(KubeModel):
     rules: ClassVar[tuple[Rule, ...]] = (
         _refuse(
             ASK_A_MODEL,
-            "scorers that ask a model do so past the keys, caps and prices of judges: use the "
-            "metric JudgeScore, with what the scorer looks for in judge.rubric",
+            "scorers that query a model bypass the keys, caps and prices of judges: use the metric "
+            "JudgeScore, with the scorer's criteria in judge.rubric",
         ),
         _refuse(
             RUN_A_MODEL,
             "scorers that run a model need torch and its weights, which the evaluator doesn't "
-            "have: use the metric JudgeScore, with what the scorer looks for in judge.rubric",
+            "have: use the metric JudgeScore, with the scorer's criteria in judge.rubric",
         ),
         _refuse(
             GIVE_NO_SCORE,
-            "scorers that give no score of 0 to 1 of each answer, as LevenshteinScorer and "
-            "MultiTaskBinaryClassificationF1, aren't run: use the metric F1, RougeL or ExactMatch",
+            "scorers without a score from 0 to 1 per answer, such as LevenshteinScorer and "
+            "MultiTaskBinaryClassificationF1, aren't supported: use the metric F1, RougeL or "
+            "ExactMatch",
         ),
         _refuse(
             NEED_MORE,
-            "scorers that need a service or a language model besides, as BedrockGuardrailScorer, "
-            "PresidioScorer and RemoteScorer, aren't run: use the metric RegexMatch or JudgeScore",
+            "scorers that need an external service or language model, such as "
+            "BedrockGuardrailScorer, PresidioScorer and RemoteScorer, aren't supported: use the "
+            "metric RegexMatch or JudgeScore",
         ),
         Rule(
             cel="!self.scorers.exists(s, s.contains('://'))",
-            message="scorers are named by class: code that a reference (weave:///...) names is "
-            "never fetched and run",
+            message="scorers must be class names: code behind a reference (weave:///...) is never "
+            "fetched and run",
             check=lambda m: not any("://" in s for s in m.scorers),
             field_path=".scorers",
         ),
         Rule(
             cel=f"self.scorers.all(s, s in {[*SCORERS, *REFUSED]} || s.contains('://'))",
-            message=f"scorers are {', '.join(SCORERS)}, spelt so",
+            message=f"scorers must be one of {', '.join(SCORERS)}, in this spelling",
             check=lambda m: all(s in SCORERS or s in REFUSED or "://" in s for s in m.scorers),
             field_path=".scorers",
         ),

@@ -13,8 +13,8 @@ from referencing.jsonschema import DRAFT202012, EMPTY_REGISTRY
 
 from qwen3_api.job.evaluate import EvalSuite
 from qwen3_api.metrics import Metric
+from qwen3_api.pod.failure import FailureError
 from qwen3_api.v1alpha1.conditions import Reason
-from qwen3_evaluator.failures import EvaluationError
 from qwen3_evaluator.metrics.registry import Score, scorer
 from qwen3_evaluator.metrics.text import matches
 from qwen3_evaluator.questions import Question
@@ -22,14 +22,14 @@ from qwen3_evaluator.questions import Question
 
 @scorer(Metric.JSON_VALID)
 def json_valid(suite: EvalSuite) -> Score:
-    """1 for JSON that the schema allows, else 0. Raises EvaluationError: it is no schema."""
+    """1 for JSON that the schema allows, else 0. Raises FailureError: it is no schema."""
     validator = build_validator(suite.name, suite.json_schema or "true")
 
     def score(_: Question, answer: str) -> float:
         try:
             return float(is_valid_json(answer, validator))
         except (TimeoutError, RecursionError, Unresolvable) as error:
-            raise EvaluationError(
+            raise FailureError(
                 Reason.INVALID_SPEC,
                 f"suite {suite.name}: jsonSchema can't be applied to an answer of {len(answer)} "
                 f"characters: {type(error).__name__}: {error}",
@@ -42,7 +42,7 @@ def json_valid(suite: EvalSuite) -> Score:
 def build_validator(suite: str, schema: str) -> Validator:
     """The validator of a JSON schema (draft by its $schema, else 2020-12).
 
-    It loads nothing from anywhere, and its `pattern` can't take for ever. Raises EvaluationError:
+    It loads nothing from anywhere, and its `pattern` can't take for ever. Raises FailureError:
     the text is no JSON schema, or refers to another document.
     """
     try:
@@ -70,8 +70,8 @@ def build_validator(suite: str, schema: str) -> Validator:
 _extend: Any = validators.extend  # untyped in its stubs
 
 
-def _bad_schema(suite: str, complaint: str) -> EvaluationError:
-    return EvaluationError(
+def _bad_schema(suite: str, complaint: str) -> FailureError:
+    return FailureError(
         Reason.INVALID_SPEC,
         f"suite {suite}: jsonSchema is no JSON schema that can be used: {complaint}",
         hint="It must be JSON text, a valid schema, and refer to nothing but its own parts (#/…).",

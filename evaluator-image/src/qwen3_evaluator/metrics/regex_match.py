@@ -2,8 +2,8 @@
 
 from qwen3_api.job.evaluate import EvalSuite
 from qwen3_api.metrics import Metric
+from qwen3_api.pod.failure import FailureError
 from qwen3_api.v1alpha1.conditions import Reason
-from qwen3_evaluator.failures import EvaluationError
 from qwen3_evaluator.metrics.registry import Score, scorer
 from qwen3_evaluator.metrics.text import PATTERN_SECONDS, matches
 from qwen3_evaluator.questions import Question
@@ -18,7 +18,7 @@ def regex_match(suite: EvalSuite) -> Score:
         try:
             return float(matches(question.pattern, answer))
         except TimeoutError as error:
-            raise EvaluationError(
+            raise FailureError(
                 Reason.DATASET_INVALID,
                 f"suite {suite.name}, line {question.line}: field pattern takes longer than "
                 f"{PATTERN_SECONDS:g} s on an answer of {len(answer)} characters",

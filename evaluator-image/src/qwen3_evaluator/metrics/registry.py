@@ -1,4 +1,4 @@
-"""Which code belongs to which metric of the API, and the questions that the rest asks of them."""
+"""The code of each metric of the API, and what the rest of the program needs to know of suites."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,9 +9,9 @@ from qwen3_api.metrics import Metric, ScoredBy
 from qwen3_evaluator.questions import Question
 
 Score = Callable[[Question, str], float]
-"""From a question and an answer to a score, 0 to 1. Raises EvaluationError: it can't be applied."""
+"""From a question and an answer to a score, 0 to 1. Raises FailureError: it can't be applied."""
 Build = Callable[[EvalSuite], Score]
-"""From a suite to its score function. Raises EvaluationError: the suite's fields can't be used."""
+"""From a suite to its score function. Raises FailureError: the suite's fields can't be used."""
 Read = Callable[[EvalSample, str | None], float | None]
 """The number that a sample has; None: it has none. The baseline is given per baseline only."""
 _B = TypeVar("_B", bound=Build)
@@ -32,7 +32,7 @@ IMPLEMENTATIONS: dict[Metric, Implementation] = {}
 
 
 def scorer(metric: Metric) -> Callable[[_B], _B]:
-    """Declare the metric's score function, which the answer's text is enough for."""
+    """Declare the metric's score function, which needs only the answer's text."""
 
     def register(build: _B) -> _B:
         _add(metric, Implementation(build.__module__, _read_scores(metric), build))
@@ -83,7 +83,7 @@ def read_score(sample: EvalSample, metric: Metric, baseline: str | None) -> floa
 class Scorer:
     """Scores answers by those metrics of a suite that the answer's text is enough for.
 
-    Raises EvaluationError when made: a field of the suite can't be used.
+    Raises FailureError when made: a field of the suite can't be used.
     """
 
     def __init__(self, suite: EvalSuite) -> None:
@@ -96,7 +96,7 @@ class Scorer:
     def score(self, question: Question, answer: str) -> dict[Metric, float]:
         """Score of the answer by metric.
 
-        Raises EvaluationError: a pattern or schema can't be applied to it.
+        Raises FailureError: a pattern or schema can't be applied to it.
         """
         return {metric: score(question, answer) for metric, score in self._scores.items()}
 

@@ -5,7 +5,7 @@ import unicodedata
 import regex
 
 PATTERN_SECONDS = 1.0
-"""Of processor time that a regular expression may take on one answer."""
+"""Processor time that a regular expression may take on one answer."""
 
 # Scripts that are written without spaces: each character is a word of its own.
 _UNSPACED = r"\p{Han}\p{Hiragana}\p{Katakana}"

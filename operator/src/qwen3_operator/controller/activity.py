@@ -61,7 +61,7 @@ class WatchActivity:
             for scope, at in self._alive_at.items()
             if now - at > 2 * INACTIVITY_SECONDS
         ]
-        return f"silent watches: {', '.join(late)}" if late else None
+        return f"stalled watches: {', '.join(late)}" if late else None
 
 
 def scope_of_path(path: str) -> Scope | None:

@@ -12,7 +12,7 @@ there are no locks.
 """
 
 from collections import OrderedDict, defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from qwen3_operator.controller.kind import Kind, Manifest, Manifests
@@ -38,16 +38,32 @@ class Drift:
     vanished: Manifests
 
 
+Listener = Callable[[Kind, str, str, Manifest | None], None]
+"""Called with kind, namespace, name and the object; None once it is deleted."""
+
+
 class Cache:
     """Objects of `CACHED_KINDS`; of children only those labelled as managed."""
 
     def __init__(self) -> None:
-        self._objects: dict[Kind, dict[tuple[str, str], Manifest]] = {
+        # kind -> namespace -> name -> object
+        self._objects: dict[Kind, dict[str, dict[str, Manifest]]] = {
             kind: {} for kind in CACHED_KINDS
         }
+        self._counts = dict.fromkeys(CACHED_KINDS, 0)
+        self._listeners: list[Listener] = []
         # (kind, namespace, owner label, owner name) -> names of children
         self._owned: defaultdict[tuple[Kind, str, str, str], set[str]] = defaultdict(set)
         self._tombstones: OrderedDict[tuple[Kind, str, str], int] = OrderedDict()
+
+    def subscribe(self, listener: Listener) -> None:
+        """Reports every object to `listener`: those that are here now, and each change from now on,
+        before anybody else reads it."""
+        self._listeners.append(listener)
+        for kind, namespaces in self._objects.items():
+            for namespace, objects in namespaces.items():
+                for name, obj in objects.items():
+                    listener(kind, namespace, name, obj)
 
     @property
     def kinds(self) -> tuple[Kind, ...]:
@@ -56,28 +72,26 @@ class Cache:
 
     def get(self, kind: Kind, namespace: str, name: str) -> Manifest | None:
         """The object, or None."""
-        return self._objects[kind].get((namespace, name))
+        return self._objects[kind].get(namespace, {}).get(name)
 
     def list(self, kind: Kind, namespace: str | None = None) -> Manifests:
         """All objects of a kind, of one namespace or of all."""
-        return [
-            obj
-            for (where, _), obj in self._objects[kind].items()
-            if namespace is None or where == namespace
-        ]
+        if namespace is not None:
+            return [*self._objects[kind].get(namespace, {}).values()]
+        return [obj for objects in self._objects[kind].values() for obj in objects.values()]
 
     def newest_version(self, kind: Kind, metadata: Mapping[str, str]) -> int:
         """The highest resourceVersion known of an object or of its deletion; -1 if unknown."""
         namespace, name = metadata["namespace"], metadata["name"]
-        known = self._objects[kind].get((namespace, name))
+        known = self.get(kind, namespace, name)
         buried = self._tombstones.get((kind, namespace, name), -1)
         return max(buried, version_of(known)) if known is not None else buried
 
     def by_owner(self, kind: Kind, namespace: str, label: str, owner: str) -> Manifests:
         """Children of a kind whose owner label has this value, by name."""
-        found = self._objects[kind]
+        found = self._objects[kind].get(namespace, {})
         names = self._owned.get((kind, namespace, label, owner), ())
-        return [found[namespace, name] for name in sorted(names)]
+        return [found[name] for name in sorted(names)]
 
     def put(self, obj: Manifest) -> bool:
         """Take an object in unless something newer is known; True if the cache changed.
@@ -91,15 +105,24 @@ class Cache:
         namespace, name = obj["metadata"]["namespace"], obj["metadata"]["name"]
         if self.newest_version(kind, obj["metadata"]) >= version_of(obj):
             return False
-        old = self._objects[kind].get((namespace, name))
+        old = self.get(kind, namespace, name)
         if old is not None:
             self._unlink(kind, old)
         trim(obj)
-        self._objects[kind][namespace, name] = obj
+        self._objects[kind].setdefault(namespace, {})[name] = obj
         for label, owner in owners_of(obj):
             self._owned[kind, namespace, label, owner].add(name)
-        CACHED_OBJECTS.labels(kind.name).set(len(self._objects[kind]))
+        self._count(kind, 0 if old is not None else 1)
+        self._report(kind, namespace, name, obj)
         return True
+
+    def _count(self, kind: Kind, more: int) -> None:
+        self._counts[kind] += more
+        CACHED_OBJECTS.labels(kind.name).set(self._counts[kind])
+
+    def _report(self, kind: Kind, namespace: str, name: str, obj: Manifest | None) -> None:
+        for listener in self._listeners:
+            listener(kind, namespace, name, obj)
 
     def remove(self, obj: Manifest) -> bool:
         """The object is gone, or left our selection, at its resourceVersion; True if it was known.
@@ -110,30 +133,22 @@ class Cache:
         metadata = obj["metadata"]
         return self._bury(kind_of(obj), metadata["namespace"], metadata["name"], version_of(obj))
 
-    def replace(
-        self, kind: Kind, namespace: str | None, items: Iterable[Manifest], list_version: str
-    ) -> Drift:
-        """Make the cache agree with a LIST of one kind in one namespace (None: all).
-
-        What the LIST lacks is removed, unless it is newer than the LIST.
-        """
-        listed: set[tuple[str, str]] = set()
-        changed: Manifests = []
-        for obj in items:
-            listed.add((obj["metadata"]["namespace"], obj["metadata"]["name"]))
-            if self.put(obj):
-                changed.append(obj)
+    def prune(
+        self, kind: Kind, namespace: str | None, listed: Iterable[Manifest], list_version: str
+    ) -> Manifests:
+        """Removes what a LIST of one kind in one namespace (None: all) lacks, unless it is newer
+        than the LIST; returns its last known form."""
+        names = {(o["metadata"]["namespace"], o["metadata"]["name"]) for o in listed}
         version = int(list_version)
         vanished = [
             obj
-            for key, obj in self._objects[kind].items()
-            if key not in listed
-            and (namespace is None or key[0] == namespace)
+            for obj in self.list(kind, namespace)
+            if (obj["metadata"]["namespace"], obj["metadata"]["name"]) not in names
             and version_of(obj) <= version
         ]
         for obj in vanished:
             self._bury(kind, obj["metadata"]["namespace"], obj["metadata"]["name"], version)
-        return Drift(changed, vanished)
+        return vanished
 
     def _bury(self, kind: Kind, namespace: str, name: str, version: int) -> bool:
         if kind not in self._objects:
@@ -142,12 +157,16 @@ class Cache:
         self._tombstones[key] = max(version, self._tombstones.pop(key, -1))
         while len(self._tombstones) > TOMBSTONES:
             self._tombstones.popitem(last=False)
-        known = self._objects[kind].get((namespace, name))
+        known = self.get(kind, namespace, name)
         if known is None or version_of(known) > version:
             return False
         self._unlink(kind, known)
-        del self._objects[kind][namespace, name]
-        CACHED_OBJECTS.labels(kind.name).set(len(self._objects[kind]))
+        objects = self._objects[kind][namespace]
+        del objects[name]
+        if not objects:
+            del self._objects[kind][namespace]
+        self._count(kind, -1)
+        self._report(kind, namespace, name, None)
         return True
 
     def _unlink(self, kind: Kind, obj: Manifest) -> None:

@@ -198,7 +198,10 @@ class Client:
         wanted = obj["metadata"].get("uid")
         if applied is not None and wanted is not None and applied["metadata"]["uid"] != wanted:
             what = f"{obj['metadata']['namespace']}/{obj['metadata']['name']}"
-            raise Conflict("UidMismatch", f"the status of {what} went to a namesake")
+            raise Conflict(
+                "UidMismatch",
+                f"the status of {what} was written to another object of the same name",
+            )
         return applied
 
     async def _write_apply(
@@ -310,7 +313,7 @@ class Client:
             raise
         except OperatorError as error:
             EVENTS_LOST.inc()
-            logger.warning("event lost", extra={"event_reason": reason, "error": str(error)})
+            logger.warning("event not posted", extra={"event_reason": reason, "error": str(error)})
 
     async def _write(
         self,

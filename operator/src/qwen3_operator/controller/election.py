@@ -128,7 +128,7 @@ class Elector:
                 # Our own last renewal, which was cancelled on its way, got there first.
                 continue
             except OperatorError as error:
-                logger.warning("lease not released, it will run out", extra={"error": str(error)})
+                logger.warning("lease not released, it will expire", extra={"error": str(error)})
                 return
 
     async def _release(self) -> None:

@@ -71,7 +71,7 @@ class Intake:
         except Exception:
             metadata = obj["metadata"]
             where = f"{obj['kind']} {metadata['namespace']}/{metadata['name']}"
-            logger.exception("cannot determine what an object concerns", extra={"object": where})
+            logger.exception("cannot determine the keys of an object", extra={"object": where})
             return plain_keys(obj)
 
 

@@ -11,29 +11,28 @@ from qwen3_api.v1alpha1.evaluation import EvalSpec
 from qwen3_api.v1alpha1.failure import FailureStatus
 from qwen3_api.v1alpha1.holdout import HoldoutStatus
 from qwen3_api.v1alpha1.meta import ConditionStatus
-from qwen3_operator.finetune.views import FineTune
+from qwen3_operator.evaluation.views import ReadableEvaluation
+from qwen3_operator.finetune.views import FineTune, ReadableFineTune, revision_folder
 from qwen3_operator.resources.conditions import Conditions
 from qwen3_operator.resources.numbers import count
-from qwen3_operator.resources.storage import StorageTarget, resolve_storage
+from qwen3_operator.resources.storage import StorageTarget
 from qwen3_operator.resources.views import Problem
-from qwen3_operator.settings import Settings
 
 
 def find_training(
-    spec: EvalSpec, revision: str | None, fine_tunes: Mapping[str, FineTune], settings: Settings
+    ev: ReadableEvaluation, revision: str | None, fine_tunes: Mapping[str, FineTune]
 ) -> S3Location | Problem | None:
     """The training digest of the revision that is asked; None if it isn't a fine-tune's, or lies
     where the evaluator can't read and nobody insists."""
-    adapter = spec.target.adapter
+    spec, adapter = ev.spec, ev.spec.target.adapter
     named = spec.target.fine_tune or (adapter.fine_tune if adapter is not None else None)
     ft = fine_tunes.get(named.name) if named is not None else None
-    if ft is None or ft.spec is None or revision is None:
+    if not isinstance(ft, ReadableFineTune) or revision is None:
         return None
-    theirs = resolve_storage(ft.spec.artifacts.s3, settings)
-    if theirs is None or _identity(theirs) != _identity(resolve_storage(spec.output.s3, settings)):
+    theirs = ft.storage
+    if theirs is None or _identity(theirs) != _identity(ev.storage):
         return _unreadable(spec)
-    folder = layout.revision_prefix(theirs.prefix, ft.meta.namespace, ft.meta.uid, revision)
-    return theirs.location(folder).join(layout.TRAINING_DIGEST)
+    return revision_folder(ft.meta, revision, theirs).join(layout.TRAINING_DIGEST)
 
 
 def _identity(storage: StorageTarget | None) -> tuple[str | None, str, str] | None:
@@ -46,9 +45,9 @@ def _unreadable(spec: EvalSpec) -> Problem | None:
         return None
     return Problem(
         Reason.HOLDOUT_UNKNOWN,
-        "holdout.maxLeakedPercent: the training digest lies in the bucket of the fine-tune, which "
-        "isn't that of output.s3",
-        "Set output.s3 as spec.artifacts.s3 of the fine-tune is, or leave maxLeakedPercent out.",
+        "holdout.maxLeakedPercent: the training digest is in the bucket of the fine-tune, which "
+        "isn't the bucket of output.s3",
+        "Set output.s3 to the fine-tune's spec.artifacts.s3, or omit maxLeakedPercent.",
     )
 
 
@@ -94,4 +93,4 @@ def explain_coverage(told: Sequence[HoldoutStatus]) -> str:
     first = told[0]
     if first.covered_rows >= first.training_rows:
         return ""
-    return f" (compared were the first {first.covered_rows} of {first.training_rows} rows)"
+    return f" (compared with the first {first.covered_rows} of {first.training_rows} rows)"

@@ -34,13 +34,13 @@ from qwen3_api.v1alpha1.suites import (
 from qwen3_api.v1alpha1.tracking import TrackingSpec, WandbMode
 from qwen3_api.v1alpha1.weave_scorers import WeaveScorers
 from qwen3_operator.evaluation.data import mounted_suites, resolve_benchmark
-from qwen3_operator.finetune.training.job_spec import resolve_wandb
 from qwen3_operator.resources.job import (
     ORDER_MOUNT,
     build_order_config_map,
     build_order_volume,
     build_single_run,
     resolve_data,
+    resolve_wandb,
 )
 from qwen3_operator.resources.labels import LABEL_EVAL, labels
 from qwen3_operator.resources.names import eval_job_name
@@ -134,7 +134,7 @@ def _resolve_suite(number: int, suite: Suite, storage: StorageTarget) -> EvalSui
     generation = suite.generation
     asked = suite.eval_scope or suite.questions
     if asked is None:
-        raise ValueError(f"suite {suite.name} of type {suite.type} asks nothing")
+        raise ValueError(f"suite {suite.name} of type {suite.type} has no questions")
     questions = suite.questions
     return EvalSuite(
         name=suite.name,

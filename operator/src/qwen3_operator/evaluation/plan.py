@@ -38,21 +38,25 @@ from qwen3_operator.evaluation.status import (
 from qwen3_operator.evaluation.target import World, resolve_asked
 from qwen3_operator.evaluation.tracking import build_tracking, set_tracked_condition
 from qwen3_operator.evaluation.training import resolve_training
-from qwen3_operator.evaluation.views import Evaluation, ScheduledRun
-from qwen3_operator.finetune.training.plan import build_lifecycle, build_parking
+from qwen3_operator.evaluation.views import (
+    Evaluation,
+    ReadableEvaluation,
+    ScheduledRun,
+    UnreadableEvaluation,
+)
 from qwen3_operator.finetune.views import FineTune
 from qwen3_operator.resources.actions import Event, Manifest
 from qwen3_operator.resources.conditions import Conditions, find
 from qwen3_operator.resources.diagnosis import (
     REASONS,
     build_failure,
-    diagnose_failed_job,
-    diagnose_waiting,
-    recall_failure,
 )
+from qwen3_operator.resources.job import build_lifecycle, build_parking
+from qwen3_operator.resources.job_state import JobAssessment, JobState, assess_job
 from qwen3_operator.resources.names import eval_job_name
 from qwen3_operator.resources.numbers import count, count_or_none
-from qwen3_operator.resources.storage import StorageTarget, resolve_storage
+from qwen3_operator.resources.storage import StorageTarget
+from qwen3_operator.resources.summary import Progress, Summary, write_summary
 from qwen3_operator.resources.views import JobView, PodView, Problem, wire_time
 from qwen3_operator.serving.adapter import Guest
 from qwen3_operator.serving.views import PoolView
@@ -62,10 +66,10 @@ POLL_SECONDS = 5.0
 WAIT_SECONDS = 15.0
 STORAGE_SECONDS = 30.0
 HINTS = {
-    Reason.CREDENTIALS_NOT_FOUND: "Create the Secret that it names in this namespace: with "
-    "OPENAI_API_KEY if an endpoint's secretRef names it, with AWS_ACCESS_KEY_ID and "
-    "AWS_SECRET_ACCESS_KEY if it is the store's. The pod then starts automatically.",
-    Reason.UNSCHEDULABLE: "Ask for less in spec.runner, or wait for a node.",
+    Reason.CREDENTIALS_NOT_FOUND: "Create the Secret that the message names in this "
+    "namespace: with OPENAI_API_KEY for an endpoint's secretRef, with AWS_ACCESS_KEY_ID and "
+    "AWS_SECRET_ACCESS_KEY for the store. The pod then starts automatically.",
+    Reason.UNSCHEDULABLE: "Request less in spec.runner, or wait for a node.",
     Reason.OUT_OF_MEMORY: "Raise spec.runner.memory.",
 }
 """Hints about a pod that read otherwise for an evaluation than for a training run."""
@@ -112,6 +116,14 @@ class _Step:
         """It ended without a result. A problem that is looked at again ends nothing."""
         return self.problem is not None and self.requeue_after is None
 
+    @property
+    def progress(self) -> Progress:
+        """Who acts next."""
+        if self.problem is not None:
+            return Progress.STALLED
+        done = self.done or self.reason is Reason.SUSPENDED
+        return Progress.NONE if done else Progress.RECONCILING
+
 
 def plan_evaluation(
     ev: Evaluation, observed: EvalObserved, settings: Settings, now: datetime
@@ -119,12 +131,15 @@ def plan_evaluation(
     """What shall be true next."""
     if ev.meta.deleting:
         return EvalPlan(status=None)
-    if ev.spec is not None and ev.spec.schedule is not None:
-        return plan_scheduled(ev, ev.spec, ev.spec.schedule, observed.runs, now)
-    if ev.status.verdict is not None and _is_unread(ev, observed, settings):
+    if isinstance(ev, ReadableEvaluation) and ev.spec.schedule is not None:
+        return plan_scheduled(ev, ev.spec.schedule, observed.runs, now)
+    if ev.status.verdict is not None and _is_unread(ev, observed):
         # A verdict stands, whatever becomes of the bucket. An error too: its cause may not be found
         # a second time, and a bad adapter would be loaded again.
-        return EvalPlan(status=None, requeue_after=STORAGE_SECONDS if ev.spec else None)
+        return EvalPlan(
+            status=None,
+            requeue_after=STORAGE_SECONDS if isinstance(ev, ReadableEvaluation) else None,
+        )
     step = _next_step(ev, observed, settings)
     status = _build_status(ev, observed, step, now)
     return EvalPlan(
@@ -136,57 +151,60 @@ def plan_evaluation(
     )
 
 
-def _is_unread(ev: Evaluation, observed: EvalObserved, settings: Settings) -> bool:
+def _is_unread(ev: Evaluation, observed: EvalObserved) -> bool:
     """The report can't be read: the spec has no usable bucket, or the store refuses."""
-    if ev.spec is None or observed.storage_problem is not None:
+    if isinstance(ev, UnreadableEvaluation) or ev.storage is None:
         return True
-    return resolve_storage(ev.spec.output.s3, settings) is None
+    return observed.storage_problem is not None
 
 
 def _next_step(ev: Evaluation, observed: EvalObserved, settings: Settings) -> _Step:
     """Guards in the order of truth: the report, the Job, the wish."""
-    if ev.spec is None:
+    if isinstance(ev, UnreadableEvaluation):
         problem = Problem(Reason.INVALID_SPEC, ev.error, "Apply a new evaluation.")
         return _Step(Reason.INVALID_SPEC, ev.error, problem=problem)
-    storage = resolve_storage(ev.spec.output.s3, settings)
+    storage = ev.storage
     if storage is None or observed.storage_problem is not None:
         problem = observed.storage_problem or Problem(
             Reason.STORAGE_NOT_CONFIGURED,
             "spec.output.s3: the operator has no credentials or no bucket for this endpoint",
-            "Leave spec.output.s3 out to use the platform's.",
+            "Omit spec.output.s3 to use the platform's storage.",
         )
         return _Step(
             Reason(problem.reason), problem.message, problem, requeue_after=STORAGE_SECONDS
         )
     report, job = observed.report, observed.job
     if report is not None and report.outcome == "Completed":
-        return _plan_completed(ev, ev.spec, job)
-    if job is not None and job.owner_uid != ev.meta.uid:
-        message = f"waiting for Job {job.name} of an earlier evaluation to go"
+        return _plan_completed(ev, job)
+    found = assess_job(job, observed.pods, ev.meta.uid, recorded=ev.status.failure)
+    if job is not None and found.state is JobState.NOT_OWNED:
+        message = f"waiting for deletion of Job {job.name}, owned by a previous evaluation"
         return _Step(Reason.PENDING, message, requeue_after=POLL_SECONDS)
-    if job is not None and job.finished:
-        return _plan_broken(ev, job, observed)
+    if job is not None and found.state in (JobState.FAILED, JobState.NO_RESULT):
+        return _plan_broken(job, found, observed)
     if (told := told_before(ev, job)) is not None:
         return _Step(Reason(told.reason), told.message, told)
+    if found.state is JobState.LEAVING:
+        message = "waiting for deletion of the old Job"
+        return _Step(Reason.PENDING, message, requeue_after=POLL_SECONDS)
     if ev.spec.suspend:
         return _plan_suspended(ev, job)
     if job is None or (job.suspended and job.parked):
         waiting = _plan_loading(observed.guest, settings)
-        return waiting or _plan_start(ev, ev.spec, job, observed, storage, settings)
-    return _plan_running(ev, job, observed)
+        return waiting or _plan_start(ev, job, observed, storage, settings)
+    return _plan_running(job, found, observed)
 
 
-def _plan_broken(ev: Evaluation, job: JobView, observed: EvalObserved) -> _Step:
+def _plan_broken(job: JobView, found: JobAssessment, observed: EvalObserved) -> _Step:
     """The Job came to its end without a result."""
-    if not job.failed:
+    problem = found.problem
+    if problem is None:
         message = f"Job {job.name} completed without a report"
-        hint = "Delete the Job to evaluate again."
+        hint = "Delete the Job to repeat the evaluation."
         problem = Problem(Reason.EVALUATOR_FAILED, message, hint, user=False)
         return _Step(Reason.EVALUATOR_FAILED, message, problem)
-    before = recall_failure(ev.status.failure, job, observed.pods)
-    if before is not None:
-        return _Step(Reason(before.reason), before.message, before)
-    problem = diagnose_failed_job(job, observed.pods, None)
+    if found.recalled:
+        return _Step(Reason(problem.reason), problem.message, problem)
     told = observed.report.failure if observed.report is not None else None
     if told is not None and told.reason in REASONS:
         problem = Problem(told.reason, told.message, told.hint)
@@ -208,11 +226,11 @@ def _plan_loading(guest: GuestView | None, settings: Settings) -> _Step | None:
     return None
 
 
-def told_before(ev: Evaluation, job: JobView | None) -> Problem | None:
+def told_before(ev: ReadableEvaluation, job: JobView | None) -> Problem | None:
     """Why an adapter could not be asked at all. It was unloaded over that, so the sidecars don't
     say it any more: what was told stands."""
     failure = ev.status.failure
-    if ev.spec is None or ev.spec.target.adapter is None or failure is None or job is not None:
+    if ev.spec.target.adapter is None or failure is None or job is not None:
         return None
     if ev.status.verdict is not Verdict.ERROR or ev.status.job_name is not None:
         return None
@@ -220,16 +238,16 @@ def told_before(ev: Evaluation, job: JobView | None) -> Problem | None:
     return Problem(failure.reason, failure.message, failure.hint, user=user)
 
 
-def _plan_completed(ev: Evaluation, spec: EvalSpec, job: JobView | None) -> _Step:
+def _plan_completed(ev: ReadableEvaluation, job: JobView | None) -> _Step:
     lifecycle: tuple[Manifest, ...] = ()
-    ttl = spec.ttl_seconds_after_finished
+    ttl = ev.spec.ttl_seconds_after_finished
     if job is not None and job.finished and job.ttl != ttl and not job.deleting:
         manifest = build_lifecycle(ev.meta.namespace, job, {"ttlSecondsAfterFinished": ttl})
         lifecycle = (manifest,)
     waiting = job is not None and not job.finished
     return _Step(
         Reason.COMPLETED,
-        "all questions were asked and scored",
+        "all questions were answered and scored",
         done=True,
         lifecycle=lifecycle,
         requeue_after=POLL_SECONDS if waiting else None,
@@ -243,10 +261,10 @@ def _plan_suspended(ev: Evaluation, job: JobView | None) -> _Step:
     return _Step(Reason.SUSPENDED, message, lifecycle=(build_parking(ev.meta.namespace, job),))
 
 
-def _plan_running(ev: Evaluation, job: JobView, observed: EvalObserved) -> _Step:
+def _plan_running(job: JobView, found: JobAssessment, observed: EvalObserved) -> _Step:
     if job.suspended:
-        return _Step(Reason.QUEUED, f"Job {job.name} is suspended by somebody else")
-    warning = diagnose_waiting(observed.pods)
+        return _Step(Reason.QUEUED, f"Job {job.name} is suspended by another client")
+    warning = found.problem
     if warning is not None:
         reason = Reason(warning.reason)
         warning = replace(warning, hint=HINTS.get(reason, warning.hint))
@@ -259,8 +277,7 @@ def _plan_running(ev: Evaluation, job: JobView, observed: EvalObserved) -> _Step
 
 
 def _plan_start(
-    ev: Evaluation,
-    spec: EvalSpec,
+    ev: ReadableEvaluation,
     job: JobView | None,
     observed: EvalObserved,
     storage: StorageTarget,
@@ -276,6 +293,7 @@ def _plan_start(
             lifecycle=(build_lifecycle(ev.meta.namespace, job, {}),),
             requeue_after=POLL_SECONDS,
         )
+    spec = ev.spec
     guest = observed.guest.found if observed.guest is not None else None
     adapter = guest if isinstance(guest, Guest) else None
     world = World(observed.fine_tunes, observed.pools, settings, adapter)
@@ -283,7 +301,7 @@ def _plan_start(
     if isinstance(asked, str):
         return _Step(Reason.TARGET_NOT_READY, asked, requeue_after=WAIT_SECONDS)
     revision = asked.status.target_revision
-    digest = find_training(spec, revision, observed.fine_tunes, settings)
+    digest = find_training(ev, revision, observed.fine_tunes)
     if isinstance(digest, Problem):
         return _Step(Reason(digest.reason), digest.message, digest)
     training = resolve_training(spec, revision, world, storage)
@@ -305,17 +323,15 @@ def _build_status(ev: Evaluation, observed: EvalObserved, step: _Step, now: date
     conditions = Conditions(ev.status.conditions, ev.meta.generation, now)
     hint = f". {step.problem.hint}" if step.problem and step.problem.hint else ""
     message = f"{step.message}{hint}"
-    conditions.set(ConditionType.READY, step.done, step.reason, message)
-    conditions.set(ConditionType.STALLED, step.problem is not None, step.reason, message)
-    busy = not step.done and step.problem is None and step.reason is not Reason.SUSPENDED
-    conditions.set(ConditionType.RECONCILING, busy, step.reason, message)
+    summary = Summary(step.done, step.reason, message, step.progress)
+    write_summary(conditions, summary)
     succeeded = ConditionStatus.UNKNOWN
     if step.done or step.failed:
         succeeded = ConditionStatus.TRUE if step.done else ConditionStatus.FALSE
     conditions.set(ConditionType.SUCCEEDED, succeeded, step.reason, message)
     update: dict[str, Any] = {
         "observed_generation": ev.meta.generation,
-        "stage": step.reason.value,
+        "stage": summary.stage,
         "job_name": eval_job_name(ev.meta.name) if observed.job or step.apply else None,
         "verdict": Verdict.ERROR if step.failed else None,
         "failure": build_failure(step.problem) if step.problem else None,
@@ -325,25 +341,39 @@ def _build_status(ev: Evaluation, observed: EvalObserved, step: _Step, now: date
     if observed.job is not None and observed.job.start_time:
         update["start_time"] = observed.job.start_time
     update["progress"] = _build_progress(ev, observed)
-    if step.done and observed.report is not None and ev.spec is not None:
-        update |= _build_outcome(ev.spec, observed.report)
+    if isinstance(ev, ReadableEvaluation):
+        update |= _add_results(conditions, ev, observed, step, update)
+    return ev.status.model_copy(update=update | {"conditions": conditions.to_list()})
+
+
+def _add_results(
+    conditions: Conditions,
+    ev: ReadableEvaluation,
+    observed: EvalObserved,
+    step: _Step,
+    before: Mapping[str, Any],
+) -> dict[str, Any]:
+    """Fields and conditions that say what came out, on top of those of `before`."""
+    spec, update = ev.spec, dict(before)
+    if step.done and observed.report is not None:
+        update |= _build_outcome(spec, observed.report)
         update["report_uri"] = observed.report_uri
         if (done := update["progress"]) is not None:
             update["progress"] = EvalProgress(completed=done.total, total=done.total)
-    set_gate_condition(conditions, ev.spec, update["verdict"], update.get("gates", []), step.reason)
+    set_gate_condition(conditions, spec, update["verdict"], update.get("gates", []), step.reason)
     set_holdout_condition(conditions, update.get("holdout", []), update["failure"])
-    if step.done and observed.tracking is not None and ev.spec is not None:
-        update["tracking"] = build_tracking(ev.spec, observed.tracking)
+    if step.done and observed.tracking is not None:
+        update["tracking"] = build_tracking(spec, observed.tracking)
     set_tracked_condition(
         conditions,
         ev.status.conditions,
-        ev.spec,
+        spec,
         observed.tracking if step.done else None,
         observed.job,
         done=step.done,
         reason=step.reason,
     )
-    return ev.status.model_copy(update=update | {"conditions": conditions.to_list()})
+    return update
 
 
 def _build_progress(ev: Evaluation, observed: EvalObserved) -> EvalProgress | None:

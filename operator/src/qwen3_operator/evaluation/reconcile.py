@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from qwen3_api.job import layout
 from qwen3_api.job.evaluate import EvalProgressDocument, EvalReport, TrackingReport
-from qwen3_api.v1alpha1.evaluation import EvalSpec, FineTuneTarget
+from qwen3_api.v1alpha1.evaluation import EvalSpec
 from qwen3_operator.artifacts.client import StorageProblem
 from qwen3_operator.context import Context, reference
 from qwen3_operator.controller.errors import Conflict
@@ -16,13 +16,28 @@ from qwen3_operator.controller.reconciler import Result
 from qwen3_operator.evaluation.adapter import GuestView
 from qwen3_operator.evaluation.plan import EvalObserved, plan_evaluation, told_before
 from qwen3_operator.evaluation.tracking import awaits_tracking
-from qwen3_operator.evaluation.views import Evaluation, ScheduledRun, parse_evaluation, parse_run
-from qwen3_operator.finetune.views import FineTune
-from qwen3_operator.resources.kinds import EVALUATION, FINE_TUNE, JOB, POD
+from qwen3_operator.evaluation.views import (
+    Evaluation,
+    ReadableEvaluation,
+    ScheduledRun,
+    UnreadableEvaluation,
+    fine_tune_targets,
+    named_fine_tunes,
+    parse_run,
+)
+from qwen3_operator.finetune.views import FineTune, ReadableFineTune
+from qwen3_operator.resources.kinds import EVALUATION, JOB, POD
 from qwen3_operator.resources.labels import LABEL_EVAL, LABEL_SCHEDULE, LIFECYCLE_MANAGER
-from qwen3_operator.resources.names import eval_job_name, pool_name
-from qwen3_operator.resources.storage import resolve_storage
-from qwen3_operator.resources.views import JobView, Problem, controller_uid, parse_job, parse_pod
+from qwen3_operator.resources.names import eval_job_name
+from qwen3_operator.resources.storage import StorageTarget
+from qwen3_operator.resources.views import (
+    JobView,
+    Meta,
+    Problem,
+    controller_uid,
+    parse_job,
+    parse_pod,
+)
 from qwen3_operator.serving.adapters import gather_guest
 from qwen3_operator.serving.views import PoolView
 
@@ -38,7 +53,11 @@ async def reconcile_evaluation(ctx: Context, key: Key) -> Result:
     body = ctx.cache.get(EVALUATION, key.namespace, key.name)
     if body is None:
         return Result()
-    ev = parse_evaluation(body)
+    ev = ctx.index.evaluation(key.namespace, key.name)
+    if ev is None:
+        return Result()
+    if isinstance(ev, UnreadableEvaluation) and ev.cause is not None:
+        raise ev.cause
     plan = plan_evaluation(ev, await _gather(ctx, ev), ctx.settings, ctx.now())
     for manifest in plan.apply:
         await ctx.client.apply(dict(manifest))
@@ -56,46 +75,46 @@ async def reconcile_evaluation(ctx: Context, key: Key) -> Result:
     return Result(plan.requeue_after)
 
 
-def named_fine_tunes(spec: EvalSpec) -> set[str]:
-    """Names of the fine-tunes that an evaluation asks, or whose adapter it does."""
-    names = {t.name for t in _fine_tune_targets(spec)}
-    adapter = spec.target.adapter
-    if adapter is not None and adapter.fine_tune is not None:
-        names.add(adapter.fine_tune.name)
-    return names
-
-
-def _fine_tune_targets(spec: EvalSpec) -> list[FineTuneTarget]:
-    found = [spec.target.fine_tune, *(b.fine_tune for b in spec.baselines)]
-    return [t for t in found if t is not None]
-
-
 def _gather_runs(ctx: Context, ev: Evaluation) -> tuple[ScheduledRun, ...]:
     """The runs of its schedule. What somebody else labelled so is none."""
     bodies = ctx.cache.by_owner(EVALUATION, ev.meta.namespace, LABEL_SCHEDULE, ev.meta.name)
     own = [b for b in bodies if controller_uid(b) == ev.meta.uid]
-    runs = [parse_run(b) for b in own if "deletionTimestamp" not in b["metadata"]]
+    runs = [parse_run(b, ctx.settings) for b in own if "deletionTimestamp" not in b["metadata"]]
     return tuple(run for run in runs if run is not None)
 
 
 async def _gather(ctx: Context, ev: Evaluation) -> EvalObserved:
-    meta = ev.meta
-    if ev.spec is not None and ev.spec.schedule is not None:
+    if isinstance(ev, UnreadableEvaluation):
+        return _gather_job(ctx, ev.meta)
+    if ev.spec.schedule is not None:
         return EvalObserved(fine_tunes={}, runs=_gather_runs(ctx, ev))
+    observed = replace(
+        _gather_job(ctx, ev.meta),
+        fine_tunes={
+            name: ft
+            for name in named_fine_tunes(ev.spec)
+            if (ft := ctx.finetune(ev.meta.namespace, name)) is not None
+        },
+    )
+    return await _gather_documents(ctx, ev, observed, ev.storage) if ev.storage else observed
+
+
+def _gather_job(ctx: Context, meta: Meta) -> EvalObserved:
+    """Its Job and pods."""
     job = ctx.cache.get(JOB, meta.namespace, eval_job_name(meta.name))
     pods = [parse_pod(b) for b in ctx.cache.by_owner(POD, meta.namespace, LABEL_EVAL, meta.name)]
-    observed = EvalObserved(
-        fine_tunes={
-            name: ctx.parse(body)
-            for name in (named_fine_tunes(ev.spec) if ev.spec else ())
-            if (body := ctx.cache.get(FINE_TUNE, meta.namespace, name)) is not None
-        },
+    return EvalObserved(
+        fine_tunes={},
         job=parse_job(job) if job else None,
         pods=tuple(sorted(pods, key=lambda p: (p.created, p.name))),
     )
-    storage = resolve_storage(ev.spec.output.s3, ctx.settings) if ev.spec else None
-    if storage is None:
-        return observed
+
+
+async def _gather_documents(
+    ctx: Context, ev: ReadableEvaluation, observed: EvalObserved, storage: StorageTarget
+) -> EvalObserved:
+    """What the evaluator wrote, and what has to be there before its Job starts."""
+    meta = ev.meta
     folder = storage.location(layout.eval_prefix(storage.prefix, meta.namespace, meta.uid))
     observed = replace(observed, report_uri=folder.join(layout.REPORT_HTML).uri)
     try:
@@ -110,22 +129,24 @@ async def _gather(ctx: Context, ev: Evaluation) -> EvalObserved:
         if report is None and told_before(ev, observed.job) is None:
             guest = await _gather_guest(ctx, ev, observed.job)
         tracking = None
-        if report is not None and ev.spec and awaits_tracking(ev.spec, ev.status.conditions):
+        if report is not None and awaits_tracking(ev.spec, ev.status.conditions):
             tracking = await ctx.artifacts.read_document(
                 folder.join(layout.TRACKING), TrackingReport
             )
     except StorageProblem as error:
         return replace(observed, storage_problem=error.problem)
     observed = replace(observed, report=report, progress=progress, guest=guest, tracking=tracking)
-    if report is None and observed.job is None and ev.spec is not None and not ev.spec.suspend:
+    if report is None and observed.job is None and not ev.spec.suspend:
         return replace(observed, pools=await _gather_pools(ctx, ev.spec, observed.fine_tunes))
     return observed
 
 
-async def _gather_guest(ctx: Context, ev: Evaluation, job: JobView | None) -> GuestView | None:
+async def _gather_guest(
+    ctx: Context, ev: ReadableEvaluation, job: JobView | None
+) -> GuestView | None:
     """The adapter that has to be loaded before the Job may start, or go on."""
-    target = ev.spec.target.adapter if ev.spec is not None else None
-    if target is None or ev.spec is None or ev.spec.suspend:
+    target = ev.spec.target.adapter
+    if target is None or ev.spec.suspend:
         return None
     if job is not None and not (job.suspended and job.parked):
         return None
@@ -146,10 +167,9 @@ async def _gather_pools(
     """The pools of the fine-tunes that are asked by revision: what they hold is for the sidecars to
     say, since a candidate has no public name yet."""
     pools: dict[str, PoolView] = {}
-    for name in sorted({t.name for t in _fine_tune_targets(spec) if t.revision is not None}):
+    for name in sorted({t.name for t in fine_tune_targets(spec) if t.revision is not None}):
         ft = fine_tunes.get(name)
-        if ft is not None and ft.spec is not None:
-            pool = pool_name(ft.spec, ctx.settings)
+        if isinstance(ft, ReadableFineTune):
             replicas = ft.spec.serving.replicas
-            pools[name] = await ctx.gather_pool(ft.meta.namespace, pool, replicas)
+            pools[name] = await ctx.gather_pool(ft.meta.namespace, ft.pool, replicas)
     return pools

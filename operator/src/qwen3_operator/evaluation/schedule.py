@@ -20,9 +20,10 @@ from qwen3_operator.evaluation.cron import Cron, CronError
 from qwen3_operator.evaluation.holdout import set_holdout_condition
 from qwen3_operator.evaluation.scheduled_run import build_run, run_name
 from qwen3_operator.evaluation.status import REFUSALS, set_gate_condition
-from qwen3_operator.evaluation.views import Evaluation, ScheduledRun
+from qwen3_operator.evaluation.views import Evaluation, ReadableEvaluation, ScheduledRun
 from qwen3_operator.resources.actions import Deletion, Event, Manifest
 from qwen3_operator.resources.conditions import Conditions, format_time
+from qwen3_operator.resources.summary import Progress, Summary, write_summary
 from qwen3_operator.resources.views import Problem, parse_time
 
 LOOK_SECONDS = 3600.0
@@ -46,8 +47,7 @@ class _Due:
 
 
 def plan_scheduled(
-    ev: Evaluation,
-    spec: EvalSpec,
+    ev: ReadableEvaluation,
     schedule: EvalSchedule,
     runs: Sequence[ScheduledRun],
     now: datetime,
@@ -56,7 +56,7 @@ def plan_scheduled(
 
     runs: those of this evaluation's own that exist, in any order.
     """
-    told = ev.status.schedule or ScheduleStatus()
+    spec, told = ev.spec, ev.status.schedule or ScheduleStatus()
     ended = [r for r in runs if r.evaluation.status.verdict is not None]
     active = [r for r in runs if r.evaluation.status.verdict is None]
     try:
@@ -76,7 +76,7 @@ def plan_scheduled(
         apply = (build_run(ev.meta, spec, due.start),)
         events.append(Event("Normal", "RunStarted", f"Created run {running}"))
     if due.missed is not None:
-        late = f"the run of {format_time(due.missed)} is over its starting deadline: left out"
+        late = f"the run of {format_time(due.missed)} missed its starting deadline and was skipped"
         events.append(Event("Warning", "RunMissed", late))
     history = _build_history(told.history, ended)[: schedule.history_limit]
     known = {r.name for r in told.history}
@@ -171,12 +171,13 @@ def _build_status(
     )
     conditions = Conditions(ev.status.conditions, ev.meta.generation, now)
     reason, message = _explain(spec, schedule, problem)
-    conditions.set(ConditionType.READY, reason is Reason.SCHEDULED, reason, message)
-    conditions.set(ConditionType.STALLED, problem is not None, reason, message)
+    progress = Progress.STALLED if problem is not None else Progress.NONE
+    summary = Summary(reason is Reason.SCHEDULED, reason, message, progress)
+    write_summary(conditions, summary)
     last = schedule.history[0] if schedule.history else None
     if last is None:
         conditions.set(
-            ConditionType.SUCCEEDED, ConditionStatus.UNKNOWN, reason, "no run has ended yet"
+            ConditionType.SUCCEEDED, ConditionStatus.UNKNOWN, reason, "no run has finished yet"
         )
     else:
         good = last.verdict != Verdict.ERROR
@@ -184,7 +185,7 @@ def _build_status(
         conditions.set(ConditionType.SUCCEEDED, good, why, f"run {last.name}: {last.verdict}")
     set_gate_condition(conditions, spec, status.verdict, status.gates, reason)
     set_holdout_condition(conditions, status.holdout, status.failure)
-    return status.model_copy(update={"stage": reason.value, "conditions": conditions.to_list()})
+    return status.model_copy(update={"stage": summary.stage, "conditions": conditions.to_list()})
 
 
 def _explain(
@@ -193,11 +194,11 @@ def _explain(
     """Reason and message of Ready."""
     if problem is not None:
         return Reason.INVALID_SPEC, problem.message
-    going_on = f"run {schedule.active} is going on; " if schedule.active else ""
+    going_on = f"run {schedule.active} is active; " if schedule.active else ""
     if spec.suspend:
         return Reason.SUSPENDED, f"{going_on}spec.suspend is true"
     if schedule.next_time is None:
-        return Reason.SCHEDULED, f"{going_on}no time comes after this"
+        return Reason.SCHEDULED, f"{going_on}no further run is due"
     return Reason.SCHEDULED, f"{going_on}the next run is due at {schedule.next_time}"
 
 

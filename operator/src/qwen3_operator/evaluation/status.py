@@ -98,7 +98,7 @@ def _build_gate(gate: Gate, found: EvalGateResult | None) -> GateStatus:
         return GateStatus(
             name=gate.name,
             verdict=Verdict.INCONCLUSIVE,
-            message="the report doesn't say how this gate was decided",
+            message="the report has no decision for this gate",
         )
     sign = gate.baseline is not None
     return GateStatus(
@@ -124,13 +124,13 @@ def decide_verdict(report: EvalReport, gates: list[GateStatus]) -> Verdict:
 
 def set_gate_condition(
     conditions: Conditions,
-    spec: EvalSpec | None,
+    spec: EvalSpec,
     verdict: Verdict | None,
     gates: list[GateStatus],
     reason: Reason,
 ) -> None:
     """GatePassed; absent without gates, Unknown until they are decided (then with `reason`)."""
-    if spec is None or not spec.gates:
+    if not spec.gates:
         return
     type_ = ConditionType.GATE_PASSED
     if verdict is Verdict.PASSED:
@@ -145,4 +145,4 @@ def set_gate_condition(
 def _explain(gates: list[GateStatus]) -> str:
     """The gates that did not pass, each with its words."""
     told = [f"{g.name} ({g.verdict}): {g.message}" for g in gates if g.verdict != Verdict.PASSED]
-    return "; ".join(told) or "the evaluator refused it though each gate passed"
+    return "; ".join(told) or "the evaluator failed it although each gate passed"

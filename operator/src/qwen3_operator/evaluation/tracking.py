@@ -48,7 +48,7 @@ def build_tracking(spec: EvalSpec, told: TrackingReport) -> EvalTrackingStatus:
 def set_tracked_condition(
     conditions: Conditions,
     before: Sequence[Condition],
-    spec: EvalSpec | None,
+    spec: EvalSpec,
     told: TrackingReport | None,
     job: JobView | None,
     *,
@@ -59,7 +59,7 @@ def set_tracked_condition(
 
     done: the report is there. What was decided once stays: tracking.json is read until then.
     """
-    if spec is None or not is_tracked(spec):
+    if not is_tracked(spec):
         return
     type_ = ConditionType.TRACKED
     known = find(before, type_)
@@ -73,11 +73,16 @@ def set_tracked_condition(
     elif not done:
         conditions.set(type_, ConditionStatus.UNKNOWN, reason)
     elif job is not None and not job.finished:
-        conditions.set(type_, ConditionStatus.UNKNOWN, Reason.PENDING, "the results are being sent")
+        conditions.set(
+            type_,
+            ConditionStatus.UNKNOWN,
+            Reason.PENDING,
+            "the results are being sent to the trackers",
+        )
     else:
         conditions.set(
             type_,
             False,
             Reason.TRACKING_FAILED,
-            "the Job ended before it could report what became of the results",
+            "the Job ended before it reported the state of tracking",
         )

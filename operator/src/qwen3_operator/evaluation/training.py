@@ -1,11 +1,10 @@
 """Where an evaluation finds the training that its target came out of. Pure."""
 
-from qwen3_api.job import layout
 from qwen3_api.job.evaluate import EvalTraining
 from qwen3_api.v1alpha1.evaluation import EvalSpec
 from qwen3_operator.evaluation.target import World
-from qwen3_operator.finetune.preflight.sizing import resolve_price
-from qwen3_operator.resources.storage import StorageTarget, resolve_storage
+from qwen3_operator.finetune.views import ReadableFineTune, revision_folder
+from qwen3_operator.resources.storage import StorageTarget
 
 
 def resolve_training(
@@ -19,17 +18,15 @@ def resolve_training(
     adapter = spec.target.adapter
     target = spec.target.fine_tune or (adapter.fine_tune if adapter else None)
     ft = world.fine_tunes.get(target.name) if target is not None else None
-    if ft is None or ft.spec is None or revision is None:
+    if not isinstance(ft, ReadableFineTune) or revision is None:
         return None
-    own = resolve_storage(ft.spec.artifacts.s3, world.settings)
+    own = ft.storage
     if own is None or (own.endpoint, own.secret) != (storage.endpoint, storage.secret):
         return None
-    price = resolve_price(ft.spec, world.settings)
+    price = ft.price
     return EvalTraining(
         revision=revision,
-        folder=own.location(
-            layout.revision_prefix(own.prefix, ft.meta.namespace, ft.meta.uid, revision)
-        ),
+        folder=revision_folder(ft.meta, revision, own),
         price_per_gpu_hour=float(price.per_hour) if price else None,
         currency=price.currency if price else "",
     )

@@ -4,7 +4,8 @@ from dataclasses import dataclass
 
 from qwen3_api.serving.pool import CurrentAlias
 from qwen3_api.v1alpha1.conditions import Reason
-from qwen3_api.v1alpha1.finetune_status import FineTuneStatus
+from qwen3_api.v1alpha1.finetune_status import FineTuneStatus, ServingStatus
+from qwen3_api.v1alpha1.promotion import EvaluationStatus
 from qwen3_operator.resources.actions import Deletion, Event, Manifest
 from qwen3_operator.resources.views import Problem
 
@@ -38,24 +39,55 @@ class FineTunePlan:
 
 
 @dataclass(frozen=True)
-class TrainingPlan:
-    """What training asks for, and how it stands."""
+class StagePlan:
+    """How one stage of a fine-tune stands, and what moves it on. Stages are planned apart."""
 
     reason: Reason
     message: str
-    committed: bool = False
-    validated: bool | None = True
-    """None: the preflight hasn't said yet."""
-    admitted: bool | None = None
-    """None: there is nothing to admit."""
-    planned: bool = False
-    """mode Plan, and the preflight passed: all that was asked for is done."""
     problem: Problem | None = None
-    """Set when nothing more will happen by itself."""
+    """Set when nothing more happens without a user."""
     warning: Problem | None = None
     """Set when a pod can't start for now."""
     apply: tuple[Manifest, ...] = ()
     lifecycle: tuple[Manifest, ...] = ()
+    """Applied under the second field manager."""
     delete: tuple[Deletion, ...] = ()
     events: tuple[Event, ...] = ()
     requeue_after: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingPlan(StagePlan):
+    """Preflight and training."""
+
+    committed: bool = False
+    validated: bool | None = True
+    """None: the preflight has no result yet."""
+    admitted: bool | None = None
+    """None: there is nothing to admit."""
+    planned: bool = False
+    """mode Plan, and the preflight passed: all that was asked for is done."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExportPlan(StagePlan):
+    """The export of the current revision."""
+
+    done: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServingPlan(StagePlan):
+    """The public name: what answers under it, and when it moves."""
+
+    ready: bool
+    """The current revision answers on every pod that was asked for."""
+    served: bool
+    """Some good revision answers on every ready pod, and there is one."""
+    served_message: str
+    status: ServingStatus
+    promote: Promotion | None = None
+    by_person: bool = False
+    """It waits for somebody's approval."""
+    evaluation: EvaluationStatus | None = None
+    """Of the revision that the spec asks for."""

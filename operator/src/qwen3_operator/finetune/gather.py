@@ -9,18 +9,23 @@ from qwen3_api.job.preflight import Preflight
 from qwen3_api.job.report import Commit, Progress, TrainReport
 from qwen3_api.job.train import StartAdapter
 from qwen3_api.v1alpha1.conditions import Reason
-from qwen3_api.v1alpha1.finetune import FineTuneSpec, alias_of
-from qwen3_api.v1alpha1.serving_spec import ServingMode
 from qwen3_operator.artifacts.client import StorageProblem
 from qwen3_operator.context import Context
 from qwen3_operator.controller.errors import Waiting
 from qwen3_operator.controller.keys import FINE_TUNE as FINE_TUNES
 from qwen3_operator.controller.keys import Key
-from qwen3_operator.evaluation.views import Evaluation, parse_evaluation
+from qwen3_operator.evaluation.views import Evaluation
 from qwen3_operator.finetune.promotion.gates import expected_evaluation
-from qwen3_operator.finetune.views import FineTune, Observed
-from qwen3_operator.resources.identity import revision_id, spec_hash, wanted_exports
-from qwen3_operator.resources.kinds import EVALUATION, FINE_TUNE, JOB, POD
+from qwen3_operator.finetune.promotion.outcome import owned_alias
+from qwen3_operator.finetune.views import (
+    FineTune,
+    Observed,
+    ReadableFineTune,
+    UnreadableFineTune,
+    revision_folder,
+)
+from qwen3_operator.resources.identity import wanted_exports
+from qwen3_operator.resources.kinds import EVALUATION, JOB, POD
 from qwen3_operator.resources.labels import (
     COMPONENT_EXPORT,
     COMPONENT_PREFLIGHT,
@@ -29,8 +34,8 @@ from qwen3_operator.resources.labels import (
     LABEL_FINE_TUNE,
     LABEL_REVISION,
 )
-from qwen3_operator.resources.names import export_name, job_name, pool_name, preflight_name
-from qwen3_operator.resources.storage import StorageTarget, resolve_storage
+from qwen3_operator.resources.names import export_name, job_name, preflight_name
+from qwen3_operator.resources.storage import StorageTarget
 from qwen3_operator.resources.views import (
     JobView,
     PodView,
@@ -41,7 +46,6 @@ from qwen3_operator.resources.views import (
     parse_time,
     wire_time,
 )
-from qwen3_operator.serving.state import owned_alias
 from qwen3_operator.serving.views import PoolView
 
 
@@ -51,11 +55,11 @@ async def gather_finetune(ctx: Context, ft: FineTune) -> Observed:
         parse_job(j)
         for j in ctx.cache.by_owner(JOB, ft.meta.namespace, LABEL_FINE_TUNE, ft.meta.name)
     ]
-    if ft.spec is None:
+    if isinstance(ft, UnreadableFineTune):
         pods = gather_pods(ctx, ft, None) if ft.meta.deleting else ()
         pool = None if ft.meta.deleting else await _gather_recorded_pool(ctx, ft)
         return Observed(other_jobs=tuple(jobs), pods=pods, pool=pool)
-    revision = revision_id(spec_hash(ft.spec))
+    revision = ft.revision
     name, preflight = job_name(ft.meta.name, revision), preflight_name(ft.meta.name, revision)
     export = export_name(ft.meta.name, revision)
     observed = Observed(
@@ -66,36 +70,31 @@ async def gather_finetune(ctx: Context, ft: FineTune) -> Observed:
         pods=gather_pods(ctx, ft, None if ft.meta.deleting else revision),
         preflight_pods=gather_pods(ctx, ft, revision, COMPONENT_PREFLIGHT),
         export_pods=gather_pods(ctx, ft, revision, COMPONENT_EXPORT),
-        alias_owner=ctx.alias_owner(ft)
-        if ft.spec.serving.mode is ServingMode.SHARED_BASE
-        else None,
+        alias_owner=ctx.alias_owner(ft) if ft.is_served else None,
     )
-    storage = resolve_storage(ft.spec.artifacts.s3, ctx.settings)
+    storage = ft.storage
     if ft.meta.deleting:
         return observed
     if storage is None:
         # The pool can't be found by its name either: the bucket is a part of that.
         return replace(observed, pool=await _gather_recorded_pool(ctx, ft))
     try:
-        observed = await _gather_artifacts(ctx, ft, revision, observed, storage)
+        observed = await _gather_artifacts(ctx, ft, observed, storage)
         if observed.commit is None:
-            observed = replace(observed, start=await _gather_start(ctx, ft, ft.spec))
-        return await _gather_serving(ctx, ft, ft.spec, observed, storage)
+            observed = replace(observed, start=await _gather_start(ctx, ft))
+        return await _gather_serving(ctx, ft, observed, storage)
     except StorageProblem as error:
         observed = replace(observed, storage_problem=error.problem)
-    if ft.spec.serving.mode is not ServingMode.SHARED_BASE:
-        return observed
-    return replace(observed, pool=await _gather_pool(ctx, ft, ft.spec))
+    return replace(observed, pool=await _gather_pool(ctx, ft)) if ft.is_served else observed
 
 
-async def _gather_pool(ctx: Context, ft: FineTune, spec: FineTuneSpec) -> PoolView:
+async def _gather_pool(ctx: Context, ft: ReadableFineTune) -> PoolView:
     """The pool, as the cluster and the sidecars report it."""
-    pool = pool_name(spec, ctx.settings)
     replicas = max(
-        [m.spec.serving.replicas for m in ctx.members(ft.meta.namespace, pool) if m.spec],
-        default=spec.serving.replicas,
+        (m.spec.serving.replicas for m in ctx.members(ft.meta.namespace, ft.pool)),
+        default=ft.spec.serving.replicas,
     )
-    return await ctx.gather_pool(ft.meta.namespace, pool, replicas)
+    return await ctx.gather_pool(ft.meta.namespace, ft.pool, replicas)
 
 
 async def _gather_recorded_pool(ctx: Context, ft: FineTune) -> PoolView | None:
@@ -125,11 +124,9 @@ def gather_pods(
 
 
 async def _gather_artifacts(
-    ctx: Context, ft: FineTune, revision: str, observed: Observed, storage: StorageTarget
+    ctx: Context, ft: ReadableFineTune, observed: Observed, storage: StorageTarget
 ) -> Observed:
-    folder = storage.location(
-        layout.revision_prefix(storage.prefix, ft.meta.namespace, ft.meta.uid, revision)
-    )
+    folder = revision_folder(ft.meta, ft.revision, storage)
     commit = await ctx.artifacts.read_commit(folder)
     if isinstance(commit, Problem):
         return replace(observed, artifact_problem=commit)
@@ -141,7 +138,7 @@ async def _gather_artifacts(
         except Waiting:
             pass  # neither verified nor damaged yet
         return await _gather_exports(ctx, ft, commit, observed, folder)
-    observed = await _gather_preflight(ctx, ft, revision, observed, folder)
+    observed = await _gather_preflight(ctx, ft, observed, folder)
     progress: Progress | None = None
     report: TrainReport | None = None
     if observed.job is not None and observed.pods:
@@ -171,11 +168,11 @@ async def _gather_last_report(
 
 
 async def _gather_preflight(
-    ctx: Context, ft: FineTune, revision: str, observed: Observed, folder: S3Location
+    ctx: Context, ft: ReadableFineTune, observed: Observed, folder: S3Location
 ) -> Observed:
     """What is needed until the training Job exists, and what status hasn't told yet."""
     known = ft.status.preflight
-    told = known is not None and known.revision == revision
+    told = known is not None and known.revision == ft.revision
     # A refusal may have been told, and the data mended since.
     if observed.job is not None and told and known is not None and known.estimate is not None:
         return observed
@@ -184,16 +181,16 @@ async def _gather_preflight(
     if observed.job is None and observed.preflight_job is None and not told:
         return observed
     found = await ctx.artifacts.read_document(folder.join(layout.PREFLIGHT), Preflight)
-    if found is not None and ft.spec is not None and found.spec_hash != spec_hash(ft.spec):
+    if found is not None and found.spec_hash != ft.digest:
         found = None
     return replace(observed, preflight=found)
 
 
 async def _gather_exports(
-    ctx: Context, ft: FineTune, commit: Commit, observed: Observed, folder: S3Location
+    ctx: Context, ft: ReadableFineTune, commit: Commit, observed: Observed, folder: S3Location
 ) -> Observed:
     """The artifacts that are asked for; and while one is missing, the size of the model."""
-    if ft.spec is None or not observed.verified:
+    if not observed.verified:
         return observed
     wanted = wanted_exports(ft.spec)
     found = await asyncio.gather(*(ctx.artifacts.read_export(folder, commit, n) for n in wanted))
@@ -206,31 +203,25 @@ async def _gather_exports(
     return replace(observed, preflight=preflight)
 
 
-async def _gather_start(
-    ctx: Context, ft: FineTune, spec: FineTuneSpec
-) -> StartAdapter | Problem | None:
+async def _gather_start(ctx: Context, ft: ReadableFineTune) -> StartAdapter | Problem | None:
     """The adapter that spec.adapter.from names, by its own commit."""
-    wanted = spec.adapter.start
+    spec, wanted = ft.spec, ft.spec.adapter.start
     if wanted is None:
         return None
     name = wanted.fine_tune_ref.name
-    body = ctx.cache.get(FINE_TUNE, ft.meta.namespace, name)
-    other = ctx.parse(body) if body is not None else None
-    if other is None or other.spec is None:
-        return missing_start(name, wanted.revision, "there is no such fine-tune in this namespace")
-    storage = resolve_storage(other.spec.artifacts.s3, ctx.settings)
+    other = ctx.finetune(ft.meta.namespace, name)
+    if not isinstance(other, ReadableFineTune):
+        return missing_start(name, wanted.revision, "no such fine-tune in this namespace")
+    storage = other.storage
     if storage is None:
         return missing_start(name, wanted.revision, "its bucket is not configured")
     if other.spec.base_model.name != spec.base_model.name:
-        return missing_start(name, wanted.revision, f"its base is {other.spec.base_model.name}")
-    folder = storage.location(
-        layout.revision_prefix(
-            storage.prefix, other.meta.namespace, other.meta.uid, wanted.revision
+        return missing_start(
+            name, wanted.revision, f"its base model is {other.spec.base_model.name}"
         )
-    )
-    commit = await ctx.artifacts.read_commit(folder)
+    commit = await ctx.artifacts.read_commit(revision_folder(other.meta, wanted.revision, storage))
     if not isinstance(commit, Commit):
-        return missing_start(name, wanted.revision, "that revision has no committed adapter")
+        return missing_start(name, wanted.revision, "the revision has no committed adapter")
     if commit.rank != spec.adapter.rank:
         return missing_start(name, wanted.revision, f"its rank is {commit.rank}")
     return StartAdapter(
@@ -243,8 +234,8 @@ def missing_start(name: str, revision: str, why: str) -> Problem:
     return Problem(
         Reason.START_ADAPTER_NOT_FOUND,
         f"spec.adapter.from: fine-tune {name}, revision {revision}: {why}",
-        "Name a fine-tune of this namespace with the same base model and rank, and a revision of "
-        "its status.revisions that has an adapterDigest.",
+        "Use a fine-tune of this namespace with the same base model and rank, and one of its "
+        "status.revisions with an adapterDigest.",
     )
 
 
@@ -255,32 +246,29 @@ def _newest_with_news(job: JobView, pods: tuple[PodView, ...]) -> PodView:
 
 
 async def _gather_serving(
-    ctx: Context, ft: FineTune, spec: FineTuneSpec, observed: Observed, storage: StorageTarget
+    ctx: Context, ft: ReadableFineTune, observed: Observed, storage: StorageTarget
 ) -> Observed:
-    if spec.serving.mode is not ServingMode.SHARED_BASE:
+    if not ft.is_served:
         return observed
-    alias = alias_of(ft.meta.namespace, ft.meta.name, spec)
-    pointer = storage.location(layout.alias_key(storage.prefix, ft.meta.namespace, alias))
-    found, view = await asyncio.gather(
-        ctx.artifacts.read_alias(pointer), _gather_pool(ctx, ft, spec)
-    )
+    pointer = storage.location(layout.alias_key(storage.prefix, ft.meta.namespace, ft.alias))
+    found, view = await asyncio.gather(ctx.artifacts.read_alias(pointer), _gather_pool(ctx, ft))
     current = owned_alias(found, ft.meta.uid)
-    deciding, others = gather_evaluations(ctx, ft, spec, current.revision if current else None)
+    deciding, others = gather_evaluations(ctx, ft, current.revision if current else None)
     return replace(
         observed,
         alias=found,
         pool=view,
-        rollback=await _gather_rollback(ctx, ft, spec, storage),
+        rollback=await _gather_rollback(ctx, ft, storage),
         evaluation=deciding,
         other_evaluations=others,
     )
 
 
 async def _gather_rollback(
-    ctx: Context, ft: FineTune, spec: FineTuneSpec, storage: StorageTarget
+    ctx: Context, ft: ReadableFineTune, storage: StorageTarget
 ) -> Commit | Problem | None:
     """The verified commit that promotion.rollbackTo asks for."""
-    wanted = spec.promotion.rollback_to
+    wanted = ft.spec.promotion.rollback_to
     if wanted is None:
         return None
     commit = await read_verified(ctx, ft, wanted, storage, _key(ft))
@@ -289,8 +277,8 @@ async def _gather_rollback(
     known = [r.id for r in ft.status.revisions if r.adapter_digest]
     return Problem(
         Reason.ROLLBACK_UNKNOWN,
-        f"spec.promotion.rollbackTo: revision {wanted} has no good adapter in the bucket",
-        f"Name one of: {', '.join(known) or 'none is stored'}; or take rollbackTo away.",
+        f"spec.promotion.rollbackTo: revision {wanted} has no valid adapter in the bucket",
+        f"Use one of: {', '.join(known) or 'none is stored'}; or remove rollbackTo.",
     )
 
 
@@ -302,9 +290,7 @@ async def read_verified(
     Raises:
         Waiting: they are being read for the first time.
     """
-    folder = storage.location(
-        layout.revision_prefix(storage.prefix, ft.meta.namespace, ft.meta.uid, revision)
-    )
+    folder = revision_folder(ft.meta, revision, storage)
     commit = await ctx.artifacts.read_commit(folder)
     if commit is None or isinstance(commit, Problem):
         return None
@@ -335,14 +321,16 @@ def _key(ft: FineTune) -> Key:
 
 
 def gather_evaluations(
-    ctx: Context, ft: FineTune, spec: FineTuneSpec, incumbent: str | None
+    ctx: Context, ft: ReadableFineTune, incumbent: str | None
 ) -> tuple[Evaluation | None, tuple[Evaluation, ...]]:
     """The evaluation that decides about the present revision, and the fine-tune's others.
 
     Only its own count: a namesake that somebody else made says nothing about this fine-tune.
     """
-    name = expected_evaluation(ft, spec, revision_id(spec_hash(spec)), incumbent)
+    name = expected_evaluation(ft, incumbent)
     bodies = ctx.cache.by_owner(EVALUATION, ft.meta.namespace, LABEL_FINE_TUNE, ft.meta.name)
-    own = [parse_evaluation(b) for b in bodies if controller_uid(b) == ft.meta.uid]
+    names = [b["metadata"]["name"] for b in bodies if controller_uid(b) == ft.meta.uid]
+    found = (ctx.index.evaluation(ft.meta.namespace, n) for n in names)
+    own = [ev for ev in found if ev is not None]
     deciding = next((e for e in own if e.meta.name == name and not e.meta.deleting), None)
     return deciding, tuple(e for e in own if e.meta.name != name)

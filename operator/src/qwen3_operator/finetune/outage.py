@@ -6,27 +6,37 @@ any more must not stand until the store is back, and what answers again is repor
 reported long ago must not look like news.
 """
 
+from dataclasses import replace
 from datetime import datetime
 
 from qwen3_api.v1alpha1.conditions import ConditionType, Reason
 from qwen3_api.v1alpha1.finetune_status import FineTuneStatus, ServingStatus
 from qwen3_api.v1alpha1.meta import Condition, ConditionStatus
+from qwen3_operator.finetune.actions import ServingPlan
 from qwen3_operator.finetune.recall import recall_serving
 from qwen3_operator.finetune.views import FineTune
 from qwen3_operator.resources.conditions import Conditions, find
 from qwen3_operator.resources.diagnosis import build_failure, is_silent, silence
+from qwen3_operator.resources.summary import (
+    Explanation,
+    Progress,
+    Summary,
+    recall_degraded,
+    write_degraded,
+    write_summary,
+)
 from qwen3_operator.resources.views import Problem
-from qwen3_operator.serving.state import ServingPlan, holds
+from qwen3_operator.serving.state import holds
 from qwen3_operator.serving.views import PoolPod, PoolView
 
-AWAY = "the object store doesn't answer, so more isn't known"
+AWAY = "the object store doesn't answer, so nothing else is known"
 PATIENCE_SECONDS = 30.0
 """A store that answers again by then had no outage."""
 UNANSWERED = Problem(
     Reason.STORAGE_UNAVAILABLE,
     "the object store doesn't answer",
-    "Nothing has to be done for what serves: the pods hold what they need. If it lasts, check that "
-    "the endpoint of the object store can be reached from the operator's pod.",
+    "No action is needed for the adapter in service: its pods have all files. If the outage lasts, "
+    "check that the endpoint of the object store is reachable from the operator's pod.",
     user=False,
     retriable=True,
 )
@@ -60,7 +70,7 @@ def plan_without_store(
         return _take_back(ft, serving, found, pool, now)
     if is_ready or _was_taken_back(ready, found):
         lasting = since is not None and (now - since).total_seconds() >= PATIENCE_SECONDS
-        return _confirm(ft, found, now, lasting=lasting)
+        return _confirm(ft, ready, found, now, lasting=lasting)
     overdue = _without_news(ft, now) if runs else None
     return _report_served(ft, overdue or ft.status, found, now) or overdue
 
@@ -75,15 +85,14 @@ def _take_back(
         f"from {serving.model_id}; {AWAY}"
     )
     conditions = _same_conditions(ft, now)
-    conditions.drop(ConditionType.DEGRADED)
-    conditions.set(ConditionType.READY, False, Reason.POOL_NOT_READY, message)
-    conditions.set(ConditionType.RECONCILING, True, Reason.POOL_NOT_READY, message)
+    summary = Summary(False, Reason.POOL_NOT_READY, message, Progress.RECONCILING)
+    write_summary(conditions, summary)
     if not found.served:
         conditions.set(ConditionType.SERVED, False, Reason.POOL_NOT_READY, message)
     return ft.status.model_copy(
         update={
             "conditions": conditions.to_list(),
-            "stage": Reason.POOL_NOT_READY.value,
+            "stage": summary.stage,
             "serving": found.status,
             "failure": None,
         }
@@ -105,25 +114,29 @@ def _was_taken_back(ready: Condition, found: ServingPlan) -> bool:
 
 
 def _confirm(
-    ft: FineTune, found: ServingPlan, now: datetime, *, lasting: bool
+    ft: FineTune, ready: Condition, found: ServingPlan, now: datetime, *, lasting: bool
 ) -> FineTuneStatus | None:
     """Ready stays or comes back; a lasting outage is reported beside it."""
-    ready = find(ft.status.conditions, ConditionType.READY)
-    if ready is not None and ready.status is ConditionStatus.TRUE and not lasting:
+    is_ready = ready.status is ConditionStatus.TRUE
+    if is_ready and not lasting:
         return None
     conditions = _same_conditions(ft, now)
-    conditions.drop(ConditionType.RECONCILING)
-    reason, message = found.reason, found.message
-    if ready is not None and ready.status is ConditionStatus.TRUE:
-        reason = Reason(ready.reason)
     conditions.set(ConditionType.SERVED, True, Reason.SERVED, found.served_message)
-    update: dict[str, object] = {"stage": reason.value, "serving": found.status}
+    reason = ready.reason if is_ready else str(found.reason)
+    degraded = recall_degraded(ft.status.conditions)
+    summary = Summary(True, reason, found.message, degraded=degraded)
+    update: dict[str, object] = {"serving": found.status}
     if lasting:
-        conditions.set(ConditionType.DEGRADED, True, UNANSWERED.reason, UNANSWERED.told)
-        message = f"{message}; {UNANSWERED.message}"
-        update |= {"stage": str(UNANSWERED.reason), "failure": build_failure(UNANSWERED)}
-    conditions.set(ConditionType.READY, True, reason, message)
-    status = ft.status.model_copy(update=update | {"conditions": conditions.to_list()})
+        summary = replace(
+            summary,
+            message=f"{found.message}; {UNANSWERED.message}",
+            degraded=Explanation(UNANSWERED.reason, UNANSWERED.told),
+            headline=str(UNANSWERED.reason),
+        )
+        update |= {"failure": build_failure(UNANSWERED)}
+    write_summary(conditions, summary)
+    update |= {"stage": summary.stage, "conditions": conditions.to_list()}
+    status = ft.status.model_copy(update=update)
     return status if status != ft.status else None
 
 
@@ -141,7 +154,7 @@ def _report_served(
     reason = Reason.SERVED if found.served else found.reason
     conditions.set(ConditionType.SERVED, found.served, reason, message)
     if not found.served:
-        conditions.drop(ConditionType.DEGRADED)
+        write_degraded(conditions, None)
     return status.model_copy(update={"conditions": conditions.to_list(), "serving": serving})
 
 
@@ -151,15 +164,17 @@ def _without_news(ft: FineTune, now: datetime) -> FineTuneStatus | None:
     since = training.last_heartbeat_time if training is not None else None
     if ft.status.stage != Reason.TRAINING or since is None or not is_silent(since, now):
         return None
-    problem = silence(f"The object store doesn't answer; the run was last heard of at {since}")
-    message = problem.told
+    problem = silence(
+        f"the object store doesn't answer; the last heartbeat of the run was at {since}"
+    )
+    degraded = recall_degraded(ft.status.conditions)
+    summary = Summary(False, problem.reason, problem.told, Progress.RECONCILING, degraded=degraded)
     conditions = _same_conditions(ft, now)
-    conditions.set(ConditionType.READY, False, problem.reason, message)
-    conditions.set(ConditionType.RECONCILING, True, problem.reason, message)
+    write_summary(conditions, summary)
     return ft.status.model_copy(
         update={
             "conditions": conditions.to_list(),
-            "stage": str(problem.reason),
+            "stage": summary.stage,
             "failure": build_failure(problem),
         }
     )
@@ -170,6 +185,5 @@ def _same_conditions(
 ) -> Conditions:
     """Those of a status (the written one), of the generation that was looked at."""
     conditions = Conditions(ft.status.conditions, ft.status.observed_generation, now)
-    for known in (status or ft.status).conditions:
-        conditions.set(ConditionType(known.type), known.status, known.reason, known.message)
+    conditions.copy((status or ft.status).conditions)
     return conditions

@@ -5,29 +5,33 @@ from dataclasses import replace
 from datetime import datetime
 
 from qwen3_api.v1alpha1.conditions import ConditionType, Reason
-from qwen3_api.v1alpha1.finetune import FineTuneSpec, alias_of
 from qwen3_api.v1alpha1.finetune_status import FineTuneStatus
 from qwen3_api.v1alpha1.meta import ConditionStatus
 from qwen3_api.v1alpha1.resources import DeletionPolicy
-from qwen3_api.v1alpha1.serving_spec import ServingMode
-from qwen3_operator.finetune.actions import FineTunePlan, TrainingPlan
+from qwen3_operator.finetune.actions import FineTunePlan, ServingPlan, StagePlan, TrainingPlan
+from qwen3_operator.finetune.assessment import Assessment
 from qwen3_operator.finetune.export.plan import plan_export
 from qwen3_operator.finetune.promotion.gates import asked_revision, wanted_revision
 from qwen3_operator.finetune.promotion.plan import plan_serving
 from qwen3_operator.finetune.recall import recall_revision, recall_serving
-from qwen3_operator.finetune.status import Story, build_status
+from qwen3_operator.finetune.status import build_status
 from qwen3_operator.finetune.training.plan import plan_training
 from qwen3_operator.finetune.validate import validate
-from qwen3_operator.finetune.views import FineTune, Observed
+from qwen3_operator.finetune.views import FineTune, Observed, ReadableFineTune, UnreadableFineTune
 from qwen3_operator.resources.actions import Deletion, Event
 from qwen3_operator.resources.conditions import KNOWN, Conditions, find
 from qwen3_operator.resources.diagnosis import build_failure
-from qwen3_operator.resources.identity import revision_id, spec_hash
 from qwen3_operator.resources.labels import FINALIZER
-from qwen3_operator.resources.names import pool_endpoint, pool_name
-from qwen3_operator.resources.storage import resolve_storage
+from qwen3_operator.resources.names import pool_endpoint
+from qwen3_operator.resources.summary import (
+    Explanation,
+    Progress,
+    Summary,
+    recall_degraded,
+    write_summary,
+)
 from qwen3_operator.resources.views import JobView, Problem
-from qwen3_operator.serving.state import POLL_STEADY, ServingPlan
+from qwen3_operator.serving.state import POLL_STEADY
 from qwen3_operator.serving.views import PoolView
 from qwen3_operator.settings import Settings
 
@@ -37,8 +41,8 @@ ARTIFACTS_RETAINED = Event(
 ARTIFACTS_IN_DOUBT = Event(
     "Warning",
     "ArtifactsKept",
-    "The artifacts stay in the bucket: spec.artifacts can't be read, so the operator knows neither "
-    "the policy nor the place. Remove the folder by hand.",
+    "The artifacts stay in the bucket: spec.artifacts can't be read, so policy and location are "
+    "unknown. Delete the folder manually.",
 )
 RECHECK_SECONDS = 30.0
 """How often a problem that is mended outside the cluster (a bucket, say) is looked at again."""
@@ -50,13 +54,17 @@ def plan_finetune(
     """What shall be true next. Guards first, in this order: going away, unreadable, invalid."""
     if ft.meta.deleting:
         return plan_deletion(ft, observed)
-    if ft.spec is None:
+    if isinstance(ft, UnreadableFineTune):
         return _plan_unreadable(ft, observed, now)
-    spec = ft.spec
-    digest = spec_hash(spec)
-    revision = revision_id(digest)
-    problem = validate(spec, observed, settings)
-    storage = resolve_storage(spec.artifacts.s3, settings)
+    return _plan_readable(ft, observed, settings, now)
+
+
+def _plan_readable(
+    ft: ReadableFineTune, observed: Observed, settings: Settings, now: datetime
+) -> FineTunePlan:
+    """Training, export and promotion, planned apart."""
+    problem = validate(ft, observed, settings)
+    storage = ft.storage
     if problem is not None or storage is None:
         training = TrainingPlan(
             Reason(problem.reason) if problem else Reason.STORAGE_NOT_CONFIGURED,
@@ -65,22 +73,21 @@ def plan_finetune(
             requeue_after=RECHECK_SECONDS,
         )
     else:
-        training = plan_training(ft, spec, revision, observed, storage, settings, now)
+        training = plan_training(ft, observed, storage, settings, now)
     export = None
     if problem is None and storage is not None:
-        export = plan_export(ft, spec, observed, storage, settings)
+        export = plan_export(ft, observed, storage, settings)
     readable = storage is not None and observed.storage_problem is None
     serving = None
-    if spec.serving.mode is ServingMode.SHARED_BASE:
+    if ft.is_served:
         serving = (
-            plan_serving(ft, spec, revision, observed, settings, now)
+            plan_serving(ft, observed, settings, now)
             if readable
-            else _recall_serving(ft, spec, revision, observed, settings)
+            else _recall_serving(ft, observed, settings)
         )
     promote = serving.promote if serving is not None and problem is None else None
-    story = Story(
-        revision,
-        digest,
+    assessment = Assessment(
+        ft.revision,
         problem,
         storage,
         training,
@@ -88,59 +95,53 @@ def plan_finetune(
         export,
         observed,
         settings,
-        recall_revision(ft, spec, revision, observed),
+        recall_revision(ft, observed),
     )
-    status = build_status(ft, spec, story, now)
+    status = build_status(ft, assessment, now)
+    stages: list[StagePlan] = [training]
+    if serving is not None:
+        # With a problem the name stays where it is; the stage is only reported.
+        stages.append(serving if problem is None else replace(serving, apply=()))
+    if export is not None:
+        stages.append(export)
     return FineTunePlan(
         status=status,
-        apply=(
-            *training.apply,
-            *(serving.apply if serving and problem is None else ()),
-            *(export.apply if export else ()),
-        ),
-        lifecycle=(*training.lifecycle, *(export.lifecycle if export else ())),
+        apply=tuple(m for stage in stages for m in stage.apply),
+        lifecycle=tuple(m for stage in stages for m in stage.lifecycle),
         delete=(
-            *training.delete,
-            *(export.delete if export else ()),
+            *(d for stage in stages for d in stage.delete),
             *_obsolete(observed.other_jobs),
             *_forgotten(observed, status),
         ),
-        finalizer=_plan_finalizer(ft, spec),
+        finalizer=_plan_finalizer(ft),
         promote=promote,
-        wake_pool=pool_name(spec, settings)
-        if readable and _pool_must_look(serving, observed)
-        else None,
+        wake_pool=ft.pool if readable and _pool_must_look(serving, observed) else None,
         events=(
             *training.events,
             *(export.events if export else ()),
             *tell_changes(ft, status),
             *(serving.events if serving and promote else ()),
         ),
-        requeue_after=_soonest(
-            training.requeue_after,
-            serving.requeue_after if serving else None,
-            export.requeue_after if export else None,
+        requeue_after=min(
+            (s.requeue_after for s in stages if s.requeue_after is not None), default=None
         ),
     )
 
 
 def _recall_serving(
-    ft: FineTune, spec: FineTuneSpec, revision: str, observed: Observed, settings: Settings
+    ft: ReadableFineTune, observed: Observed, settings: Settings
 ) -> ServingPlan | None:
     """Serving without the pointer: the sidecars report the digest, status names its revision."""
+    spec, revision = ft.spec, ft.revision
     pool = observed.pool or PoolView(name="", exists=False, desired_replicas=spec.serving.replicas)
     return recall_serving(
         ft,
-        alias_of(ft.meta.namespace, ft.meta.name, spec),
+        ft.alias,
         wanted_revision(spec, revision),
         pool,
         pool_endpoint(ft.meta.namespace, pool.name, settings) if pool.name else None,
         revision=revision,
     )
-
-
-def _soonest(*delays: float | None) -> float | None:
-    return min((d for d in delays if d is not None), default=None)
 
 
 def _pool_must_look(serving: ServingPlan | None, observed: Observed) -> bool:
@@ -166,7 +167,8 @@ def _forgotten(observed: Observed, status: FineTuneStatus) -> tuple[Deletion, ..
     )
 
 
-def _plan_finalizer(ft: FineTune, spec: FineTuneSpec) -> bool | None:
+def _plan_finalizer(ft: ReadableFineTune) -> bool | None:
+    spec = ft.spec
     wanted = spec.artifacts.deletion_policy is DeletionPolicy.DELETE
     return wanted if wanted != (FINALIZER in ft.meta.finalizers) else None
 
@@ -195,7 +197,7 @@ def plan_deletion(ft: FineTune, observed: Observed) -> FineTunePlan:
         status=None,
         delete_artifacts=True,
         finalizer=False,
-        events=(Event("Normal", "ArtifactsDeleted", "Removed the artifacts from the bucket"),),
+        events=(Event("Normal", "ArtifactsDeleted", "Deleted the artifacts from the bucket"),),
     )
 
 
@@ -207,31 +209,36 @@ def with_waiting_deletion(ft: FineTune, refusal: Problem | None, now: datetime) 
     problem = refusal or Problem(
         Reason.STORAGE_UNAVAILABLE,
         "the object store doesn't answer",
-        "Check that its endpoint can be reached from the operator's pod.",
+        "Check that its endpoint is reachable from the operator's pod.",
         user=False,
         retriable=True,
     )
     problem = replace(
         problem,
-        message=f"the artifacts can't be removed: {problem.message}",
-        hint=f"{problem.hint} With deletionPolicy Retain they stay and it is deleted.".strip(),
+        message=f"the artifacts can't be deleted: {problem.message}",
+        hint=f"{problem.hint} Or set deletionPolicy to Retain to keep them.".strip(),
     )
     conditions = Conditions(ft.status.conditions, ft.meta.generation, now)
     conditions.keep(*KNOWN, ConditionType.VALIDATED, ConditionType.SERVED)
-    conditions.set(ConditionType.READY, False, Reason.DELETING, problem.told)
-    waits = ConditionType.STALLED if refusal is not None else ConditionType.RECONCILING
-    conditions.set(waits, True, problem.reason, problem.told)
+    summary = Summary(
+        False,
+        Reason.DELETING,
+        problem.told,
+        Progress.STALLED if refusal is not None else Progress.RECONCILING,
+        cause=Explanation(problem.reason, problem.told),
+    )
+    write_summary(conditions, summary)
     return ft.status.model_copy(
         update={
             "observed_generation": ft.meta.generation,
             "conditions": conditions.to_list(),
-            "stage": Reason.DELETING.value,
+            "stage": summary.stage,
             "failure": build_failure(problem),
         }
     )
 
 
-def _plan_unreadable(ft: FineTune, observed: Observed, now: datetime) -> FineTunePlan:
+def _plan_unreadable(ft: UnreadableFineTune, observed: Observed, now: datetime) -> FineTunePlan:
     """The stored spec breaks a rule that is newer than it. What serves stays in service, and
     status keeps reporting it."""
     conditions = Conditions(ft.status.conditions, ft.meta.generation, now)
@@ -243,17 +250,19 @@ def _plan_unreadable(ft: FineTune, observed: Observed, now: datetime) -> FineTun
             serving = found.status
             reason = Reason.SERVED if found.served else found.reason
             conditions.set(ConditionType.SERVED, found.served, reason, found.served_message)
-    conditions.set(ConditionType.READY, False, Reason.INVALID_SPEC, ft.error)
-    conditions.set(ConditionType.STALLED, True, Reason.INVALID_SPEC, ft.error)
+    summary = Summary(False, Reason.INVALID_SPEC, ft.error, Progress.STALLED)
+    write_summary(conditions, summary)
     conditions.set(ConditionType.VALIDATED, False, Reason.INVALID_SPEC, ft.error)
     status = ft.status.model_copy(
         update={
             "observed_generation": ft.meta.generation,
             "conditions": conditions.to_list(),
-            "stage": Reason.INVALID_SPEC.value,
+            "stage": summary.stage,
             "serving": serving,
             "failure": build_failure(
-                Problem(Reason.INVALID_SPEC, ft.error, "Correct the field and apply again.")
+                Problem(
+                    Reason.INVALID_SPEC, ft.error, "Correct the field and apply the object again."
+                )
             ),
         }
     )
@@ -269,22 +278,23 @@ def with_refusal(ft: FineTune, status: FineTuneStatus, why: str, now: datetime) 
     problem = Problem(
         Reason.APPLY_REFUSED,
         why,
-        "Correct what the API server names: a field of spec.resources, a quota, or the operator's "
-        "rights.",
+        "Correct what the API server's error names: a field of spec.resources, a quota, or the "
+        "operator's permissions.",
     )
-    message = problem.told
+    summary = Summary(
+        False,
+        problem.reason,
+        problem.told,
+        Progress.STALLED,
+        degraded=recall_degraded(status.conditions),
+    )
     conditions = Conditions(ft.status.conditions, ft.meta.generation, now)
-    for condition in status.conditions:
-        conditions.set(
-            ConditionType(condition.type), condition.status, condition.reason, condition.message
-        )
-    conditions.set(ConditionType.READY, False, problem.reason, message)
-    conditions.set(ConditionType.STALLED, True, problem.reason, message)
-    conditions.set(ConditionType.RECONCILING, False, problem.reason)
+    conditions.copy(status.conditions)
+    write_summary(conditions, summary)
     return status.model_copy(
         update={
             "conditions": conditions.to_list(),
-            "stage": str(problem.reason),
+            "stage": summary.stage,
             "failure": build_failure(problem),
         }
     )

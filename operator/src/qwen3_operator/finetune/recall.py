@@ -10,15 +10,16 @@ from dataclasses import dataclass
 from qwen3_api.job.report import adapter_id
 from qwen3_api.v1alpha1.conditions import ConditionType, Reason
 from qwen3_api.v1alpha1.failure import FailureStatus
-from qwen3_api.v1alpha1.finetune import FineTuneSpec
 from qwen3_api.v1alpha1.finetune_status import FineTuneStatus, RevisionStatus, ServingStatus
 from qwen3_api.v1alpha1.meta import ConditionStatus
 from qwen3_api.v1alpha1.promotion import Move
+from qwen3_operator.finetune.actions import ServingPlan
 from qwen3_operator.finetune.promotion.gates import kept_evaluation
-from qwen3_operator.finetune.views import FineTune, Observed
+from qwen3_operator.finetune.promotion.outcome import describe_served
+from qwen3_operator.finetune.views import FineTune, Observed, ReadableFineTune
 from qwen3_operator.resources.conditions import find
 from qwen3_operator.resources.identity import wanted_exports
-from qwen3_operator.serving.state import POLL_STEADY, ServingPlan, agreed_answer, describe_served
+from qwen3_operator.serving.state import POLL_STEADY, agreed_answer
 from qwen3_operator.serving.views import PoolView
 
 
@@ -37,10 +38,9 @@ class Recalled:
     """The recorded failure of its Job, while that Job exists."""
 
 
-def recall_revision(
-    ft: FineTune, spec: FineTuneSpec, revision: str, observed: Observed
-) -> Recalled:
+def recall_revision(ft: ReadableFineTune, observed: Observed) -> Recalled:
     """What is known of the revision that the spec wants."""
+    spec, revision = ft.spec, ft.revision
     current = bool(ft.status.revisions) and ft.status.revisions[0].id == revision
     entry = _entry(ft.status, revision)
     verified = entry is not None and entry.adapter_digest is not None
@@ -115,10 +115,10 @@ def recall_serving(
     return ServingPlan(
         reason,
         message,
-        enough,
-        served,
-        served_message,
-        status,
+        ready=enough,
+        served=served,
+        served_message=served_message,
+        status=status,
         evaluation=kept_evaluation(ft, revision) if revision is not None else None,
         requeue_after=POLL_STEADY,
     )
@@ -136,7 +136,7 @@ def _weigh(
         reason = Reason(pool.trouble.reason) if pool.trouble and down else Reason.POOL_NOT_READY
         return reason, message, False
     if status.revision != wanted:
-        return Reason.OLDER_REVISION, f"revision {status.revision} serves", False
+        return Reason.OLDER_REVISION, f"revision {status.revision} is in service", False
     if status.loaded_replicas < status.desired_replicas:
         message = (
             f"{status.loaded_replicas} of {status.desired_replicas} pods serve {status.model_id}"

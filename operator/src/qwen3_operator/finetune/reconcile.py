@@ -24,21 +24,18 @@ from qwen3_operator.finetune.plan import (
     with_waiting_deletion,
 )
 from qwen3_operator.finetune.training.manifests import is_training_job
-from qwen3_operator.finetune.views import FineTune
+from qwen3_operator.finetune.views import FineTune, ReadableFineTune, UnreadableFineTune
 from qwen3_operator.resources.actions import Deletion, Event
-from qwen3_operator.resources.identity import revision_id, spec_hash
 from qwen3_operator.resources.kinds import EVALUATION, FINE_TUNE, JOB
 from qwen3_operator.resources.labels import FINALIZER, LIFECYCLE_MANAGER
-from qwen3_operator.resources.names import pool_name
-from qwen3_operator.resources.storage import resolve_storage
 
 logger = get_logger(__name__)
 KINDS: dict[str, Kind] = {"Job": JOB, "Qwen3Eval": EVALUATION}
 ARTIFACTS_KEPT = Event(
     "Warning",
     "ArtifactsKept",
-    "The artifacts stay in the bucket: the operator's settings don't name it any more. Remove the "
-    "folder by hand.",
+    "The artifacts stay in the bucket: it is no longer in the operator's settings. Delete the "
+    "folder manually.",
 )
 
 
@@ -51,13 +48,18 @@ async def reconcile_finetune(ctx: Context, key: Key) -> Result:
     body = ctx.cache.get(FINE_TUNE, key.namespace, key.name)
     if body is None:
         return Result()
-    ft = ctx.parse(body)
-    revision = revision_id(spec_hash(ft.spec)) if ft.spec else ""
-    with log_fields(revision=revision):
+    ft = ctx.finetune(key.namespace, key.name)
+    if ft is None:
+        return Result()
+    if isinstance(ft, UnreadableFineTune) and ft.cause is not None:
+        raise ft.cause
+    with log_fields(revision=ft.revision if isinstance(ft, ReadableFineTune) else ""):
         try:
             observed = await gather_finetune(ctx, ft)
         except Transient:
-            await _tell_outage(ctx, ft, body, revision, ctx.mark_unanswered(ft.meta.uid))
+            since = ctx.mark_unanswered(ft.meta.uid)
+            if isinstance(ft, ReadableFineTune) and not ft.meta.deleting:
+                await _report_outage(ctx, ft, body, since)
             raise
         ctx.mark_answered(ft.meta.uid)
         plan = plan_finetune(ft, observed, ctx.settings, ctx.now())
@@ -66,17 +68,14 @@ async def reconcile_finetune(ctx: Context, key: Key) -> Result:
         return await _carry_out(ctx, ft, body, plan)
 
 
-async def _tell_outage(
-    ctx: Context, ft: FineTune, body: dict[str, Any], revision: str, since: datetime
+async def _report_outage(
+    ctx: Context, ft: ReadableFineTune, body: dict[str, Any], since: datetime
 ) -> None:
-    """The store is away: nothing can be decided, but no status may outlive the truth."""
-    if ft.spec is None or ft.meta.deleting:
-        return
+    """The store is unavailable: nothing can be decided, but no status may outlive the truth."""
     view, serving = None, ft.status.serving
     if serving is not None:
-        pool = pool_name(ft.spec, ctx.settings)
-        view = await ctx.gather_pool(ft.meta.namespace, pool, serving.desired_replicas)
-    runs = any(p.running for p in gather_pods(ctx, ft, revision))
+        view = await ctx.gather_pool(ft.meta.namespace, ft.pool, serving.desired_replicas)
+    runs = any(p.running for p in gather_pods(ctx, ft, ft.revision))
     status = plan_without_store(ft, view, ctx.now(), runs=runs, since=since)
     if status is not None:
         await _write_and_emit(ctx, ft, body, status)
@@ -112,7 +111,7 @@ async def _carry_out(
     except Stalled as refused:
         if status is None:
             raise
-        logger.warning("a child was refused", extra={"error": str(refused)})
+        logger.warning("the API server rejected a child object", extra={"error": str(refused)})
         status = with_refusal(ft, status, str(refused), ctx.now())
         # What the plan would tell didn't happen. The cause may go by itself, like the child of an
         # earlier namesake that garbage collection hasn't reached yet.
@@ -157,16 +156,14 @@ async def _delete(ctx: Context, ft: FineTune, deletion: Deletion) -> None:
 
 async def _promote(ctx: Context, ft: FineTune, plan: FineTunePlan) -> None:
     """Move the public name by compare-and-swap. Losing is fine: the next gather sees the winner."""
-    if plan.promote is None or ft.spec is None:
-        return
-    storage = resolve_storage(ft.spec.artifacts.s3, ctx.settings)
-    if storage is None:
+    storage = ft.storage
+    if plan.promote is None or storage is None:
         return
     alias = plan.promote.alias
     failpoint("between-load-and-flip")
     pointer = storage.location(layout.alias_key(storage.prefix, ft.meta.namespace, alias.alias))
     if not await ctx.artifacts.swap_alias(pointer, alias, plan.promote.etag):
-        raise Transient("PromotionLost", f"{alias.alias} was moved by somebody else")
+        raise Transient("PromotionLost", f"{alias.alias} was changed concurrently")
     logger.info("public name written", extra={"alias": alias.alias, "model_id": alias.id})
 
 
@@ -177,14 +174,14 @@ async def _delete_artifacts(ctx: Context, ft: FineTune, body: dict[str, Any]) ->
         StorageProblem, Transient: the store refuses or doesn't answer, which status reports; or the
             object was edited after the plan was made.
     """
-    storage = resolve_storage(ft.artifacts.s3, ctx.settings) if ft.artifacts else None
+    storage = ft.storage
     if storage is None:
         return False
     # Removal is final, and the watch may lag behind an edit to Retain.
     now = await ctx.client.get(FINE_TUNE, ft.meta.namespace, ft.meta.name)
     known = (ft.meta.uid, ft.meta.generation)
     if now is None or (now["metadata"]["uid"], now["metadata"]["generation"]) != known:
-        raise Conflict("SpecChanged", f"{ft.meta.name} was edited or replaced meanwhile")
+        raise Conflict("SpecChanged", f"{ft.meta.name} was changed or replaced concurrently")
     folder = layout.finetune_prefix(storage.prefix, ft.meta.namespace, ft.meta.uid)
     try:
         count = await ctx.artifacts.remove(storage.location(folder))

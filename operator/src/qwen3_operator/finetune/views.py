@@ -8,15 +8,22 @@ from dataclasses import dataclass
 
 from pydantic import ValidationError
 
+from qwen3_api.job import layout
+from qwen3_api.job.base import S3Location
 from qwen3_api.job.export import Export
 from qwen3_api.job.preflight import Preflight
 from qwen3_api.job.report import Commit, Progress, TrainReport
 from qwen3_api.job.train import StartAdapter
 from qwen3_api.serving.pool import CurrentAlias
-from qwen3_api.v1alpha1.finetune import FineTuneSpec
+from qwen3_api.v1alpha1.finetune import FineTuneSpec, alias_of
 from qwen3_api.v1alpha1.finetune_status import FineTuneStatus
 from qwen3_api.v1alpha1.resources import ArtifactsSpec
+from qwen3_api.v1alpha1.serving_spec import ServingMode
 from qwen3_operator.evaluation.views import Evaluation
+from qwen3_operator.finetune.gpu import Price, resolve_price
+from qwen3_operator.resources.identity import revision_id, spec_hash
+from qwen3_operator.resources.placement import resolve_placement
+from qwen3_operator.resources.storage import StorageTarget
 from qwen3_operator.resources.views import (
     JobView,
     Meta,
@@ -25,33 +32,118 @@ from qwen3_operator.resources.views import (
     Problem,
     explain_invalid,
     parse_meta,
+    salvage,
 )
 from qwen3_operator.serving.views import PoolView
+from qwen3_operator.settings import Settings
 
 
 @dataclass(frozen=True)
-class FineTune:
-    """A parsed Qwen3FineTune. `spec` is None when it can't be parsed; then `error` says why."""
+class UnreadableFineTune:
+    """A Qwen3FineTune whose stored spec breaks a rule that is newer than it."""
 
     meta: Meta
-    spec: FineTuneSpec | None
     status: FineTuneStatus
-    error: str = ""
+    error: str
+    """The rule, with the path of the field."""
     artifacts: ArtifactsSpec | None = None
-    """spec.artifacts, parsed on its own where the whole spec can't be; None if that can't be done
-    either."""
+    """spec.artifacts, parsed on its own; None if that can't be done either."""
+    storage: StorageTarget | None = None
+    """The bucket of `artifacts`; None also where the settings don't have it."""
+    cause: Exception | None = None
+    """The exception that reading the object raised, where that isn't a broken rule; its own
+    reconcile raises it again. To all others it is an object that can't be read."""
 
 
-def parse_finetune(body: Object) -> FineTune:
+@dataclass(frozen=True)
+class ReadableFineTune:
+    """A Qwen3FineTune, and what follows from its spec and the platform's settings alone."""
+
+    meta: Meta
+    spec: FineTuneSpec
+    status: FineTuneStatus
+    digest: str
+    """`spec_hash` of the training inputs."""
+    storage: StorageTarget | None
+    """None while the settings have no such endpoint, or no bucket for it."""
+    pool: str
+    """Name of the pool of its base model, whether or not it serves there."""
+    price: Price | None
+    """Of a GPU hour; None where the platform's list doesn't say."""
+
+    @property
+    def revision(self) -> str:
+        """Id of the revision that the spec describes."""
+        return revision_id(self.digest)
+
+    @property
+    def alias(self) -> str:
+        """The public name."""
+        return alias_of(self.meta.namespace, self.meta.name, self.spec)
+
+    @property
+    def artifacts(self) -> ArtifactsSpec:
+        """spec.artifacts."""
+        return self.spec.artifacts
+
+    @property
+    def is_served(self) -> bool:
+        """The spec asks for serving by a pool."""
+        return self.spec.serving.mode is ServingMode.SHARED_BASE
+
+    def folder(self, revision: str) -> S3Location | None:
+        """Where everything of a revision is stored; None without a bucket."""
+        if self.storage is None:
+            return None
+        return revision_folder(self.meta, revision, self.storage)
+
+
+FineTune = ReadableFineTune | UnreadableFineTune
+
+
+def revision_folder(meta: Meta, revision: str, storage: StorageTarget) -> S3Location:
+    """Where everything of a revision is stored."""
+    return storage.location(
+        layout.revision_prefix(storage.prefix, meta.namespace, meta.uid, revision)
+    )
+
+
+def parse_finetune(body: Object, settings: Settings) -> FineTune:
     """A Qwen3FineTune; never raises on a bad spec (it may be older than a rule)."""
-    status = FineTuneStatus.model_validate(body.get("status") or {})
+    meta, status = parse_meta(body), FineTuneStatus.model_validate(body.get("status") or {})
     try:
         spec = FineTuneSpec.model_validate(body.get("spec") or {})
     except ValidationError as error:
-        return FineTune(
-            parse_meta(body), None, status, explain_invalid(error), _parse_artifacts(body)
-        )
-    return FineTune(parse_meta(body), spec, status, artifacts=spec.artifacts)
+        artifacts = _parse_artifacts(body)
+        placement = resolve_placement(artifacts.s3, None, settings) if artifacts else None
+        storage = placement.storage if placement else None
+        return UnreadableFineTune(meta, status, explain_invalid(error), artifacts, storage)
+    return resolve_finetune(meta, spec, status, settings)
+
+
+def salvage_finetune(body: Object, cause: Exception) -> UnreadableFineTune:
+    """An object that can't be read for a reason that nobody expected. Of its status stays what can
+    be read, so that others leave alone what it serves."""
+    status = salvage(FineTuneStatus, body.get("status"), ("serving", "revisions", "conditions"))
+    return UnreadableFineTune(
+        parse_meta(body), status, f"{type(cause).__name__}: {cause}", cause=cause
+    )
+
+
+def resolve_finetune(
+    meta: Meta, spec: FineTuneSpec, status: FineTuneStatus, settings: Settings
+) -> ReadableFineTune:
+    """A readable fine-tune of its parts: the one place that resolves its spec."""
+    placement = resolve_placement(spec.artifacts.s3, spec.base_model, settings)
+    return ReadableFineTune(
+        meta=meta,
+        spec=spec,
+        status=status,
+        digest=spec_hash(spec),
+        storage=placement.storage,
+        pool=placement.pool or "",
+        price=resolve_price(spec, settings),
+    )
 
 
 def _parse_artifacts(body: Object) -> ArtifactsSpec | None:

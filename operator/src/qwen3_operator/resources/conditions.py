@@ -68,6 +68,11 @@ class Conditions:
             if before is not None:
                 self.set(type_, before.status, before.reason, before.message)
 
+    def copy(self, conditions: Sequence[Condition]) -> None:
+        """Set these as a status has them."""
+        for known in conditions:
+            self.set(ConditionType(known.type), known.status, known.reason, known.message)
+
     def drop(self, type_: ConditionType) -> None:
         """Remove a condition that was set."""
         self._current.pop(type_, None)

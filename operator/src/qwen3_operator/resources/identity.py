@@ -5,9 +5,10 @@ import json
 from typing import Any
 
 from qwen3_api.job.export import MERGED, gguf_name
+from qwen3_api.methods import canonicalize
 from qwen3_api.v1alpha1.finetune import FineTuneSpec
 from qwen3_api.v1alpha1.serving_spec import ServingMode
-from qwen3_api.v1alpha1.training import AdapterType, DPOSpec, MethodType, SFTSpec
+from qwen3_api.v1alpha1.training import AdapterType
 
 TRAINING_INPUTS = ("base_model", "dataset", "method", "adapter", "hyperparameters")
 """Fields of the spec that make a revision. Everything else can change without training again."""
@@ -54,7 +55,7 @@ def _canonical(inputs: dict[str, Any]) -> None:
     inputs["baseModel"].pop("tokenSecretRef", None)
     for section, field in NO_INPUTS:
         inputs[section].pop(field, None)
-    adapter, hyper, method = inputs["adapter"], inputs["hyperparameters"], inputs["method"]
+    adapter, hyper = inputs["adapter"], inputs["hyperparameters"]
     # A set in the API: its order means nothing.
     adapter["targetModules"].sort()
     adapter.setdefault("alpha", adapter["rank"])
@@ -62,11 +63,7 @@ def _canonical(inputs: dict[str, Any]) -> None:
     adapter.setdefault("type", AdapterType.LORA.value)
     if "maxSteps" not in hyper:
         hyper.setdefault("epochs", DEFAULT_EPOCHS)
-    if method["type"] == MethodType.SFT.value:
-        method.setdefault("sft", SFTSpec().to_wire())
-    else:
-        dpo = method.setdefault("dpo", DPOSpec().to_wire())
-        dpo["beta"] = str(float(dpo["beta"]))
+    canonicalize(inputs["method"])
     if "earlyStopping" in hyper:
         stopping = hyper["earlyStopping"]
         stopping["minDelta"] = str(float(stopping["minDelta"]))

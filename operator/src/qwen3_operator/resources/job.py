@@ -6,16 +6,19 @@ fine-tune than a ConfigMap, and never another order than the Job was made for. A
 be longer than annotations can be, and is a ConfigMap.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from qwen3_api.data_sources import DatasetSource, DataSource, resolve_source
 from qwen3_api.job import layout
 from qwen3_api.job.base import Document, S3Location
 from qwen3_api.job.exit_codes import ACTIONS, PodFailureAction
-from qwen3_api.job.train import FileData, S3Data
-from qwen3_api.v1alpha1.sources import DatasetSource, DatasetSourceType
-from qwen3_operator.resources.labels import ANNOTATION_ORDER
+from qwen3_api.job.train import JobWandb
+from qwen3_api.v1alpha1.tracking import WandbMode, WandbSpec
+from qwen3_operator.resources.labels import ANNOTATION_ORDER, ANNOTATION_PARKED
 from qwen3_operator.resources.storage import StorageTarget
+from qwen3_operator.resources.views import JobView
 
 Manifest = dict[str, Any]
 
@@ -120,20 +123,14 @@ def mounted_data(role: str, source: DatasetSource | None) -> MountedData | None:
     return MountedData(role, source.config_map.name, source.config_map.key)
 
 
-def resolve_data(role: str, source: DatasetSource, storage: StorageTarget) -> S3Data | FileData:
+def resolve_data(role: str, source: DatasetSource, storage: StorageTarget) -> DataSource:
     """The contract's view of a data source. S3 data are read at the artifacts' endpoint."""
-    if source.type is DatasetSourceType.S3 and source.s3 is not None:
-        return S3Data(location=parse_s3_uri(source.s3.uri, storage))
-    mount = mounted_data(role, source)
-    if mount is None:
-        raise ValueError(f"dataset source of type {source.type} has no data")
-    return FileData(path=mount.path, source=f"ConfigMap {mount.config_map}, key {mount.key}")
+    return resolve_source(source, role, storage.location(""))
 
 
 def parse_s3_uri(uri: str, storage: StorageTarget) -> S3Location:
     """s3://bucket/key at the endpoint of `storage`, without a trailing slash."""
-    bucket, _, key = uri.removeprefix("s3://").partition("/")
-    return storage.location(key.rstrip("/")).model_copy(update={"bucket": bucket})
+    return storage.location("").at_uri(uri)
 
 
 def build_order_config_map(
@@ -174,3 +171,33 @@ ORDER_VOLUME: Manifest = {
 def build_order_volume(config_map: str) -> Manifest:
     """The volume of `build_order_config_map`."""
     return {"name": "order", "configMap": {"name": config_map}}
+
+
+def build_lifecycle(namespace: str, job: JobView, spec: Mapping[str, Any]) -> Manifest:
+    """The mutable fields of a Job under the second field manager; what is left out is given up.
+
+    With the uid, an apply that comes too late is a conflict; without, it would create another Job.
+    """
+    return {
+        "apiVersion": "batch/v1",
+        "kind": "Job",
+        "metadata": {"name": job.name, "namespace": namespace, "uid": job.uid},
+        "spec": dict(spec),
+    }
+
+
+def build_parking(namespace: str, job: JobView) -> Manifest:
+    """Suspend a Job and say who did. Both go when the manager gives them up."""
+    manifest = dict(build_lifecycle(namespace, job, {"suspend": True}))
+    manifest["metadata"] = {**manifest["metadata"], "annotations": {ANNOTATION_PARKED: "true"}}
+    return manifest
+
+
+def resolve_wandb(wandb: WandbSpec) -> JobWandb:
+    """The contract's view of a W&B project. The key comes by the kubelet."""
+    return JobWandb(
+        project=wandb.project,
+        entity=wandb.entity,
+        offline=wandb.mode is WandbMode.OFFLINE,
+        base_url=wandb.base_url,
+    )

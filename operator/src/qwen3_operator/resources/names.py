@@ -4,10 +4,8 @@ import hashlib
 import json
 import re
 
-from qwen3_api.v1alpha1.finetune import FineTuneSpec
-from qwen3_api.v1alpha1.sources import S3Spec
 from qwen3_api.v1alpha1.training import BaseModelSpec
-from qwen3_operator.resources.storage import resolve_storage
+from qwen3_operator.resources.storage import StorageTarget
 from qwen3_operator.settings import Settings
 
 
@@ -31,22 +29,16 @@ def eval_job_name(name: str) -> str:
     return f"{name}-eval"
 
 
-def pool_name(spec: FineTuneSpec, settings: Settings) -> str:
-    """Name of the pool that serves a fine-tune."""
-    return pool_of(spec.base_model, spec.artifacts.s3, settings)
-
-
-def pool_of(base: BaseModelSpec, s3: S3Spec, settings: Settings) -> str:
+def pool_name(base: BaseModelSpec, storage: StorageTarget | None) -> str:
     """Name of the pool that serves this base model in a namespace.
 
     Adapters share a pool when base model, its source and revision, the bucket and the credentials
     agree: the sidecar reads one index with one identity.
     """
-    target = resolve_storage(s3, settings)
     identity = json.dumps(
         [
             base.model_dump(mode="json"),
-            target and [target.endpoint, target.bucket, target.secret],
+            storage and [storage.endpoint, storage.bucket, storage.secret],
         ],
         sort_keys=True,
     )

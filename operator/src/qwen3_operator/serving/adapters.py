@@ -8,17 +8,18 @@ from qwen3_api.job.report import adapter_id
 from qwen3_api.serving.pool import PoolAdapter, PoolIndex
 from qwen3_api.v1alpha1.adapter_target import AdapterRevision, AdapterTarget
 from qwen3_api.v1alpha1.conditions import Reason
-from qwen3_api.v1alpha1.evaluation import EvalSpec
 from qwen3_api.v1alpha1.training import BaseModelSpec
 from qwen3_operator.context import Context
-from qwen3_operator.controller.errors import Waiting
+from qwen3_operator.controller.errors import OperatorError, Waiting
 from qwen3_operator.controller.keys import EVAL, Key
-from qwen3_operator.evaluation.views import Evaluation
+from qwen3_operator.controller.logs import get_logger
+from qwen3_operator.controller.reconciler import incident_of
+from qwen3_operator.evaluation.views import ReadableEvaluation, wants_adapter
 from qwen3_operator.finetune.gather import verify
-from qwen3_operator.finetune.training.job_spec import resolve_model
+from qwen3_operator.finetune.views import ReadableFineTune, revision_folder
+from qwen3_operator.resources.base_model import resolve_model
 from qwen3_operator.resources.job import parse_s3_uri
-from qwen3_operator.resources.names import pool_name, pool_of
-from qwen3_operator.resources.storage import StorageTarget, resolve_storage
+from qwen3_operator.resources.storage import StorageTarget
 from qwen3_operator.resources.views import Problem
 from qwen3_operator.serving.adapter import (
     Guest,
@@ -26,31 +27,31 @@ from qwen3_operator.serving.adapter import (
     build_own_adapter,
     check_adapter,
     find_no_revision,
-    wants_guest,
 )
+
+logger = get_logger(__name__)
 
 
 def find_sides(
-    ctx: Context, evaluations: Sequence[Evaluation]
+    ctx: Context, evaluations: Sequence[ReadableEvaluation]
 ) -> list[tuple[BaseModelSpec, StorageTarget | None]]:
     """Base model and bucket of the pool, as each of its guests has it."""
     sides: list[tuple[BaseModelSpec, StorageTarget | None]] = []
     for ev in evaluations:
-        target = wants_guest(ev)
-        if ev.spec is None or target is None:
+        target = wants_adapter(ev)
+        if target is None:
             continue
         if target.base_model is not None:
-            sides.append((target.base_model, resolve_storage(ev.spec.output.s3, ctx.settings)))
+            sides.append((target.base_model, ev.storage))
         elif target.fine_tune is not None:
             ft = ctx.finetune(ev.meta.namespace, target.fine_tune.name)
-            if ft is not None and ft.spec is not None:
-                storage = resolve_storage(ft.spec.artifacts.s3, ctx.settings)
-                sides.append((ft.spec.base_model, storage))
+            if isinstance(ft, ReadableFineTune):
+                sides.append((ft.spec.base_model, ft.storage))
     return sides
 
 
 async def gather_guests(
-    ctx: Context, evaluations: Sequence[Evaluation], index: PoolIndex | None, asker: Key
+    ctx: Context, evaluations: Sequence[ReadableEvaluation], index: PoolIndex | None, asker: Key
 ) -> list[Guest]:
     """Those that a pool shall hold now, the first that was asked for first.
 
@@ -64,23 +65,39 @@ async def gather_guests(
     known = {a.id: a for a in index.adapters} if index is not None else {}
     found: list[Guest | Problem | None] = []
     for ev in evaluations:
-        target = wants_guest(ev)
-        if target is None:
-            continue
-        if target.fine_tune is not None:
-            try:
-                found.append(await _of_revision(ctx, ev, target.fine_tune, asker, known))
-            except Waiting:
-                # The pool's members don't wait for it; `asker` is woken.
-                found.append(None)
-        else:
-            found.append(_recall_folder(ctx, ev, target, known))
+        try:
+            found.append(await _find_guest(ctx, ev, known, asker))
+        except OperatorError:
+            raise
+        except Exception as error:
+            # As for members: its own reconcile reports it, and the others don't wait for it.
+            incident = incident_of(asker, error)
+            logger.exception(
+                "evaluation skipped", extra={"evaluation": ev.meta.name, "incident": incident}
+            )
     # What is wrong with the others is told in the status of their evaluations.
     guests = [g for g in found if isinstance(g, Guest)]
     return sorted(guests, key=lambda g: (g.since, g.evaluation))
 
 
-async def gather_guest(ctx: Context, ev: Evaluation, target: AdapterTarget) -> Guest | Problem:
+async def _find_guest(
+    ctx: Context, ev: ReadableEvaluation, known: Mapping[str, PoolAdapter], asker: Key
+) -> Guest | Problem | None:
+    target = wants_adapter(ev)
+    if target is None:
+        return None
+    if target.fine_tune is None:
+        return _recall_folder(ctx, ev, target, known)
+    try:
+        return await _of_revision(ctx, ev, target.fine_tune, asker, known)
+    except Waiting:
+        # The pool's members don't wait for it; `asker` is woken.
+        return None
+
+
+async def gather_guest(
+    ctx: Context, ev: ReadableEvaluation, target: AdapterTarget
+) -> Guest | Problem:
     """The adapter of an evaluation, or why there is none.
 
     Raises:
@@ -94,20 +111,16 @@ async def gather_guest(ctx: Context, ev: Evaluation, target: AdapterTarget) -> G
 
 async def _of_revision(
     ctx: Context,
-    ev: Evaluation,
+    ev: ReadableEvaluation,
     wanted: AdapterRevision,
     asker: Key,
     loaded: Collection[str] = (),
 ) -> Guest | Problem:
     ft = ctx.finetune(ev.meta.namespace, wanted.name)
-    if ft is None or ft.spec is None:
+    if not isinstance(ft, ReadableFineTune) or ft.storage is None:
         return find_no_revision(wanted.name, wanted.revision, ft)
-    storage = resolve_storage(ft.spec.artifacts.s3, ctx.settings)
-    if storage is None:
-        return find_no_revision(wanted.name, wanted.revision, ft)
-    folder = storage.location(
-        layout.revision_prefix(storage.prefix, ft.meta.namespace, ft.meta.uid, wanted.revision)
-    )
+    storage = ft.storage
+    folder = revision_folder(ft.meta, wanted.revision, storage)
     commit = await ctx.artifacts.read_commit(folder)
     if commit is None:
         return find_no_revision(wanted.name, wanted.revision, ft)
@@ -131,25 +144,26 @@ async def _of_revision(
         adapter=adapter,
         base_model=base,
         storage=storage,
-        pool=pool_name(ft.spec, ctx.settings),
+        pool=ft.pool,
         since=ev.meta.created,
         evaluation=ev.meta.name,
         revision=wanted.revision,
     )
 
 
-async def _of_folder(ctx: Context, ev: Evaluation, target: AdapterTarget) -> Guest | Problem:
-    spec, base = ev.spec, target.base_model
-    if spec is None or target.s3 is None or target.digest is None or base is None:
-        raise LookupError("a target of type Adapter without its parts passed the rules of the API")
-    storage = resolve_storage(spec.output.s3, ctx.settings)
+async def _of_folder(
+    ctx: Context, ev: ReadableEvaluation, target: AdapterTarget
+) -> Guest | Problem:
+    base, storage = target.base_model, ev.storage
+    if target.s3 is None or target.digest is None or base is None or ev.pool is None:
+        raise LookupError("a target of type Adapter without its fields passed API validation")
     if storage is None:
-        raise LookupError("an evaluation without a bucket is refused before its target")
+        raise LookupError("an evaluation without a bucket must be rejected before its target")
     if resolve_model(base, ctx.settings) is None:
         return Problem(
             Reason.BASE_MODEL_NOT_FOUND,
             f"target.adapter.baseModel: {base.name} isn't in the platform's catalogue",
-            "Name one of the catalogue, or set baseModel.source; then apply a new evaluation.",
+            "Use one from the catalogue, or set baseModel.source; then apply a new evaluation.",
         )
     folder = parse_s3_uri(target.s3.uri, storage)
     problem = _check_place(ev.meta.namespace, target.s3.uri, folder, storage)
@@ -159,8 +173,8 @@ async def _of_folder(ctx: Context, ev: Evaluation, target: AdapterTarget) -> Gue
     if found is None:
         return Problem(
             Reason.ADAPTER_NOT_FOUND,
-            f"target.adapter.s3: there is nothing at {folder.uri}/",
-            "Upload the adapter's files there.",
+            f"target.adapter.s3: {folder.uri}/ is empty",
+            "Upload the adapter's files to it.",
         )
     if isinstance(found, Problem):
         return found
@@ -169,16 +183,17 @@ async def _of_folder(ctx: Context, ev: Evaluation, target: AdapterTarget) -> Gue
         return problem
     id_ = adapter_id(ev.meta.namespace, ev.meta.name, target.digest)
     adapter = build_adapter(id_, target.digest, folder, found.files, found.rank)
-    return _guest_of_folder(ctx, ev, spec, base, storage, adapter)
+    return _guest_of_folder(ev, ev.pool, base, storage, adapter)
 
 
 def _recall_folder(
-    ctx: Context, ev: Evaluation, target: AdapterTarget, known: Mapping[str, PoolAdapter]
+    ctx: Context, ev: ReadableEvaluation, target: AdapterTarget, known: Mapping[str, PoolAdapter]
 ) -> Guest | None:
     """A folder that was found good, by this operator or by the one before."""
-    spec, base = ev.spec, target.base_model
-    storage = resolve_storage(spec.output.s3, ctx.settings) if spec is not None else None
-    if spec is None or storage is None or base is None or target.s3 is None or not target.digest:
+    base, storage = target.base_model, ev.storage
+    if storage is None or base is None or ev.pool is None:
+        return None
+    if target.s3 is None or not target.digest:
         return None
     folder = parse_s3_uri(target.s3.uri, storage)
     id_ = adapter_id(ev.meta.namespace, ev.meta.name, target.digest)
@@ -193,13 +208,12 @@ def _recall_folder(
         adapter = entry
     else:
         return None
-    return _guest_of_folder(ctx, ev, spec, base, storage, adapter)
+    return _guest_of_folder(ev, ev.pool, base, storage, adapter)
 
 
 def _guest_of_folder(
-    ctx: Context,
-    ev: Evaluation,
-    spec: EvalSpec,
+    ev: ReadableEvaluation,
+    pool: str,
     base: BaseModelSpec,
     storage: StorageTarget,
     adapter: PoolAdapter,
@@ -209,7 +223,7 @@ def _guest_of_folder(
         adapter=adapter,
         base_model=base,
         storage=storage,
-        pool=pool_of(base, spec.output.s3, ctx.settings),
+        pool=pool,
         since=ev.meta.created,
         evaluation=ev.meta.name,
     )
@@ -225,7 +239,7 @@ def _check_place(
         return None
     return Problem(
         Reason.STORAGE_DENIED,
-        f"target.adapter.s3.uri: {uri[:300]} is outside of s3://{storage.bucket}/{mine}",
+        f"target.adapter.s3.uri: {uri[:300]} is outside s3://{storage.bucket}/{mine}",
         "Copy the adapter below that prefix, or name its bucket in output.s3; then apply a new "
         "evaluation.",
     )

@@ -7,21 +7,19 @@ from typing import Any
 
 from qwen3_api.job import layout
 from qwen3_api.job.report import Commit, adapter_id
-from qwen3_api.v1alpha1.finetune import alias_of
 from qwen3_api.v1alpha1.training import BaseModelSpec
 from qwen3_operator.context import Context
-from qwen3_operator.controller.errors import Transient, Waiting
+from qwen3_operator.controller.errors import OperatorError, Transient, Waiting
 from qwen3_operator.controller.failpoints import failpoint
 from qwen3_operator.controller.keys import Key
 from qwen3_operator.controller.kind import Kind
 from qwen3_operator.controller.logs import get_logger
-from qwen3_operator.controller.reconciler import Result
+from qwen3_operator.controller.reconciler import Result, incident_of
 from qwen3_operator.finetune.gather import gather_evaluations, read_verified
 from qwen3_operator.finetune.promotion.canary import rejection_of, step_of
 from qwen3_operator.finetune.promotion.gates import is_unloaded, plan_admission
-from qwen3_operator.finetune.training.job_spec import resolve_job_model, resolve_model
-from qwen3_operator.finetune.views import FineTune
-from qwen3_operator.resources.identity import revision_id, spec_hash
+from qwen3_operator.finetune.views import FineTune, ReadableFineTune
+from qwen3_operator.resources.base_model import resolve_job_model, resolve_model
 from qwen3_operator.resources.kinds import (
     CONFIG_MAP,
     DEPLOYMENT,
@@ -29,7 +27,7 @@ from qwen3_operator.resources.kinds import (
     POD_DISRUPTION_BUDGET,
     SERVICE,
 )
-from qwen3_operator.resources.storage import StorageTarget, resolve_storage
+from qwen3_operator.resources.storage import StorageTarget
 from qwen3_operator.serving.actions import PoolPlan
 from qwen3_operator.serving.adapters import find_sides, gather_guests
 from qwen3_operator.serving.manifests import PoolSpec
@@ -67,15 +65,7 @@ class PoolReconciler:
             return Result()
         # A bucket that can't be read ends the reconcile here: an index of those members that happen
         # to be known would unload the others. The status of each member reports why.
-        members = (
-            [
-                m
-                for ft in candidates
-                if (m := await self._gather_member(ft, storage, key)) is not None
-            ]
-            if storage
-            else []
-        )
+        members, kept = await self._gather_members(key, candidates, storage)
         index, etag = (
             await ctx.artifacts.read_index(_index_location(key, storage))
             if storage
@@ -88,13 +78,23 @@ class PoolReconciler:
         if needs_pods(members):
             pods = (await ctx.gather_pool(key.namespace, key.name, 0)).pods
         plan = plan_pool(
-            spec, members, index, exists, key.name, ctx.settings, ctx.now(), held, pods, guests
+            spec,
+            members,
+            index,
+            exists,
+            key.name,
+            ctx.settings,
+            ctx.now(),
+            held,
+            pods,
+            guests,
+            kept,
         )
         if plan.index is not None and storage is not None:
             failpoint("before-index")
             location = _index_location(key, storage)
             if not await ctx.artifacts.write_index(location, plan.index, etag):
-                raise Transient("IndexLost", f"{location.uri} was written by somebody else")
+                raise Transient("IndexLost", f"{location.uri} was changed concurrently")
             logger.info(
                 "index written",
                 extra={"serial": plan.index.serial, "aliases": dict(plan.index.aliases)},
@@ -107,13 +107,12 @@ class PoolReconciler:
     def _resolve(
         self,
         key: Key,
-        members: list[FineTune],
+        members: list[ReadableFineTune],
         guests: Sequence[tuple[BaseModelSpec, StorageTarget | None]],
     ) -> tuple[PoolSpec | None, StorageTarget | None]:
-        """What members and guests agree on; that they do is what makes them so (`pool_of`)."""
+        """What members and guests agree on; that they do is what makes them so (`pool_name`)."""
         settings = self._ctx.settings
-        specs = [ft.spec for ft in members if ft.spec is not None]
-        sides = [(s.base_model, resolve_storage(s.artifacts.s3, settings)) for s in specs]
+        sides = [(ft.spec.base_model, ft.storage) for ft in members]
         for base, storage in (*sides, *guests):
             if storage is None or resolve_model(base, settings) is None:
                 continue
@@ -125,28 +124,53 @@ class PoolReconciler:
                     base_model=base.name,
                     source=resolve_job_model(base, storage, settings),
                     storage=storage,
-                    replicas=max((s.serving.replicas for s in specs), default=1),
+                    replicas=max((ft.spec.serving.replicas for ft in members), default=1),
                     hf_token_secret=token.name if token else None,
                 ),
                 storage,
             )
         return None, None
 
+    async def _gather_members(
+        self, key: Key, candidates: Sequence[ReadableFineTune], storage: StorageTarget | None
+    ) -> tuple[list[Member], list[str]]:
+        """The members, and the names of those that can't be gathered for an unexpected reason.
+
+        Their own reconcile meets the same failure and reports it; here it must not stop the
+        others, hence the broad net.
+        """
+        members: list[Member] = []
+        kept: list[str] = []
+        for ft in candidates if storage is not None else ():
+            try:
+                member = await self._gather_member(ft, storage, key)
+            except OperatorError:
+                raise
+            except Exception as error:
+                incident = incident_of(key, error)
+                logger.exception(
+                    "member skipped", extra={"member": ft.meta.name, "incident": incident}
+                )
+                kept.append(ft.meta.name)
+            else:
+                members += [member] if member is not None else []
+        return members, kept
+
     async def _gather_member(
-        self, ft: FineTune, storage: StorageTarget | None, key: Key
+        self, ft: ReadableFineTune, storage: StorageTarget | None, key: Key
     ) -> Member | None:
-        if ft.spec is None or storage is None or self._ctx.alias_owner(ft) is not None:
+        if storage is None or self._ctx.alias_owner(ft) is not None:
             return None
         if ft.spec.adapter.rank > self._ctx.settings.serving.max_lora_rank:
             return None
         meta = ft.meta
-        alias = alias_of(meta.namespace, meta.name, ft.spec)
+        alias = ft.alias
         pointer = storage.location(layout.alias_key(storage.prefix, meta.namespace, alias))
         found = await self._ctx.artifacts.read_alias(pointer)
         current = found.current if found else None
         if current is not None and current.owner_uid != meta.uid:
             current = None
-        revision = revision_id(spec_hash(ft.spec))
+        revision = ft.revision
         wanted = {revision}
         rollback = ft.spec.promotion.rollback_to
         if rollback is not None:
@@ -163,8 +187,8 @@ class PoolReconciler:
         ]
         good = {c.revision: c for c in commits if c is not None}
         incumbent = current.revision if current else None
-        deciding, _ = gather_evaluations(self._ctx, ft, ft.spec, incumbent)
-        admission = plan_admission(ft, ft.spec, revision, incumbent, deciding)
+        deciding, _ = gather_evaluations(self._ctx, ft, incumbent)
+        admission = plan_admission(ft, incumbent, deciding)
         rollout = ft.spec.serving.rollout
         rejection = rejection_of(current, revision, rollout.auto_rollback)
         refused = is_unloaded(admission, ft.spec, rejection)

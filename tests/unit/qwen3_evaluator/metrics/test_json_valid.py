@@ -2,7 +2,7 @@
 
 import pytest
 
-from qwen3_evaluator.failures import EvaluationError
+from qwen3_api.pod.failure import FailureError
 from qwen3_evaluator.metrics import Scorer
 from qwen3_evaluator.metrics.json_valid import build_validator, is_valid_json
 from support.metrics import build_suite, score
@@ -50,7 +50,7 @@ def test_the_whole_answer_must_be_json_that_the_schema_allows(answer: str, right
 def test_a_schema_that_cant_be_used_is_refused_before_anything_is_asked(
     schema: str, words: str
 ) -> None:
-    with pytest.raises(EvaluationError, match=f"suite one: jsonSchema.*{words}") as caught:
+    with pytest.raises(FailureError, match=f"suite one: jsonSchema.*{words}") as caught:
         Scorer(build_suite("JSONValid", json_schema=schema))
     assert caught.value.failure.reason == "InvalidSpec"
     assert caught.value.exit_code == 42
@@ -61,7 +61,7 @@ def test_a_schema_that_cant_be_used_is_refused_before_anything_is_asked(
     [('{"pattern": "^(a|aa|aaa)+$"}', '"' + "a" * 60 + 'b"'), ('{"$ref": "#"}', "1")],
 )
 def test_a_schema_that_never_ends_is_an_error(schema: str, answer: str) -> None:
-    with pytest.raises(EvaluationError, match="jsonSchema can't be applied") as caught:
+    with pytest.raises(FailureError, match="jsonSchema can't be applied") as caught:
         score("JSONValid", answer, json_schema=schema)
     assert caught.value.failure.reason == "InvalidSpec"
 

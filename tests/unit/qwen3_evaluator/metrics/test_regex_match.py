@@ -2,7 +2,7 @@
 
 import pytest
 
-from qwen3_evaluator.failures import EvaluationError
+from qwen3_api.pod.failure import FailureError
 from support.metrics import score
 
 
@@ -13,6 +13,6 @@ def test_the_pattern_is_found_anywhere() -> None:
 
 
 def test_a_pattern_that_never_ends_is_named() -> None:
-    with pytest.raises(EvaluationError, match=r"one, line 3: field pattern takes longer") as caught:
+    with pytest.raises(FailureError, match=r"one, line 3: field pattern takes longer") as caught:
         score("RegexMatch", "a" * 60 + "b", pattern=r"^(a|aa|aaa)+$")
     assert caught.value.failure.reason == "DatasetInvalid"

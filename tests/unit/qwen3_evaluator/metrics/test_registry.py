@@ -67,10 +67,9 @@ def test_each_metric_is_in_the_enums_of_the_crds_once(kind: str) -> None:
 
 def test_the_example_in_contributing_names_the_files_of_each_metric() -> None:
     text = (ROOT / "CONTRIBUTING.md").read_text()
-    section = text.partition("### A metric\n")[2].partition("\n#")[0]
+    section = text.partition("## Add a metric\n")[2].partition("\n#")[0]
     paths = re.findall(r"^\d\. `([\w./<>-]+)`", section, re.MULTILINE)
     assert len(paths) == 3, "a metric touches three files that are written by hand"
-    assert sum("/src/" in path for path in paths) == 2
     for name in MODULES - SHARED - {"accuracy", "weave"}:
         for path in paths:
             assert (ROOT / path.replace("<name>", name)).is_file(), path

@@ -72,9 +72,11 @@ def test_list_removes_what_vanished_but_nothing_newer_than_itself() -> None:
     cache.put(job(20, "newer-than-the-list"))
     cache.put(job(4, "kept"))
     cache.put(job(2, "elsewhere", namespace="team-b"))
-    drift = cache.replace(JOB, NS, [job(4, "kept"), job(9, "missed")], "10")
-    assert [obj["metadata"]["name"] for obj in drift.vanished] == ["gone"]
-    assert [obj["metadata"]["name"] for obj in drift.changed] == ["missed"]
+    listed = [job(4, "kept"), job(9, "missed")]
+    changed = [obj for obj in listed if cache.put(obj)]
+    vanished = cache.prune(JOB, NS, listed, "10")
+    assert [obj["metadata"]["name"] for obj in vanished] == ["gone"]
+    assert [obj["metadata"]["name"] for obj in changed] == ["missed"]
     names = {obj["metadata"]["name"] for obj in cache.list(JOB)}
     assert names == {"newer-than-the-list", "kept", "missed", "elsewhere"}
 
@@ -82,14 +84,14 @@ def test_list_removes_what_vanished_but_nothing_newer_than_itself() -> None:
 def test_list_of_all_namespaces_removes_in_all() -> None:
     cache = Cache()
     cache.put(job(3, namespace="team-b"))
-    assert cache.replace(JOB, None, [], "10").vanished
+    assert cache.prune(JOB, None, [], "10")
     assert cache.list(JOB) == []
 
 
 def test_what_vanished_cannot_come_back_by_an_old_event() -> None:
     cache = Cache()
     cache.put(job(3))
-    cache.replace(JOB, None, [], "10")
+    cache.prune(JOB, None, [], "10")
     assert not cache.put(job(7))
 
 

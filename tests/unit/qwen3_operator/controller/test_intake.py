@@ -201,7 +201,7 @@ def test_a_silent_watch_is_told_by_name() -> None:
             activity.alive(scope.kind.path("team-a"))
     assert activity.silent() is None
     now[0] += 1
-    assert activity.silent() == "silent watches: jobs.batch in team-a for 141 s"
+    assert activity.silent() == "stalled watches: jobs.batch in team-a for 141 s"
 
 
 def test_a_second_listing_means_a_gap() -> None:

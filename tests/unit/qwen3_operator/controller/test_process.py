@@ -43,8 +43,8 @@ async def test_probes() -> None:
                     return response.status, await response.text()
 
             assert await get("/healthz") == (200, "ok\n")
-            trouble.append("silent watches: jobs")
-            assert await get("/healthz") == (503, "watches: silent watches: jobs\n")
+            trouble.append("stalled watches: jobs")
+            assert await get("/healthz") == (503, "watches: stalled watches: jobs\n")
             assert await get("/readyz") == (200, "ok\n")
             status, text = await get("/metrics")
             assert status == 200

@@ -108,8 +108,8 @@ def test_a_fine_tune_hands_them_on_to_its_evaluation_and_to_no_training_pod() ->
     assert spec.evaluation is not None
     evaluation = resolve_evaluation(ft.meta, spec, spec.evaluation, REVISION, None)
     assert evaluation.to_wire()["holdout"] == SECRET
-    preflight = resolve_preflight_job(ft.meta, spec, storage, SETTINGS, None)
-    training = resolve_train_job(ft.meta, spec, storage, SETTINGS, SIZING)
+    preflight = resolve_preflight_job(ft, storage, SETTINGS, None)
+    training = resolve_train_job(ft, storage, SETTINGS, SIZING)
     objects = [
         build_preflight_job(ft.meta, spec, preflight, storage, SETTINGS),
         build_train_job(ft.meta, spec, training, storage, SETTINGS),
@@ -148,7 +148,7 @@ def test_a_candidate_whose_questions_leaked_does_not_serve() -> None:
         "failure": {"reason": "HoldoutLeaked", "class": "User", "message": "2 of 40 questions"},
     }
     found = build_evaluation(ft, revision_of(ft), None, status)
-    admission = plan_admission(ft, spec_of(ft), revision_of(ft), None, found)
+    admission = plan_admission(ft, None, found)
     assert admission.problem is not None
     assert "HoldoutLeaked: 2 of 40 questions" in admission.problem.message
 
@@ -162,6 +162,6 @@ def test_a_fine_tune_tells_how_many_leaked() -> None:
         ).status.to_wire()  # type: ignore[union-attr]
     )
     found = build_evaluation(ft, revision_of(ft), None, told.to_wire())
-    admission = plan_admission(ft, spec_of(ft), revision_of(ft), None, found)
+    admission = plan_admission(ft, None, found)
     assert admission.evaluation is not None
     assert admission.evaluation.leaked_questions == 3

@@ -16,6 +16,7 @@ from qwen3_operator.resources.views import Problem
 from support.evaluation_world import (
     BOT,
     SERVED,
+    build_any_eval,
     build_eval,
     build_eval_job,
     build_report,
@@ -162,7 +163,7 @@ def test_the_job_of_an_earlier_namesake_is_no_verdict() -> None:
 
 
 def test_an_unreadable_spec() -> None:
-    found = plan(build_eval(suites=[]))
+    found = plan(build_any_eval(suites=[]))
     assert told(found)["Stalled"] == ("True", "InvalidSpec")
 
 
@@ -196,7 +197,7 @@ def test_a_verdict_outlives_the_store(world: dict[str, Any]) -> None:
     for found in (
         plan(build_eval(done), storage_problem=STORE_REFUSES),
         plan(build_eval(done, **elsewhere)),
-        plan(build_eval(done, suites=[])),
+        plan(build_any_eval(done, suites=[])),
     ):
         assert (found.status, found.events) == (None, ())
     assert plan(build_eval(done), storage_problem=STORE_REFUSES).requeue_after is not None

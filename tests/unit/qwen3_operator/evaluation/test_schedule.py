@@ -31,7 +31,7 @@ def build_scheduled(
         {**SPEC, "schedule": HOURLY | (schedule or {}), **changes}, wire, name=name, uid=uid
     )
     body["metadata"]["creationTimestamp"] = created.isoformat()
-    return parse_evaluation(body)
+    return parse_evaluation(body, SETTINGS)
 
 
 def plan(ev: Evaluation, *runs: ScheduledRun, now: datetime = NOW) -> EvalPlan:
@@ -47,7 +47,7 @@ def run_of(found: EvalPlan, status: EvalStatus | None = None) -> ScheduledRun:
 def as_run(manifest: Any, status: EvalStatus | None = None) -> ScheduledRun:
     body = build_body(dict(manifest["spec"]), status.to_wire() if status else None)
     body["metadata"] |= manifest["metadata"] | {"uid": f"uid-{manifest['metadata']['name']}"}
-    run = parse_run(body)
+    run = parse_run(body, SETTINGS)
     assert run is not None
     return run
 

@@ -177,10 +177,12 @@ def test_the_target_s_training_is_named_with_its_price() -> None:
     wire = SETTINGS.model_dump(mode="json", by_alias=True)
     wire["training"] |= {"gpus": gpus, "currency": "EUR"}
     settings = Settings.model_validate(wire)
-    found = plan_evaluation(build_eval(), EvalObserved(fine_tunes=SERVED), settings, NOW)
+    bot = SERVED["bot"]
+    priced = build_finetune(status=bot.status, settings=settings, name="bot", uid="uid-bot")
+    found = plan_evaluation(build_eval(), EvalObserved(fine_tunes={"bot": priced}), settings, NOW)
     training = order_of(found).training
     assert training is not None
-    revision = SERVED["bot"].status.serving.revision  # type: ignore[union-attr]
+    revision = bot.status.serving.revision  # type: ignore[union-attr]
     assert training == EvalTraining(
         revision=str(revision),
         folder=training.folder,

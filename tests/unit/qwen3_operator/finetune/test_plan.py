@@ -1,5 +1,6 @@
 """The whole decision about a fine-tune: what it writes into status and what it asks for."""
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -23,12 +24,12 @@ from qwen3_operator.finetune.views import FineTune, Observed
 from qwen3_operator.resources.actions import Deletion
 from qwen3_operator.resources.conditions import find
 from qwen3_operator.resources.labels import FINALIZER
-from qwen3_operator.resources.names import pool_name
 from qwen3_operator.resources.views import Problem
 from support.operator_world import (
     NOW,
     SETTINGS,
     build_alias,
+    build_any_finetune,
     build_commit,
     build_finetune,
     build_job,
@@ -41,7 +42,6 @@ from support.operator_world import (
     merge,
     revision_of,
     serving_pod,
-    spec_of,
 )
 
 UNSERVED = build_spec(serving={"mode": "None"})
@@ -238,7 +238,7 @@ def test_the_bucket_is_away() -> None:
 
 def test_an_unreadable_spec_keeps_what_was_known() -> None:
     served = status_of(plan(observed=READY))
-    ft = build_finetune(build_spec(adapter={"rank": 7}), served, generation=2)
+    ft = build_any_finetune(build_spec(adapter={"rank": 7}), served, generation=2)
     found = plan(ft)
     status = status_of(found)
     assert told(status)["Stalled"] == ("True", "InvalidSpec")
@@ -278,7 +278,7 @@ def test_going_back_to_a_committed_revision_trains_nothing() -> None:
         pool=build_pool(serving_pod(FT, other)),
     )
     assert found.apply == ()
-    assert found.wake_pool == pool_name(spec_of(FT), SETTINGS)
+    assert found.wake_pool == FT.pool
 
 
 @pytest.mark.parametrize("limit", [1, 5, 20])
@@ -365,6 +365,14 @@ def test_a_refusal_is_told_and_nothing_else() -> None:
     assert ready.status is ConditionStatus.FALSE
 
 
+def test_a_refusal_leaves_it_degraded() -> None:
+    scaling = replace(READY, pool=build_pool(serving_pod(FT, COMMIT), replicas=2))
+    found = status_of(plan_finetune(FT, scaling, SETTINGS, NOW))
+    degraded = told(found)["Degraded"]
+    assert degraded[1] == "PoolScaling"
+    assert told(with_refusal(FT, found, "exceeded what", NOW))["Degraded"] == degraded
+
+
 # --- the end
 
 
@@ -411,7 +419,7 @@ def test_the_spec_decides_at_the_last_moment(
     spec: dict[str, Any], removes: bool, event: tuple[str, str]
 ) -> None:
     """The finalizer is what the spec was once. In doubt the artifacts stay, with an event."""
-    found = plan(build_finetune(spec, **GOING))
+    found = plan(build_any_finetune(spec, **GOING))
     assert (found.delete_artifacts, found.finalizer) == (removes, False)
     assert [(e.type, e.reason) for e in found.events] == [event]
 
@@ -436,7 +444,7 @@ def test_a_deletion_that_waits_for_the_bucket_reports_why(
     assert told(status)["Ready"] == ("False", "Deleting")
     assert told(status)[waits] == ("True", reason)
     assert told(status)["Trained"] == ("True", "Committed")
-    assert "With deletionPolicy Retain they stay" in status.conditions[0].message
+    assert "Or set deletionPolicy to Retain" in status.conditions[0].message
     assert [e.reason for e in tell_changes(ft, status)] == [reason]
     again = build_finetune(DELETE, status, **GOING)
     assert with_waiting_deletion(again, refusal, NOW).to_wire() == status.to_wire()

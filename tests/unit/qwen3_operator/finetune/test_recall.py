@@ -11,7 +11,7 @@ from qwen3_api.v1alpha1.conditions import Reason
 from qwen3_api.v1alpha1.finetune_status import FineTuneStatus
 from qwen3_operator.finetune.actions import FineTunePlan
 from qwen3_operator.finetune.plan import plan_finetune
-from qwen3_operator.finetune.views import FineTune, Observed
+from qwen3_operator.finetune.views import FineTune, Observed, UnreadableFineTune
 from qwen3_operator.resources.views import Problem
 from qwen3_operator.serving.views import PoolPod
 from support.operator_world import (
@@ -19,6 +19,7 @@ from support.operator_world import (
     NOW,
     SETTINGS,
     build_alias,
+    build_any_finetune,
     build_commit,
     build_evaluation,
     build_export,
@@ -77,7 +78,7 @@ def after(
     """The fine-tune with the status that it got in this world, and perhaps an edit."""
     status = plan_finetune(build_finetune(spec), observed, SETTINGS, NOW).status
     assert status is not None
-    return build_finetune(edited or spec, status, generation=2 if edited else 1)
+    return build_any_finetune(edited or spec, status, generation=2 if edited else 1)
 
 
 def blind(*pods: PoolPod, problem: Problem = REFUSED, **world: Any) -> Observed:
@@ -422,7 +423,7 @@ def test_settings_that_lost_the_bucket_erase_nothing() -> None:
         }
     )
     observed = Observed(pool=build_pool(ONE, TWO, replicas=2))
-    found = plan_finetune(before, observed, lost, LATER)
+    found = plan_finetune(build_finetune(SPEC, before.status, lost), observed, lost, LATER)
     status = status_of(found)
     assert told(status)["Ready"] == ("False", "StorageNotConfigured")
     for type_ in ("Trained", "ArtifactStored", "Admitted", "Served"):
@@ -437,7 +438,7 @@ def test_settings_that_lost_the_bucket_erase_nothing() -> None:
 @pytest.mark.parametrize(("pods", "served"), [((ONE, TWO), "True"), ((ONE, EMPTY), "False")])
 def test_a_spec_that_cannot_be_read_erases_nothing(pods: Sequence[PoolPod], served: str) -> None:
     before = after(READY, edited=build_spec(serving={"replicas": 2}, adapter={"rank": 7}))
-    assert before.spec is None
+    assert isinstance(before, UnreadableFineTune)
     found = plan(before, Observed(pool=build_pool(*pods, replicas=2)))
     status = status_of(found)
     assert told(status)["Ready"] == ("False", "InvalidSpec")

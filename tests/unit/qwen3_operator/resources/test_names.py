@@ -16,11 +16,11 @@ from qwen3_operator.resources.identity import (
     resources_digest,
     spec_hash,
 )
-from qwen3_operator.resources.names import eval_job_name, job_name, pool_name
+from qwen3_operator.resources.names import eval_job_name, job_name
 from qwen3_operator.resources.storage import resolve_storage
 from qwen3_operator.settings import Settings
 from support.api_objects import FINE_TUNE_FULL, changed
-from support.operator_world import SETTINGS, build_finetune, build_spec, spec_of
+from support.operator_world import build_finetune, build_spec, spec_of
 
 S3 = {"type": "S3", "s3": {"uri": "s3://team-a/other.jsonl"}}
 
@@ -222,8 +222,7 @@ def test_names_fit_and_never_meet() -> None:
     # An evaluation and a fine-tune of one name: no revision is spelt like that.
     assert re.fullmatch(r"x-[0-9a-f]{8}", eval_job_name("x")) is None
     for model in ("Qwen/Qwen3-8B", "a/" + "B" * 90, "x/a._", "x/A.B_C-"):
-        spec = spec_of(build_finetune(build_spec(baseModel={"name": model})))
-        name = pool_name(spec, SETTINGS)
+        name = build_finetune(build_spec(baseModel={"name": model})).pool
         assert len(name) <= 48
         assert name.strip("-") == name
         assert name == name.lower()
@@ -244,8 +243,8 @@ def test_names_fit_and_never_meet() -> None:
     ids=json.dumps,
 )
 def test_who_shares_a_pool(change: dict[str, Any], shares: bool) -> None:
-    mine = pool_name(spec_of(build_finetune()), SETTINGS)
-    other = pool_name(spec_of(build_finetune(build_spec(**change))), SETTINGS)
+    mine = build_finetune().pool
+    other = build_finetune(build_spec(**change)).pool
     assert (mine == other) is shares
 
 

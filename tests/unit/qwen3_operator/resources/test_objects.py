@@ -1,14 +1,16 @@
 """The objects that the operator makes: what their pods may, and what they are told."""
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from qwen3_api.data_sources import FileData, S3Data
 from qwen3_api.job import layout
 from qwen3_api.job.evaluate import EvalEndpoint
 from qwen3_api.job.exit_codes import ExitCode
-from qwen3_api.job.train import FileData, S3Data, TrainJob
+from qwen3_api.job.train import TrainJob
 from qwen3_api.serving.config import RequestLimits, ServerConfig
 from qwen3_operator.evaluation.manifests import build_eval_objects, resolve_eval_job
 from qwen3_operator.evaluation.views import parse_evaluation
@@ -16,11 +18,11 @@ from qwen3_operator.finetune.export.manifests import build_export_job
 from qwen3_operator.finetune.preflight.manifests import build_preflight_job
 from qwen3_operator.finetune.training.job_spec import (
     resolve_export_job,
-    resolve_job_model,
     resolve_preflight_job,
     resolve_train_job,
 )
 from qwen3_operator.finetune.training.manifests import build_train_job
+from qwen3_operator.resources.base_model import resolve_job_model
 from qwen3_operator.resources.identity import resources_digest
 from qwen3_operator.resources.labels import ANNOTATION_ORDER, LABEL_QUEUE
 from qwen3_operator.serving.manifests import PoolSpec, build_pool_objects
@@ -45,23 +47,23 @@ Manifest = dict[str, Any]
 
 
 def train_job(settings: Settings = SETTINGS, **changes: Any) -> Manifest:
-    ft = build_finetune(build_spec(**changes))
-    spec, storage = spec_of(ft), storage_of(ft, settings)
-    order = resolve_train_job(ft.meta, spec, storage, settings, SIZING)
+    ft = build_finetune(build_spec(**changes), settings=settings)
+    spec, storage = spec_of(ft), storage_of(ft)
+    order = resolve_train_job(ft, storage, settings, SIZING)
     return build_train_job(ft.meta, spec, order, storage, settings)
 
 
 def preflight_job(settings: Settings = SETTINGS, **changes: Any) -> Manifest:
-    ft = build_finetune(build_spec(**changes))
-    spec, storage = spec_of(ft), storage_of(ft, settings)
-    order = resolve_preflight_job(ft.meta, spec, storage, settings, None)
+    ft = build_finetune(build_spec(**changes), settings=settings)
+    spec, storage = spec_of(ft), storage_of(ft)
+    order = resolve_preflight_job(ft, storage, settings, None)
     return build_preflight_job(ft.meta, spec, order, storage, settings)
 
 
 def export_job() -> Manifest:
     ft = build_finetune(build_spec(export={"gguf": ["f16"]}))
     spec, storage = spec_of(ft), storage_of(ft)
-    order = resolve_export_job(ft.meta, spec, build_commit(ft), storage, SETTINGS)
+    order = resolve_export_job(ft, build_commit(ft), storage, SETTINGS)
     return build_export_job(ft.meta, spec, order, 2**30, storage, SETTINGS)
 
 
@@ -81,7 +83,7 @@ def eval_objects() -> tuple[Manifest, Manifest]:
         "target": {"fineTune": {"name": "bot"}},
         "suites": [{"name": "quiz", "questions": questions}],
     }
-    ev = parse_evaluation(build_body(spec, name="quiz", uid="uid-quiz"))
+    ev = parse_evaluation(build_body(spec, name="quiz", uid="uid-quiz"), SETTINGS)
     assert ev.spec is not None
     target = EvalEndpoint(name="target", base_url="http://pool/v1", model="x")
     storage = storage_of(build_finetune())
@@ -295,7 +297,7 @@ def test_a_shared_uid_is_nobodys() -> None:
     """The tenant can't choose the prefix: namespace and uid are the API server's."""
     ft = build_finetune()
     meta = build_meta(namespace="team-b", uid="uid-b")
-    order = resolve_train_job(meta, spec_of(ft), storage_of(ft), SETTINGS, SIZING)
+    order = resolve_train_job(replace(ft, meta=meta), storage_of(ft), SETTINGS, SIZING)
     job = build_train_job(meta, spec_of(ft), order, storage_of(ft), SETTINGS)
     assert order_of(job).output.prefix.startswith("qwen3/team-b/uid-b/")
 

@@ -1,13 +1,11 @@
-"""The order as arguments of TRL's trainers."""
+"""The order as arguments of TRL's trainers, as far as all methods share them."""
 
 import math
 from typing import Any
 
 import torch
-from trl import DPOConfig, SFTConfig
 
 from qwen3_api.job.train import JobHyperparameters
-from qwen3_trainer.worker import padding
 from qwen3_trainer.worker.messages import TrainPlan
 from qwen3_trainer.worker.ranks import world_size
 
@@ -16,30 +14,8 @@ LOG_RATIO = 0.001
 EVAL_METRIC = "eval_loss"
 
 
-def sft_arguments(plan: TrainPlan, *, evaluates: bool) -> SFTConfig:
-    """For SFTTrainer."""
-    hyper = plan.job.hyperparameters
-    arguments = SFTConfig(
-        **(_common(plan, evaluates=evaluates) | padding.arguments(hyper)),
-        # The rows are tokenised and cut already (`tokens`).
-        dataset_kwargs={"skip_prepare_dataset": True},
-        packing=False,
-    )
-    # Unsloth switches it off on the CPU, lest attention mix the rows; transformers, whose attention
-    # it takes there, keeps them apart by their positions.
-    arguments.padding_free = hyper.padding_free
-    return arguments
-
-
-def dpo_arguments(plan: TrainPlan, *, evaluates: bool) -> DPOConfig:
-    """For DPOTrainer. It switches the dropout off, as TRL recommends: the log-probabilities of the
-    adapter and of its frozen copy are compared."""
-    dpo = plan.job.dpo
-    assert dpo is not None  # noqa: S101  (set with method DPO)
-    return DPOConfig(**_common(plan, evaluates=evaluates), beta=dpo.beta, loss_type=[dpo.loss_type])
-
-
-def _common(plan: TrainPlan, *, evaluates: bool) -> dict[str, Any]:
+def common_arguments(plan: TrainPlan, *, evaluates: bool) -> dict[str, Any]:
+    """What all of TRL's configurations take."""
     hyper, checkpoint = plan.job.hyperparameters, plan.job.checkpoint
     bf16 = plan_uses_bf16()
     return {

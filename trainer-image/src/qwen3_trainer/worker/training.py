@@ -10,32 +10,24 @@ import transformers
 from peft import set_peft_model_state_dict
 from safetensors.torch import load_file
 from transformers import PrinterCallback, TrainerState
-from trl import SFTTrainer
 
 from qwen3_api.job.train import MAX_EVALUATION_ROWS
+from qwen3_api.pod.failure import FailureError
 from qwen3_api.v1alpha1.conditions import Reason
 from qwen3_trainer.data.dataset import Role, refused_rows
-from qwen3_trainer.failures import TrainerError, classify
-from qwen3_trainer.worker import padding
-from qwen3_trainer.worker.arguments import dpo_arguments, sft_arguments
+from qwen3_trainer.failures import classify
+from qwen3_trainer.methods.base import RunInputs, TrainerMethod, load_method
+from qwen3_trainer.worker.adapter import save_adapter
 from qwen3_trainer.worker.best import STATE, WEIGHTS, checkpoint_folder, forget_lost_best
 from qwen3_trainer.worker.callbacks import EarlyStopping, Reporting, require_finite
 from qwen3_trainer.worker.channel import Channel
-from qwen3_trainer.worker.dpo import PreferenceTrainer, save_adapter
 from qwen3_trainer.worker.history import eval_loss_at, losses, stopped_improving
 from qwen3_trainer.worker.messages import Started, Stopped, Trained, TrainPlan
 from qwen3_trainer.worker.model import LoadedModel
-from qwen3_trainer.worker.passes import token_budget
-from qwen3_trainer.worker.ranks import Ranks, rank, world_size
+from qwen3_trainer.worker.ranks import Ranks, rank
 from qwen3_trainer.worker.sign_of_life import SignOfLife
 from qwen3_trainer.worker.stop import StopFlag
-from qwen3_trainer.worker.tokens import (
-    TokenizedRows,
-    TrainingTemplate,
-    tokenize,
-    tokenize_preferences,
-    training_template,
-)
+from qwen3_trainer.worker.tokens import TokenizedRows, TrainingTemplate, training_template
 from qwen3_trainer.worker.tracking import tracked
 
 log = logging.getLogger(__name__)
@@ -44,16 +36,18 @@ log = logging.getLogger(__name__)
 def train(plan: TrainPlan, loaded: LoadedModel, channel: Channel, stop: StopFlag) -> None:
     """Trains to the last step, or to the step after SIGTERM; the last message tells which.
 
-    Raises TrainerError: LossNaN, OutOfMemory, DatasetInvalid, TrainerFailed.
+    Raises FailureError: LossNaN, OutOfMemory, DatasetInvalid, TrainerFailed.
     """
     datasets.disable_progress_bars()
     transformers.utils.logging.disable_progress_bar()
     template = training_template(loaded.tokenizer)
+    method = load_method(plan.job.method)
     train_rows, validation_rows = (
-        _tokenized(plan, loaded, template, path) for path in (plan.train_rows, plan.validation_rows)
+        _tokenized(method, plan, loaded, template, path)
+        for path in (plan.train_rows, plan.validation_rows)
     )
     assert train_rows is not None  # noqa: S101  (its path is not optional)
-    trainer = _trainer(plan, loaded, train_rows, validation_rows)
+    trainer = _trainer(method, plan, loaded, train_rows, validation_rows)
     trainer.add_callback(Reporting(channel, stop, Ranks(), train_rows.longest))
     trainer.add_callback(SignOfLife(channel))
     if plan.job.hyperparameters.early_stopping is not None:
@@ -93,7 +87,11 @@ def train(plan: TrainPlan, loaded: LoadedModel, channel: Channel, stop: StopFlag
 
 
 def _tokenized(
-    plan: TrainPlan, loaded: LoadedModel, template: TrainingTemplate, path: str | None
+    method: TrainerMethod,
+    plan: TrainPlan,
+    loaded: LoadedModel,
+    template: TrainingTemplate,
+    path: str | None,
 ) -> TokenizedRows | None:
     if path is None:
         return None
@@ -101,28 +99,11 @@ def _tokenized(
     dataset, cache = plan.job.dataset, Path(plan.output) / "datasets" / str(rank())
     role: Role = "train" if path == plan.train_rows else "validation"
     with refused_rows(dataset, role, plan.job.method):
-        if plan.job.method == "DPO":
-            return tokenize_preferences(
-                Path(path),
-                loaded.tokenizer,
-                template,
-                max_length=dataset.max_sequence_length,
-                thinking=dataset.thinking,
-                cache=cache,
-            )
-        return tokenize(
-            Path(path),
-            loaded.tokenizer,
-            template,
-            max_length=dataset.max_sequence_length,
-            assistant_only=plan.job.hyperparameters.assistant_only_loss,
-            thinking=dataset.thinking,
-            cache=cache,
-            multiple_of=padding.ALIGNMENT if plan.job.hyperparameters.padding_free else 1,
-        )
+        return method.tokenize(Path(path), loaded.tokenizer, template, plan.job, cache)
 
 
 def _trainer(
+    method: TrainerMethod,
     plan: TrainPlan,
     loaded: LoadedModel,
     train_rows: TokenizedRows,
@@ -132,30 +113,7 @@ def _trainer(
     if validation is not None:
         count = min(len(validation.dataset), MAX_EVALUATION_ROWS)
         evaluation = validation.dataset.select(range(count))
-    evaluates = evaluation is not None
-    parts = {
-        "model": loaded.model,
-        "train_dataset": train_rows.dataset,
-        "eval_dataset": evaluation,
-        "processing_class": loaded.tokenizer,
-    }
-    if plan.job.method == "DPO":
-        return PreferenceTrainer(args=dpo_arguments(plan, evaluates=evaluates), **parts)
-    arguments = sft_arguments(plan, evaluates=evaluates)
-    if not arguments.padding_free:
-        return SFTTrainer(args=arguments, **parts)
-    for rows in (train_rows.dataset, evaluation):
-        if rows is not None:
-            padding.claim(rows, plan.job.dataset.max_sequence_length)
-    trainer = padding.PaddingFreeTrainer(args=arguments, **parts)
-    padding.require(trainer)
-    if world_size() == 1:
-        hyper = plan.job.hyperparameters
-        trainer.token_budget = token_budget(
-            hyper.micro_batch_size, train_rows.longest, hyper.planned_length, padding.ALIGNMENT
-        )
-        log.info("no padding, at most %d tokens at once", trainer.token_budget)
-    return trainer
+    return method.build_trainer(RunInputs(plan, loaded, train_rows, evaluation))
 
 
 def _run(trainer: Any, plan: TrainPlan) -> None:
@@ -195,7 +153,7 @@ def _is_finished(state: TrainerState, plan: TrainPlan) -> bool:
 
 def _require_stop(stop: StopFlag, state: TrainerState) -> None:
     if not stop.requested:
-        raise TrainerError(
+        raise FailureError(
             Reason.TRAINER_FAILED,
             f"training ended at step {state.global_step} of {state.max_steps} without a stop",
             step=state.global_step,
@@ -212,7 +170,7 @@ def _take_best(trainer: Any, plan: TrainPlan) -> tuple[int | None, float | None]
     if plan.job.checkpoint.load_best and best is not None and best != state.global_step:
         folder = checkpoint_folder(plan, best)
         if folder is None:
-            raise TrainerError(
+            raise FailureError(
                 Reason.TRAINER_FAILED, f"the best checkpoint, of step {best}, is gone", step=best
             )
         set_peft_model_state_dict(trainer.model, load_file(folder / WEIGHTS))

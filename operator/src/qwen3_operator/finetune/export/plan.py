@@ -4,20 +4,21 @@ It begins when the result is committed and verified, beside whatever serving and
 Artifacts stand for good: an edit of the list makes what is new in it.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from qwen3_api.job.export import Export
 from qwen3_api.v1alpha1.conditions import Reason
 from qwen3_api.v1alpha1.export import ExportStatus
-from qwen3_api.v1alpha1.finetune import FineTuneSpec, Mode
+from qwen3_api.v1alpha1.finetune import Mode
+from qwen3_operator.finetune.actions import ExportPlan
 from qwen3_operator.finetune.export.manifests import build_export_job
 from qwen3_operator.finetune.training.job_spec import resolve_export_job
-from qwen3_operator.finetune.training.plan import build_lifecycle
 from qwen3_operator.finetune.training.status import status_uri
-from qwen3_operator.finetune.views import FineTune, Observed
+from qwen3_operator.finetune.views import Observed, ReadableFineTune
 from qwen3_operator.resources.actions import Deletion, Event, Manifest
-from qwen3_operator.resources.diagnosis import diagnose_failed_job, diagnose_waiting, recall_failure
 from qwen3_operator.resources.identity import export_digest, wanted_exports
+from qwen3_operator.resources.job import build_lifecycle
+from qwen3_operator.resources.job_state import JobAssessment, JobState, assess_job
 from qwen3_operator.resources.numbers import count
 from qwen3_operator.resources.storage import StorageTarget
 from qwen3_operator.resources.views import JobView, Problem
@@ -26,39 +27,18 @@ from qwen3_sizing.memory import weight_bytes
 
 POLL_SECONDS = 10.0
 """Only a second look: the end of the pod wakes the fine-tune."""
-MEMORY_HINT = "Ask the platform team to raise export.memory; the adapter is stored and serves."
+MEMORY_HINT = "Ask the platform team to raise export.memory; the adapter is stored."
 ROOM_HINT = (
-    "An export needs room for the model twice, on a node's ephemeral storage: ask the platform "
-    "team for such a node, or wait for one."
+    "An export needs ephemeral storage for two copies of the model: ask the platform team for a "
+    "node with enough storage, or wait for one."
 )
 
 
-@dataclass(frozen=True)
-class ExportPlan:
-    """How the export stands and what moves it on."""
-
-    reason: Reason
-    message: str
-    done: bool = False
-    problem: Problem | None = None
-    """Set when nothing more happens by itself."""
-    warning: Problem | None = None
-    """Set when the pod can't start for now."""
-    apply: tuple[Manifest, ...] = ()
-    lifecycle: tuple[Manifest, ...] = ()
-    delete: tuple[Deletion, ...] = ()
-    events: tuple[Event, ...] = ()
-    requeue_after: float | None = None
-
-
 def plan_export(
-    ft: FineTune,
-    spec: FineTuneSpec,
-    observed: Observed,
-    storage: StorageTarget,
-    settings: Settings,
+    ft: ReadableFineTune, observed: Observed, storage: StorageTarget, settings: Settings
 ) -> ExportPlan | None:
     """What the export of the current revision needs; None when none is asked for."""
+    spec = ft.spec
     wanted = wanted_exports(spec)
     job = observed.export_job
     if not wanted or spec.mode is Mode.PLAN:
@@ -74,26 +54,30 @@ def plan_export(
             Reason.EXPORTED,
             f"{', '.join(wanted)} in the bucket",
             done=True,
-            lifecycle=_forget(ft, spec, job),
+            lifecycle=_forget(ft, job),
         )
-    if job is not None and not _is_of(job, ft, spec):
+    state = assess_job(
+        job,
+        observed.export_pods,
+        ft.meta.uid,
+        made_for=job is None or job.export == export_digest(spec),
+        recorded=ft.status.failure,
+    )
+    if state.state is JobState.LEAVING:
+        return _exporting("waiting for deletion of the old export Job")
+    if job is None:
+        return _start(ft, observed, missing, storage, settings)
+    if state.state in (JobState.NOT_OWNED, JobState.OUTDATED):
         going = () if job.deleting else (Deletion.of_job(job),)
-        return _exporting(f"Job {job.name} is made again for {', '.join(missing)}", delete=going)
-    if job is None or job.deleting:
-        live = [p.name for p in observed.export_pods if p.live]
-        if job is not None or live:
-            return _exporting("waiting for the old export to go")
-        return _start(ft, spec, observed, missing, storage, settings)
-    return _follow(ft, job, observed, missing)
+        return _exporting(
+            f"Job {job.name} is being recreated for {', '.join(missing)}", delete=going
+        )
+    return _follow(job, state, missing)
 
 
-def _is_of(job: JobView, ft: FineTune, spec: FineTuneSpec) -> bool:
-    return job.owner_uid == ft.meta.uid and job.export == export_digest(spec)
-
-
-def _forget(ft: FineTune, spec: FineTuneSpec, job: JobView | None) -> tuple[Manifest, ...]:
+def _forget(ft: ReadableFineTune, job: JobView | None) -> tuple[Manifest, ...]:
     """Only a Job whose work is done may go by itself."""
-    ttl = spec.ttl_seconds_after_finished
+    ttl = ft.spec.ttl_seconds_after_finished
     if job is None or not job.finished or job.deleting or job.ttl == ttl:
         return ()
     return (build_lifecycle(ft.meta.namespace, job, {"ttlSecondsAfterFinished": ttl}),)
@@ -111,51 +95,51 @@ def _exporting(message: str, *, delete: tuple[Deletion, ...] = ()) -> ExportPlan
 
 
 def _start(
-    ft: FineTune,
-    spec: FineTuneSpec,
+    ft: ReadableFineTune,
     observed: Observed,
     missing: list[str],
     storage: StorageTarget,
     settings: Settings,
 ) -> ExportPlan:
+    spec = ft.spec
     assert observed.commit is not None  # noqa: S101  (the caller looked)
-    order = resolve_export_job(ft.meta, spec, observed.commit, storage, settings)
+    order = resolve_export_job(ft, observed.commit, storage, settings)
     shape = observed.preflight.shape if observed.preflight else None
     size = weight_bytes(shape, quantized=False) if shape else None
     job = build_export_job(ft.meta, spec, order, size, storage, settings)
     name = job["metadata"]["name"]
     return ExportPlan(
         Reason.EXPORTING,
-        f"Job {name} makes {', '.join(missing)}",
+        f"Job {name} is exporting {', '.join(missing)}",
         apply=(job,),
         events=(Event("Normal", "ExportStarted", f"Created Job {name}: {', '.join(missing)}"),),
         requeue_after=POLL_SECONDS,
     )
 
 
-def _follow(ft: FineTune, job: JobView, observed: Observed, missing: list[str]) -> ExportPlan:
-    if job.failed:
-        told = recall_failure(ft.status.failure, job, observed.export_pods)
-        if told is not None:
-            return ExportPlan(Reason(told.reason), told.message, problem=told)
-        problem = diagnose_failed_job(job, observed.export_pods, None)
+def _follow(job: JobView, state: JobAssessment, missing: list[str]) -> ExportPlan:
+    """Its Job runs, or came to its end without an artifact."""
+    if state.state is JobState.FAILED and state.problem is not None:
+        problem = state.problem
+        if state.recalled:
+            return ExportPlan(Reason(problem.reason), problem.message, problem=problem)
         if problem.reason == Reason.OUT_OF_MEMORY:
             problem = replace(problem, hint=MEMORY_HINT, user=False)
         problem = replace(
-            problem, hint=f"{problem.hint} Delete Job {job.name} then: it runs again.".strip()
+            problem, hint=f"{problem.hint} Then delete Job {job.name} to run it again.".strip()
         )
         return ExportPlan(Reason(problem.reason), problem.message, problem=problem)
-    if job.complete:
+    if state.state is JobState.NO_RESULT:
         problem = Problem(
             Reason.COMMIT_MISSING,
             f"Job {job.name} completed but {', '.join(missing)} has no EXPORT.json in the bucket",
-            "Delete the Job to run it again; tell the platform team if it repeats.",
+            "Delete the Job to run it again; contact the platform team if it happens again.",
             user=False,
         )
         return ExportPlan(Reason.COMMIT_MISSING, problem.message, problem=problem)
-    warning = diagnose_waiting(observed.export_pods)
+    warning = state.problem
     if warning is None:
-        return _exporting(f"Job {job.name} makes {', '.join(missing)}")
+        return _exporting(f"Job {job.name} is exporting {', '.join(missing)}")
     if warning.reason == Reason.UNSCHEDULABLE:
         warning = replace(warning, hint=ROOM_HINT)
     return ExportPlan(

@@ -7,22 +7,21 @@ from qwen3_api.v1alpha1.conditions import Reason
 from qwen3_api.v1alpha1.finetune import FineTuneSpec
 from qwen3_api.v1alpha1.finetune_status import EstimateStatus, PreflightStatus, TokenBucket
 from qwen3_operator.finetune.actions import TrainingPlan
+from qwen3_operator.finetune.gpu import resolve_price
 from qwen3_operator.finetune.preflight.manifests import build_preflight_job
-from qwen3_operator.finetune.preflight.sizing import FittedRun, fit_run, resolve_price
+from qwen3_operator.finetune.preflight.sizing import FittedRun, fit_run
 from qwen3_operator.finetune.training.job_spec import resolve_preflight_job
 from qwen3_operator.finetune.training.status import (
     build_sizing_status,
     format_duration,
 )
-from qwen3_operator.finetune.views import FineTune, Observed
+from qwen3_operator.finetune.views import Observed, ReadableFineTune
 from qwen3_operator.resources.actions import Deletion
 from qwen3_operator.resources.diagnosis import (
     REASONS,
-    diagnose_failed_job,
-    diagnose_waiting,
-    recall_failure,
 )
 from qwen3_operator.resources.identity import checks_digest
+from qwen3_operator.resources.job_state import JobAssessment, JobState, assess_job
 from qwen3_operator.resources.numbers import count, count_or_none, decimal
 from qwen3_operator.resources.storage import StorageTarget
 from qwen3_operator.resources.views import JobView, Problem, parse_time, wire_time
@@ -30,17 +29,12 @@ from qwen3_operator.settings import Settings
 
 POLL_SECONDS = 5.0
 """Only a second look: the end of the pod wakes the fine-tune."""
-RUNNING = "data, base model and storage are being looked at"
+RUNNING = "checking data, base model and storage"
 MEMORY_HINT = "Ask the platform team to raise preflight.memory."
 
 
 def plan_preflight(
-    ft: FineTune,
-    spec: FineTuneSpec,
-    revision: str,
-    observed: Observed,
-    storage: StorageTarget,
-    settings: Settings,
+    ft: ReadableFineTune, observed: Observed, storage: StorageTarget, settings: Settings
 ) -> TrainingPlan | Preflight:
     """What the preflight needs; or what it found, when it passed.
 
@@ -50,39 +44,50 @@ def plan_preflight(
     found, job = observed.preflight, observed.preflight_job
     if found is not None and found.failure is None:
         return found
-    if job is not None and job.owner_uid != ft.meta.uid:
-        return _waiting(
-            "waiting for the preflight of an earlier object to go", Deletion.of_job(job)
-        )
+    state = assess_job(
+        job,
+        observed.preflight_pods,
+        ft.meta.uid,
+        made_for=job is None or job.checks in ("", checks_digest(ft.spec)),
+        recorded=ft.status.failure,
+    )
+    if state.state is JobState.LEAVING:
+        return _waiting("waiting for deletion of the old preflight Job")
     if job is None:
-        return _start(ft, spec, revision, observed, storage, settings)
-    if job.deleting:
-        return _waiting("waiting for the old preflight to go")
-    if job.checks not in ("", checks_digest(spec)):
-        return _waiting("the preflight starts again: dataset.checks changed", Deletion.of_job(job))
+        return _start(ft, observed, storage, settings)
+    if state.state is JobState.NOT_OWNED:
+        return _waiting(
+            "waiting for deletion of a preflight Job owned by a previous object of the same name",
+            Deletion.of_job(job),
+        )
+    if state.state is JobState.OUTDATED:
+        return _waiting("the preflight restarts: dataset.checks changed", Deletion.of_job(job))
     if found is not None and found.failure is not None and not _is_older(found, job):
         return _refused(job, found)
-    if job.failed:
-        told = recall_failure(ft.status.failure, job, observed.preflight_pods)
-        problem = told or _for_memory(diagnose_failed_job(job, observed.preflight_pods, None))
+    return _follow(job, state)
+
+
+def _follow(job: JobView, state: JobAssessment) -> TrainingPlan:
+    """Its Job runs, or came to its end without a preflight.json."""
+    if state.state is JobState.FAILED and state.problem is not None:
+        problem = state.problem if state.recalled else _for_memory(state.problem)
         return TrainingPlan(
             Reason(problem.reason), problem.message, problem=problem, validated=False
         )
-    if job.complete:
+    if state.state is JobState.NO_RESULT:
         problem = Problem(
             Reason.COMMIT_MISSING,
             f"Job {job.name} completed but preflight.json is not in the bucket",
-            "Delete the Job to run it again; tell the platform team if it repeats.",
+            "Delete the Job to run it again; contact the platform team if it happens again.",
             user=False,
         )
         return TrainingPlan(Reason.COMMIT_MISSING, problem.message, problem=problem, validated=None)
-    warning = diagnose_waiting(observed.preflight_pods)
-    if warning is not None:
+    if state.problem is not None:
         return TrainingPlan(
-            Reason(warning.reason),
-            warning.message,
+            Reason(state.problem.reason),
+            state.problem.message,
             validated=None,
-            warning=warning,
+            warning=state.problem,
             requeue_after=POLL_SECONDS * 2,
         )
     return _waiting(RUNNING)
@@ -108,15 +113,11 @@ def _waiting(message: str, *delete: Deletion) -> TrainingPlan:
 
 
 def _start(
-    ft: FineTune,
-    spec: FineTuneSpec,
-    revision: str,
-    observed: Observed,
-    storage: StorageTarget,
-    settings: Settings,
+    ft: ReadableFineTune, observed: Observed, storage: StorageTarget, settings: Settings
 ) -> TrainingPlan:
+    spec = ft.spec
     start = None if isinstance(observed.start, Problem) else observed.start
-    order = resolve_preflight_job(ft.meta, spec, storage, settings, start)
+    order = resolve_preflight_job(ft, storage, settings, start)
     return TrainingPlan(
         Reason.PREFLIGHT,
         RUNNING,
@@ -133,7 +134,7 @@ def _refused(job: JobView, found: Preflight) -> TrainingPlan:
     problem = Problem(
         failure.reason if known else Reason.TRAINER_FAILED,
         failure.message,
-        f"{failure.hint} If only the data changed, delete Job {job.name} then: it runs again.",
+        f"{failure.hint} If only the data changed, then delete Job {job.name} to run it again.",
         user=failure.reason != Reason.OUT_OF_MEMORY,
         retriable=True,
     )

@@ -1,21 +1,16 @@
 """From what the preflight found to a run that fits the card: sizes, an estimate, a price. Pure."""
 
-from dataclasses import dataclass, replace
-from decimal import Decimal
+from dataclasses import dataclass
 
 from qwen3_api.job.preflight import Preflight
 from qwen3_api.job.report import Sizing
 from qwen3_api.job.train import MAX_EVALUATION_ROWS
 from qwen3_api.v1alpha1.conditions import Reason
 from qwen3_api.v1alpha1.finetune import FineTuneSpec
-from qwen3_operator.finetune.training.job_spec import (
-    is_quantized,
-    resolve_epochs,
-    resolve_gpu_product,
-)
+from qwen3_operator.finetune.gpu import resolve_card
+from qwen3_operator.finetune.training.job_spec import is_quantized, resolve_epochs
 from qwen3_operator.resources.views import Problem
-from qwen3_operator.settings import GPUSettings, Settings
-from qwen3_sizing.gpus import CARDS, Card
+from qwen3_operator.settings import Settings
 from qwen3_sizing.plan import (
     DoesNotFit,
     Estimate,
@@ -23,21 +18,6 @@ from qwen3_sizing.plan import (
     estimate_run,
     plan_sizing,
 )
-
-UNKNOWN_CARD = Card("an unknown GPU, taken for one of 24 GiB", 24 * 1024, 60.0)
-"""When neither the user nor the platform says which: the smallest that data centres use."""
-
-
-@dataclass(frozen=True)
-class Price:
-    """Of one GPU hour."""
-
-    per_hour: Decimal
-    currency: str
-
-    def of(self, gpu_seconds: int) -> str:
-        """The cost of GPU seconds, like "12.34 USD"."""
-        return f"{self.per_hour * gpu_seconds / 3600:.2f} {self.currency}"
 
 
 @dataclass(frozen=True)
@@ -54,35 +34,6 @@ class FittedRun:
     """Why it is cut this way."""
 
 
-def resolve_card(spec: FineTuneSpec, settings: Settings) -> Card | None:
-    """The card to plan for, with what the platform says of it; None on the CPU."""
-    if spec.resources.gpus == 0 or settings.training.allow_cpu:
-        return None
-    own = _own_gpu(spec, settings)
-    known = CARDS.get(resolve_gpu_product(spec, settings) or "", UNKNOWN_CARD)
-    if own is None:
-        return known
-    return replace(
-        known,
-        name=own.product,
-        memory_mib=int(own.memory_gib * 1024) if own.memory_gib else known.memory_mib,
-        tflops=own.tflops or known.tflops,
-    )
-
-
-def resolve_price(spec: FineTuneSpec, settings: Settings) -> Price | None:
-    """What an hour of the card costs; None where the platform's list doesn't say."""
-    own = _own_gpu(spec, settings)
-    if own is None or own.price_per_hour is None or spec.resources.gpus == 0:
-        return None
-    return Price(own.price_per_hour, settings.training.currency)
-
-
-def _own_gpu(spec: FineTuneSpec, settings: Settings) -> GPUSettings | None:
-    product = resolve_gpu_product(spec, settings)
-    return next((g for g in settings.training.gpus if g.product == product), None)
-
-
 def fit_run(
     spec: FineTuneSpec, preflight: Preflight, settings: Settings, *, begun: bool | None = None
 ) -> FittedRun | Problem:
@@ -94,8 +45,8 @@ def fit_run(
     if preflight.shape is None:
         return Problem(
             Reason.TRAINER_FAILED,
-            "preflight.json names no model shape",
-            "The images of trainer and operator differ in age; tell the platform team.",
+            "preflight.json has no model shape",
+            "Trainer image and operator have different versions; contact the platform team.",
             user=False,
         )
     card, hyper = resolve_card(spec, settings), spec.hyperparameters
@@ -105,7 +56,7 @@ def fit_run(
         rank=spec.adapter.rank,
         target_modules=tuple(spec.adapter.target_modules),
         quantized=begun if chosen is None else chosen,
-        method=spec.method.type.value,
+        method=spec.method.type,
         max_sequence_length=spec.dataset.max_sequence_length,
         lengths=preflight.lengths,
         rows=preflight.rows,

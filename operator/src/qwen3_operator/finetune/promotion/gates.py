@@ -24,13 +24,13 @@ from qwen3_api.v1alpha1.promotion import (
     OnFailure,
     Strategy,
 )
-from qwen3_operator.evaluation.views import Evaluation
+from qwen3_operator.evaluation.views import Evaluation, UnreadableEvaluation
 from qwen3_operator.finetune.promotion.evaluation import (
     build_evaluation,
     evaluation_name,
     resolve_evaluation,
 )
-from qwen3_operator.finetune.views import FineTune
+from qwen3_operator.finetune.views import FineTune, ReadableFineTune
 from qwen3_operator.resources.actions import Manifest
 from qwen3_operator.resources.conditions import Conditions, find, format_time
 from qwen3_operator.resources.views import Problem
@@ -41,12 +41,12 @@ REFUSALS = {
     Verdict.FAILED: (
         Reason.GATE_FAILED,
         "Change the training inputs for a new revision, or spec.evaluation.gates; "
-        "spec.promotion.force promotes it all the same, on the record.",
+        "spec.promotion.force promotes it anyway, and is recorded.",
     ),
     Verdict.INCONCLUSIVE: (
         Reason.GATE_INCONCLUSIVE,
-        "Give the suite more questions (status.gates of the Qwen3Eval shows how many would be "
-        "enough), or promote it by spec.promotion.force.",
+        "Add questions to the suite (status.gates of the Qwen3Eval shows how many are needed), "
+        "or force the promotion with spec.promotion.force.",
     ),
     Verdict.ERROR: (
         Reason.EVALUATION_FAILED,
@@ -77,10 +77,9 @@ def wanted_revision(spec: FineTuneSpec, revision: str) -> str:
     return spec.promotion.rollback_to or revision
 
 
-def expected_evaluation(
-    ft: FineTune, spec: FineTuneSpec, revision: str, incumbent: str | None
-) -> str | None:
+def expected_evaluation(ft: ReadableFineTune, incumbent: str | None) -> str | None:
     """Name of the Qwen3Eval that decides about a revision; None if nothing is asked."""
+    spec, revision = ft.spec, ft.revision
     if spec.evaluation is None:
         return None
     wanted = resolve_evaluation(ft.meta, spec, spec.evaluation, revision, incumbent)
@@ -88,17 +87,14 @@ def expected_evaluation(
 
 
 def plan_admission(
-    ft: FineTune,
-    spec: FineTuneSpec,
-    revision: str,
-    incumbent: str | None,
-    found: Evaluation | None,
+    ft: ReadableFineTune, incumbent: str | None, found: Evaluation | None
 ) -> Admission:
     """Decide about the revision that the spec asks for.
 
     incumbent: the revision that has the name now; it isn't `revision`.
     found: the Qwen3Eval of `expected_evaluation`, if it is there and the fine-tune's own.
     """
+    spec, revision = ft.spec, ft.revision
     promotion = spec.promotion
     if promotion.rollback_to is not None:
         return Admission(
@@ -106,17 +102,17 @@ def plan_admission(
             f"spec.promotion.rollbackTo is {promotion.rollback_to}",
             Move.ROLLED_BACK,
         )
-    status = _evaluation_status(ft, spec, revision, incumbent, found)
+    status = _evaluation_status(ft, incumbent, found)
     if promotion.force is not None and promotion.force.revision == revision:
         return Admission(Reason.PROMOTING, promotion.force.reason, Move.FORCED, evaluation=status)
     if spec.evaluation is not None:
-        waiting = _judge(ft, spec, revision, incumbent, found, status)
+        waiting = _judge(ft, incumbent, found, status)
         if waiting is not None:
             return waiting
     if promotion.strategy is Strategy.MANUAL and promotion.approved_revision != revision:
         return Admission(
             Reason.AWAITING_APPROVAL,
-            f"revision {revision} is ready to serve; approve it with "
+            f"revision {revision} is ready for promotion; approve it with "
             f"spec.promotion.approvedRevision: {revision}",
             by_person=True,
             evaluation=status,
@@ -126,14 +122,13 @@ def plan_admission(
 
 
 def _judge(
-    ft: FineTune,
-    spec: FineTuneSpec,
-    revision: str,
+    ft: ReadableFineTune,
     incumbent: str | None,
     found: Evaluation | None,
     status: EvaluationStatus | None,
 ) -> Admission | None:
     """What the evaluation holds up; None when it lets the revision pass."""
+    spec, revision = ft.spec, ft.revision
     if spec.evaluation is None:
         return None
     if found is None:
@@ -141,21 +136,21 @@ def _judge(
         manifest = build_evaluation(ft.meta, wanted, revision)
         return Admission(
             Reason.EVALUATING,
-            f"evaluation {manifest['metadata']['name']} begins",
+            f"evaluation {manifest['metadata']['name']} was created",
             evaluation=status,
             apply=(manifest,),
         )
     verdict = found.status.verdict
     if verdict is None:
         ready = find(found.status.conditions, ConditionType.READY)
-        told = ready.message if ready is not None else "it begins"
+        told = ready.message if ready is not None else "it is starting"
         return Admission(
             Reason.EVALUATING, f"evaluation {found.meta.name}: {told}", evaluation=status
         )
     if verdict in PASSING:
         return None
     reason, hint = REFUSALS[verdict]
-    message = f"revision {revision} doesn't serve: {_why(found.status)} ({found.meta.name})"
+    message = f"revision {revision} isn't promoted: {_why(found.status)} ({found.meta.name})"
     return Admission(
         reason,
         message,
@@ -176,7 +171,9 @@ def _why(status: EvalStatus) -> str:
 
 def asked_revision(evaluation: Evaluation) -> str | None:
     """The revision that an evaluation asks."""
-    target = evaluation.spec.target.fine_tune if evaluation.spec is not None else None
+    if isinstance(evaluation, UnreadableEvaluation):
+        return None
+    target = evaluation.spec.target.fine_tune
     return target.revision if target is not None else None
 
 
@@ -191,13 +188,10 @@ def is_unloaded(admission: Admission, spec: FineTuneSpec, rejection: Problem | N
 
 
 def _evaluation_status(
-    ft: FineTune,
-    spec: FineTuneSpec,
-    revision: str,
-    incumbent: str | None,
-    found: Evaluation | None,
+    ft: ReadableFineTune, incumbent: str | None, found: Evaluation | None
 ) -> EvaluationStatus | None:
-    name = expected_evaluation(ft, spec, revision, incumbent)
+    revision = ft.revision
+    name = expected_evaluation(ft, incumbent)
     if name is None:
         return None
     if found is None:

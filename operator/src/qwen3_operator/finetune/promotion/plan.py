@@ -14,43 +14,30 @@ from datetime import datetime
 
 from qwen3_api.serving.pool import CurrentAlias
 from qwen3_api.v1alpha1.conditions import Reason
-from qwen3_api.v1alpha1.finetune import FineTuneSpec, alias_of
+from qwen3_api.v1alpha1.finetune import alias_of
 from qwen3_api.v1alpha1.finetune_status import ServingStatus
-from qwen3_operator.finetune.actions import Promotion
+from qwen3_operator.finetune.actions import Promotion, ServingPlan
 from qwen3_operator.finetune.promotion.gates import (
     kept_evaluation,
     plan_admission,
     wanted_revision,
 )
+from qwen3_operator.finetune.promotion.outcome import describe_served, owned_alias, plan_refused
 from qwen3_operator.finetune.promotion.rollout import plan_candidate
-from qwen3_operator.finetune.views import Alias, FineTune, Observed
+from qwen3_operator.finetune.views import Alias, FineTune, Observed, ReadableFineTune
 from qwen3_operator.resources.actions import Event
 from qwen3_operator.resources.names import pool_endpoint
 from qwen3_operator.resources.views import Problem
-from qwen3_operator.serving.state import (
-    LASTING,
-    POLL_STEADY,
-    ServingPlan,
-    agreed_answer,
-    describe_served,
-    find_refusal,
-    holds,
-    owned_alias,
-    plan_refused,
-)
+from qwen3_operator.serving.state import LASTING, POLL_STEADY, agreed_answer, find_refusal, holds
 from qwen3_operator.serving.views import PoolPod, PoolView
 from qwen3_operator.settings import Settings
 
 
 def plan_serving(
-    ft: FineTune,
-    spec: FineTuneSpec,
-    revision: str,
-    observed: Observed,
-    settings: Settings,
-    now: datetime,
+    ft: ReadableFineTune, observed: Observed, settings: Settings, now: datetime
 ) -> ServingPlan:
     """Where the public name stands and what comes next."""
+    spec, revision = ft.spec, ft.revision
     alias = alias_of(ft.meta.namespace, ft.meta.name, spec)
     pool = observed.pool or PoolView(name="", exists=False, desired_replicas=spec.serving.replicas)
     ready_pods = [p for p in pool.pods if p.ready]
@@ -64,20 +51,18 @@ def plan_serving(
         commit = observed.rollback
     if commit is not None and (current is None or current.revision != wanted):
         incumbent = current.revision if current else None
-        admission = plan_admission(ft, spec, revision, incumbent, observed.evaluation)
-        plan = plan_candidate(
-            ft, spec, wanted, commit, alias, pool, observed, status, admission, now, settings
-        )
+        admission = plan_admission(ft, incumbent, observed.evaluation)
+        plan = plan_candidate(ft, wanted, commit, pool, observed, status, admission, now, settings)
         running = plan.status.canary_weight_percent is not None
         return plan if running else _without_canary(plan, current, observed.alias)
     if current is None:
         return ServingPlan(
             Reason.PENDING,
-            "there is no result to serve yet",
-            False,
-            False,
-            "no revision was promoted yet",
-            status,
+            "no result to serve yet",
+            ready=False,
+            served=False,
+            served_message="no revision was promoted yet",
+            status=status,
         )
     steady = _plan_steady(current, wanted, pool, ready_pods, status, settings)
     if steady.ready and wanted != revision:
@@ -94,7 +79,9 @@ def _without_canary(
     if current is None or current.canary is None or alias is None or plan.promote is not None:
         return plan
     pointer = current.model_copy(update={"canary": None})
-    event = Event("Normal", "CanaryEnded", f"revision {current.canary.revision} gets no requests")
+    event = Event(
+        "Normal", "CanaryEnded", f"revision {current.canary.revision} no longer gets requests"
+    )
     return replace(
         plan,
         promote=Promotion(pointer, alias.etag),
@@ -148,7 +135,13 @@ def _plan_steady(
     if not ready:
         reason = Reason(pool.trouble.reason) if pool.trouble else Reason.POOL_NOT_READY
         return ServingPlan(
-            reason, served_message, False, served, served_message, status, requeue_after=poll
+            reason,
+            served_message,
+            ready=False,
+            served=served,
+            served_message=served_message,
+            status=status,
+            requeue_after=poll,
         )
     everywhere = all(
         p.agent is not None
@@ -160,38 +153,38 @@ def _plan_steady(
         return ServingPlan(
             Reason.PROMOTING,
             f"pods are switching {current.alias} to {current.id}",
-            False,
-            served,
-            served_message,
-            status,
+            ready=False,
+            served=served,
+            served_message=served_message,
+            status=status,
             requeue_after=poll,
         )
     if current.revision != revision:
         return ServingPlan(
             Reason.OLDER_REVISION,
-            f"revision {current.revision} serves until {revision} is ready",
-            False,
-            True,
-            served_message,
-            status,
+            f"revision {current.revision} stays in service until {revision} is ready",
+            ready=False,
+            served=True,
+            served_message=served_message,
+            status=status,
             requeue_after=POLL_STEADY,
         )
     if len(ready) < pool.desired_replicas:
         return ServingPlan(
             Reason.POOL_SCALING,
             f"{len(ready)} of {pool.desired_replicas} pods serve {current.id}",
-            False,
-            True,
-            served_message,
-            status,
+            ready=False,
+            served=True,
+            served_message=served_message,
+            status=status,
             requeue_after=poll,
         )
     return ServingPlan(
         Reason.SERVED,
         f"{current.alias} answers from {current.id} on {len(ready)} pods",
-        True,
-        True,
-        served_message,
-        status,
+        ready=True,
+        served=True,
+        served_message=served_message,
+        status=status,
         requeue_after=POLL_STEADY,
     )

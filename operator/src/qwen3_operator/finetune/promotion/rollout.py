@@ -6,36 +6,26 @@ from datetime import datetime
 from qwen3_api.job.report import Commit, adapter_id
 from qwen3_api.serving.pool import CurrentAlias
 from qwen3_api.v1alpha1.conditions import Reason
-from qwen3_api.v1alpha1.finetune import FineTuneSpec
 from qwen3_api.v1alpha1.finetune_status import ServingStatus
 from qwen3_api.v1alpha1.promotion import Move, OnFailure
-from qwen3_operator.finetune.actions import Promotion
+from qwen3_operator.finetune.actions import Promotion, ServingPlan
 from qwen3_operator.finetune.promotion.canary import CanaryPlan, plan_canary, rejection_of
 from qwen3_operator.finetune.promotion.gates import (
     Admission,
 )
-from qwen3_operator.finetune.views import Alias, FineTune, Observed
+from qwen3_operator.finetune.promotion.outcome import describe_served, owned_alias, plan_refused
+from qwen3_operator.finetune.views import Alias, Observed, ReadableFineTune
 from qwen3_operator.resources.actions import Event
 from qwen3_operator.resources.conditions import format_time
-from qwen3_operator.serving.state import (
-    POLL_STEADY,
-    ServingPlan,
-    describe_served,
-    find_refusal,
-    holds,
-    owned_alias,
-    plan_refused,
-)
+from qwen3_operator.serving.state import POLL_STEADY, find_refusal, holds
 from qwen3_operator.serving.views import PoolView
 from qwen3_operator.settings import Settings
 
 
 def plan_candidate(
-    ft: FineTune,
-    spec: FineTuneSpec,
+    ft: ReadableFineTune,
     revision: str,
     commit: Commit,
-    alias: str,
     pool: PoolView,
     observed: Observed,
     status: ServingStatus,
@@ -45,6 +35,7 @@ def plan_candidate(
 ) -> ServingPlan:
     """A verified result isn't behind the public name yet: load it everywhere, have it admitted,
     then move the name."""
+    spec, alias = ft.spec, ft.alias
     candidate = adapter_id(ft.meta.namespace, ft.meta.name, commit.digest)
     before = owned_alias(observed.alias, ft.meta.uid)
     problem = admission.problem
@@ -64,10 +55,10 @@ def plan_candidate(
     waiting = ServingPlan(
         admission.reason,
         admission.message,
-        False,
-        served,
-        served_message,
-        status,
+        ready=False,
+        served=served,
+        served_message=served_message,
+        status=status,
         by_person=admission.by_person,
         evaluation=admission.evaluation,
         apply=admission.apply,
@@ -127,7 +118,7 @@ def _with_canary(waiting: ServingPlan, canary: CanaryPlan, alias: Alias | None) 
 
 
 def _tell_move(move: Move, alias: str, revision: str, why: str) -> Event:
-    message = f"{alias} now means revision {revision}" + (f": {why}" if why else "")
+    message = f"{alias} now refers to revision {revision}" + (f": {why}" if why else "")
     return Event("Warning" if move is Move.FORCED else "Normal", move.value, message)
 
 
@@ -145,17 +136,23 @@ def _plan_loading(
         reason = Reason(pool.trouble.reason) if pool.trouble else Reason.POOL_NOT_READY
         message = pool.trouble.message if pool.trouble else "waiting for the pool's first ready pod"
         return ServingPlan(
-            reason, message, False, served, served_message, status, requeue_after=poll
+            reason,
+            message,
+            ready=False,
+            served=served,
+            served_message=served_message,
+            status=status,
+            requeue_after=poll,
         )
     loaded = [p for p in ready if holds(p, candidate, commit.digest)]
     if len(loaded) < len(ready):
         return ServingPlan(
             Reason.LOADING,
             f"{candidate} is loaded on {len(loaded)} of {len(ready)} ready pods",
-            False,
-            served,
-            served_message,
-            status,
+            ready=False,
+            served=served,
+            served_message=served_message,
+            status=status,
             requeue_after=poll,
         )
     return None

@@ -1,89 +1,53 @@
 """The orders that training pods read: every default resolved, nothing left to decide in the pod."""
 
-from qwen3_api.job import layout
-from qwen3_api.job.base import S3Location
 from qwen3_api.job.export import ExportJob
 from qwen3_api.job.preflight import PreflightChecks, PreflightJob
 from qwen3_api.job.report import Commit, Sizing
 from qwen3_api.job.train import (
-    HuggingFaceModel,
     JobAdapter,
     JobBaseModel,
     JobCheckpoint,
     JobDataset,
-    JobDPO,
     JobEarlyStopping,
     JobGuards,
     JobHyperparameters,
-    JobWandb,
-    S3Model,
     StartAdapter,
     TrainJob,
 )
+from qwen3_api.methods import job_sections
 from qwen3_api.v1alpha1.finetune import FineTuneSpec
 from qwen3_api.v1alpha1.resources import OnOutOfMemory
 from qwen3_api.v1alpha1.serving_spec import ServingMode
-from qwen3_api.v1alpha1.tracking import WandbMode, WandbSpec
 from qwen3_api.v1alpha1.training import (
     AdapterType,
-    BaseModelSource,
-    BaseModelSourceType,
-    BaseModelSpec,
     DatasetSpec,
-    DPOSpec,
     HyperparametersSpec,
-    MethodType,
     ResumePolicy,
 )
-from qwen3_operator.resources.identity import DEFAULT_EPOCHS, revision_id, spec_hash
-from qwen3_operator.resources.job import parse_s3_uri, resolve_data
-from qwen3_operator.resources.labels import LABEL_GPU_PRODUCT
+from qwen3_operator.finetune.views import ReadableFineTune, revision_folder
+from qwen3_operator.resources.base_model import resolve_job_model
+from qwen3_operator.resources.identity import DEFAULT_EPOCHS
+from qwen3_operator.resources.job import resolve_data, resolve_wandb
 from qwen3_operator.resources.storage import StorageTarget
-from qwen3_operator.resources.views import Meta
 from qwen3_operator.settings import Settings
 
 
-def resolve_model(base: BaseModelSpec, settings: Settings) -> BaseModelSource | None:
-    """Where the weights come from: the spec's source, else the catalogue's; None if in neither."""
-    if base.source is not None:
-        return base.source
-    return next((m.source for m in settings.catalogue if m.name == base.name), None)
-
-
-def resolve_job_model(
-    base: BaseModelSpec, storage: StorageTarget, settings: Settings
-) -> HuggingFaceModel | S3Model:
-    """The contract's view of the base model.
-
-    Raises:
-        LookupError: neither spec nor catalogue has a source; validation comes before.
-    """
-    source = resolve_model(base, settings)
-    if source is None:
-        raise LookupError(f"no source for base model {base.name}")
-    if source.type is BaseModelSourceType.S3 and source.s3 is not None:
-        return S3Model(location=parse_s3_uri(source.s3.uri, storage))
-    pinned = next((m.revision for m in settings.catalogue if m.name == base.name), None)
-    return HuggingFaceModel(repo=base.name, revision=base.revision or pinned)
-
-
 def resolve_preflight_job(
-    meta: Meta,
-    spec: FineTuneSpec,
+    ft: ReadableFineTune,
     storage: StorageTarget,
     settings: Settings,
     start: StartAdapter | None,
 ) -> PreflightJob:
     """The order of the preflight of one revision."""
-    digest = spec_hash(spec)
+    meta, spec = ft.meta, ft.spec
     checks = spec.dataset.checks
     return PreflightJob(
         namespace=meta.namespace,
         name=meta.name,
         uid=meta.uid,
-        revision=revision_id(digest),
-        spec_hash=digest,
-        method=spec.method.type.value,
+        revision=ft.revision,
+        spec_hash=ft.digest,
+        method=spec.method.type,
         base_model=_resolve_base(spec, storage, settings),
         dataset=_resolve_dataset(spec.dataset, storage),
         assistant_only_loss=_assistant_only_loss(spec),
@@ -94,13 +58,12 @@ def resolve_preflight_job(
             max_duplicate_percent=checks.max_duplicate_percent,
             fail_on_leakage=checks.fail_on_leakage,
         ),
-        output=revision_folder(meta, digest, storage),
+        output=revision_folder(meta, ft.revision, storage),
     )
 
 
 def resolve_train_job(
-    meta: Meta,
-    spec: FineTuneSpec,
+    ft: ReadableFineTune,
     storage: StorageTarget,
     settings: Settings,
     sizing: Sizing,
@@ -110,16 +73,16 @@ def resolve_train_job(
 ) -> TrainJob:
     """The order of one revision. `sizing`, `planned_length` (tokens of the longest row that it is
     for) and `start` come out of the preflight and the bucket."""
-    digest = spec_hash(spec)
+    meta, spec = ft.meta, ft.spec
     wandb = spec.tracking.wandb
     return TrainJob(
         namespace=meta.namespace,
         name=meta.name,
         uid=meta.uid,
-        revision=revision_id(digest),
-        spec_hash=digest,
-        method=spec.method.type.value,
-        dpo=_resolve_dpo(spec),
+        revision=ft.revision,
+        spec_hash=ft.digest,
+        method=spec.method.type,
+        **job_sections(spec.method),
         base_model=_resolve_base(spec, storage, settings),
         dataset=_resolve_dataset(spec.dataset, storage),
         adapter=JobAdapter(
@@ -146,23 +109,23 @@ def resolve_train_job(
         ),
         wandb=resolve_wandb(wandb) if wandb else None,
         gpus=spec.resources.gpus,
-        output=revision_folder(meta, digest, storage),
+        output=revision_folder(meta, ft.revision, storage),
         progress_seconds=settings.training.progress_seconds,
         image=settings.images.trainer,
     )
 
 
 def resolve_export_job(
-    meta: Meta, spec: FineTuneSpec, commit: Commit, storage: StorageTarget, settings: Settings
+    ft: ReadableFineTune, commit: Commit, storage: StorageTarget, settings: Settings
 ) -> ExportJob:
     """The order of the export of one revision's result."""
-    digest = spec_hash(spec)
+    meta, spec = ft.meta, ft.spec
     return ExportJob(
         namespace=meta.namespace,
         name=meta.name,
         uid=meta.uid,
-        revision=revision_id(digest),
-        spec_hash=digest,
+        revision=ft.revision,
+        spec_hash=ft.digest,
         base_model=_resolve_base(spec, storage, settings),
         base_commit=commit.provenance.base_commit,
         adapter=StartAdapter(
@@ -171,14 +134,7 @@ def resolve_export_job(
         merged=spec.serving.mode is ServingMode.MERGED,
         gguf=list(spec.export.gguf) if spec.export else [],
         thinking=spec.dataset.chat_template.thinking.value,
-        output=revision_folder(meta, digest, storage),
-    )
-
-
-def revision_folder(meta: Meta, digest: str, storage: StorageTarget) -> S3Location:
-    """Where everything of a revision goes."""
-    return storage.location(
-        layout.revision_prefix(storage.prefix, meta.namespace, meta.uid, revision_id(digest))
+        output=revision_folder(meta, ft.revision, storage),
     )
 
 
@@ -186,18 +142,6 @@ def is_quantized(spec: FineTuneSpec) -> bool | None:
     """The base is kept in 4 bits by the user's choice; None where that is left to the plan."""
     chosen = spec.adapter.type
     return None if chosen is None else chosen is AdapterType.QLORA
-
-
-def resolve_gpu_product(spec: FineTuneSpec, settings: Settings) -> str | None:
-    """The card to plan for: the user's by either field, else the platform's first."""
-    listed = settings.training.gpus
-    return named_gpu_product(spec) or (listed[0].product if listed else None)
-
-
-def named_gpu_product(spec: FineTuneSpec) -> str | None:
-    """The card that the user names: by its own field, else by the node label."""
-    resources = spec.resources
-    return resources.gpu_product or resources.node_selector.get(LABEL_GPU_PRODUCT) or None
 
 
 def _resolve_base(spec: FineTuneSpec, storage: StorageTarget, settings: Settings) -> JobBaseModel:
@@ -216,13 +160,6 @@ def _resolve_dataset(dataset: DatasetSpec, storage: StorageTarget) -> JobDataset
         max_sequence_length=dataset.max_sequence_length,
         thinking=dataset.chat_template.thinking.value,
     )
-
-
-def _resolve_dpo(spec: FineTuneSpec) -> JobDPO | None:
-    if spec.method.type is not MethodType.DPO:
-        return None
-    dpo = spec.method.dpo or DPOSpec()
-    return JobDPO(beta=float(dpo.beta), loss_type=dpo.loss_type.value.lower())
 
 
 def _assistant_only_loss(spec: FineTuneSpec) -> bool:
@@ -259,13 +196,3 @@ def _resolve_hyperparameters(
 def resolve_epochs(hyper: HyperparametersSpec) -> int | None:
     """Epochs of the run; None when maxSteps decides."""
     return None if hyper.max_steps else (hyper.epochs or DEFAULT_EPOCHS)
-
-
-def resolve_wandb(wandb: WandbSpec) -> JobWandb:
-    """The contract's view of a W&B project. The key comes by the kubelet."""
-    return JobWandb(
-        project=wandb.project,
-        entity=wandb.entity,
-        offline=wandb.mode is WandbMode.OFFLINE,
-        base_url=wandb.base_url,
-    )

@@ -7,7 +7,7 @@ from qwen3_api.job import layout
 from qwen3_api.job.train import TrainJob
 from qwen3_api.v1alpha1.finetune import KIND, FineTuneSpec
 from qwen3_api.v1alpha1.meta import API_VERSION, LocalObjectReference
-from qwen3_operator.finetune.training.job_spec import named_gpu_product, resolve_gpu_product
+from qwen3_operator.finetune.gpu import named_gpu_product, resolve_gpu_product
 from qwen3_operator.resources.identity import resources_digest
 from qwen3_operator.resources.job import (
     ORDER_MOUNT,

@@ -4,29 +4,25 @@ The order of the guards is the order of truth: a commit in the bucket outranks t
 outranks the wish to have one.
 """
 
-from collections.abc import Mapping
 from datetime import datetime
-from typing import Any
 
 from qwen3_api.job.preflight import Preflight
 from qwen3_api.v1alpha1.conditions import Reason
-from qwen3_api.v1alpha1.finetune import FineTuneSpec, Mode
+from qwen3_api.v1alpha1.finetune import Mode
 from qwen3_operator.finetune.actions import TrainingPlan
 from qwen3_operator.finetune.preflight.plan import plan_preflight
 from qwen3_operator.finetune.preflight.sizing import fit_run
 from qwen3_operator.finetune.training.job_spec import resolve_train_job
 from qwen3_operator.finetune.training.manifests import build_train_job
 from qwen3_operator.finetune.training.status import begun_in_4_bits
-from qwen3_operator.finetune.views import FineTune, Observed
+from qwen3_operator.finetune.views import Observed, ReadableFineTune
 from qwen3_operator.resources.actions import Deletion, Event, Manifest
 from qwen3_operator.resources.diagnosis import (
-    diagnose_failed_job,
     diagnose_silence,
-    diagnose_waiting,
-    recall_failure,
 )
 from qwen3_operator.resources.identity import resources_digest
-from qwen3_operator.resources.labels import ANNOTATION_PARKED
+from qwen3_operator.resources.job import build_lifecycle, build_parking
+from qwen3_operator.resources.job_state import JobAssessment, JobState, assess_job
 from qwen3_operator.resources.names import job_name
 from qwen3_operator.resources.storage import StorageTarget
 from qwen3_operator.resources.views import JobView, Problem
@@ -38,30 +34,8 @@ POLL_STARTING = 3.0
 STARTING = "the pod is starting"
 
 
-def build_lifecycle(namespace: str, job: JobView, spec: Mapping[str, Any]) -> Manifest:
-    """The mutable fields of a Job under the second field manager; what is left out is given up.
-
-    With the uid, an apply that comes too late is a conflict; without, it would create another Job.
-    """
-    return {
-        "apiVersion": "batch/v1",
-        "kind": "Job",
-        "metadata": {"name": job.name, "namespace": namespace, "uid": job.uid},
-        "spec": dict(spec),
-    }
-
-
-def build_parking(namespace: str, job: JobView) -> Manifest:
-    """Suspend a Job and say who did. Both go when the manager gives them up."""
-    manifest = dict(build_lifecycle(namespace, job, {"suspend": True}))
-    manifest["metadata"] = {**manifest["metadata"], "annotations": {ANNOTATION_PARKED: "true"}}
-    return manifest
-
-
 def plan_training(
-    ft: FineTune,
-    spec: FineTuneSpec,
-    revision: str,
+    ft: ReadableFineTune,
     observed: Observed,
     storage: StorageTarget,
     settings: Settings,
@@ -70,53 +44,65 @@ def plan_training(
     """What the current revision needs."""
     job = observed.job
     if observed.commit is not None or observed.artifact_problem is not None:
-        return _plan_committed(ft, spec, observed)
-    if job is not None and job.owner_uid != ft.meta.uid:
+        return _plan_committed(ft, observed)
+    found = assess_job(
+        job,
+        observed.pods,
+        ft.meta.uid,
+        # A complete Job has done its work, whatever the spec now says about resources.
+        made_for=job is None or job.complete or job.resources in ("", resources_digest(ft.spec)),
+        recorded=ft.status.failure,
+        report=observed.report,
+    )
+    if job is not None and found.state is JobState.NOT_OWNED:
         return _plan_inherited(job)
-    if spec.suspend and not (job is not None and job.finished):
-        return _plan_suspended(ft, spec, job)
-    if spec.mode is Mode.PLAN and job is not None and not job.deleting:
+    if ft.spec.suspend and not (job is not None and job.finished):
+        return _plan_suspended(ft, job)
+    if ft.spec.mode is Mode.PLAN and job is not None and not job.deleting:
         return _plan_stopped(job)
-    if job is None or job.deleting:
-        live = [p.name for p in observed.pods if p.live]
-        if job is not None or live:
-            # A Job is gone at once, its pod only after its grace period. Two pods of one revision
-            # must never run at the same time.
-            what = f"pod {live[-1]}" if live else "the old Job"
-            return TrainingPlan(
-                Reason.PENDING, f"waiting for {what} to go", requeue_after=POLL_STARTING
-            )
-        return _plan_start(ft, spec, revision, observed, storage, settings)
-    if not job.complete and job.resources not in ("", resources_digest(spec)):
+    if found.state is JobState.LEAVING:
+        what = f"pod {found.leaving}" if found.leaving else "the old Job"
+        return TrainingPlan(
+            Reason.PENDING, f"waiting for deletion of {what}", requeue_after=POLL_STARTING
+        )
+    if job is None:
+        return _plan_start(ft, observed, storage, settings)
+    return _plan_job(ft, job, found, observed, now)
+
+
+def _plan_job(
+    ft: ReadableFineTune, job: JobView, found: JobAssessment, observed: Observed, now: datetime
+) -> TrainingPlan:
+    """The Job of this revision and this object, and no result yet."""
+    if found.state is JobState.OUTDATED:
         return TrainingPlan(
             Reason.SCHEDULING,
-            f"Job {job.name} is made again with what the spec now says about resources and limits",
+            f"Job {job.name} is being recreated with the changed resources and limits of the spec",
             delete=(Deletion.of_job(job),),
-            events=(Event("Normal", "Replaced", f"The spec changed: replaces {job.name}"),),
+            events=(Event("Normal", "Replaced", f"The spec changed: replacing Job {job.name}"),),
             requeue_after=POLL_STARTING,
         )
-    if job.failed:
-        told = recall_failure(ft.status.failure, job, observed.pods)
-        problem = told or diagnose_failed_job(job, observed.pods, observed.report)
+    if found.state is JobState.FAILED and found.problem is not None:
+        problem = found.problem
         return TrainingPlan(Reason(problem.reason), problem.message, problem=problem, admitted=True)
-    if job.complete:
+    if found.state is JobState.NO_RESULT:
         problem = Problem(
             Reason.COMMIT_MISSING,
             f"Job {job.name} completed but COMMIT.json is not in the bucket",
-            "Delete the Job to train again; tell the platform team if it repeats.",
+            "Delete the Job to retrain; contact the platform team if it happens again.",
             user=False,
         )
         return TrainingPlan(Reason.COMMIT_MISSING, problem.message, problem=problem, admitted=True)
-    if job.suspended:
-        return _plan_held(ft, spec, job)
-    return _plan_running(observed, now)
+    if found.state is JobState.SUSPENDED:
+        return _plan_held(ft, job)
+    return _plan_running(observed, found.problem, now)
 
 
 def _plan_inherited(job: JobView) -> TrainingPlan:
     """The Job belongs to an earlier object of the same name: it writes into that one's folder."""
     return TrainingPlan(
         Reason.PENDING,
-        f"waiting for Job {job.name} of an earlier object to go",
+        f"waiting for deletion of Job {job.name}, owned by a previous object of the same name",
         delete=() if job.deleting else (Deletion.of_job(job),),
         requeue_after=POLL_STARTING,
     )
@@ -126,22 +112,18 @@ def _plan_stopped(job: JobView) -> TrainingPlan:
     """mode Plan asks for no GPU: a Job of the revision goes; its checkpoints keep the place."""
     return TrainingPlan(
         Reason.PENDING,
-        f"Job {job.name} is removed: spec.mode is Plan",
+        f"Job {job.name} is being deleted: spec.mode is Plan",
         delete=(Deletion.of_job(job),),
         requeue_after=POLL_STARTING,
     )
 
 
 def _plan_start(
-    ft: FineTune,
-    spec: FineTuneSpec,
-    revision: str,
-    observed: Observed,
-    storage: StorageTarget,
-    settings: Settings,
+    ft: ReadableFineTune, observed: Observed, storage: StorageTarget, settings: Settings
 ) -> TrainingPlan:
     """Preflight first; then the sizes for the card; then the Job."""
-    found = plan_preflight(ft, spec, revision, observed, storage, settings)
+    spec, revision = ft.spec, ft.revision
+    found = plan_preflight(ft, observed, storage, settings)
     if not isinstance(found, Preflight):
         return found
     name = job_name(ft.meta.name, revision)
@@ -151,9 +133,7 @@ def _plan_start(
     if spec.mode is Mode.PLAN:
         return TrainingPlan(Reason.PLANNED, run.message, planned=True)
     start = None if isinstance(observed.start, Problem) else observed.start
-    order = resolve_train_job(
-        ft.meta, spec, storage, settings, run.sizing, start, planned_length=run.longest
-    )
+    order = resolve_train_job(ft, storage, settings, run.sizing, start, planned_length=run.longest)
     manifest = build_train_job(ft.meta, spec, order, storage, settings)
     return TrainingPlan(
         Reason.SCHEDULING,
@@ -164,9 +144,10 @@ def _plan_start(
     )
 
 
-def _plan_committed(ft: FineTune, spec: FineTuneSpec, observed: Observed) -> TrainingPlan:
+def _plan_committed(ft: ReadableFineTune, observed: Observed) -> TrainingPlan:
     """Done for good. Only now may the Job be forgotten: a TTL on it could have removed the evidence
     of a failure while the operator was away."""
+    spec = ft.spec
     job, ttl = observed.job, spec.ttl_seconds_after_finished
     lifecycle: tuple[Manifest, ...] = ()
     if job is not None and job.finished and job.ttl != ttl and not job.deleting:
@@ -190,10 +171,11 @@ def _plan_committed(ft: FineTune, spec: FineTuneSpec, observed: Observed) -> Tra
     )
 
 
-def _plan_suspended(ft: FineTune, spec: FineTuneSpec, job: JobView | None) -> TrainingPlan:
+def _plan_suspended(ft: ReadableFineTune, job: JobView | None) -> TrainingPlan:
     """Park the run. Without a queue the Job itself is suspended. Under Kueue `suspend` belongs to
     Kueue, which would start it again; so the Job goes away, and its checkpoints keep the place."""
-    message = "spec.suspend is true; the run resumes from its last checkpoint when it is false"
+    spec = ft.spec
+    message = "spec.suspend is true; set it to false to resume from the last checkpoint"
     parked = TrainingPlan(Reason.SUSPENDED, message, admitted=False)
     if job is None or job.deleting:
         return parked
@@ -212,9 +194,10 @@ def _plan_suspended(ft: FineTune, spec: FineTuneSpec, job: JobView | None) -> Tr
     )
 
 
-def _plan_held(ft: FineTune, spec: FineTuneSpec, job: JobView) -> TrainingPlan:
+def _plan_held(ft: ReadableFineTune, job: JobView) -> TrainingPlan:
     """The Job is suspended and the user doesn't want that: either we did it and give it up now,
     or a queue did it and we wait."""
+    spec = ft.spec
     if job.parked:
         return TrainingPlan(
             Reason.SCHEDULING,
@@ -227,18 +210,16 @@ def _plan_held(ft: FineTune, spec: FineTuneSpec, job: JobView) -> TrainingPlan:
     return TrainingPlan(
         Reason.QUEUED,
         f"Job {job.name} is suspended by "
-        + (f"queue {spec.resources.queue_name}" if spec.resources.queue_name else "somebody else"),
+        + (f"queue {spec.resources.queue_name}" if spec.resources.queue_name else "another client"),
         admitted=False,
     )
 
 
-def _plan_running(observed: Observed, now: datetime) -> TrainingPlan:
+def _plan_running(observed: Observed, blocked: Problem | None, now: datetime) -> TrainingPlan:
     pods, progress = observed.pods, observed.progress
     live = [p for p in pods if p.live]
     running = live[-1] if live and live[-1].running else None
-    warning = diagnose_waiting(pods) or (
-        diagnose_silence(running, progress, now) if running else None
-    )
+    warning = blocked or (diagnose_silence(running, progress, now) if running else None)
     if warning is not None:
         return TrainingPlan(
             Reason(warning.reason),
@@ -258,7 +239,7 @@ def _plan_running(observed: Observed, now: datetime) -> TrainingPlan:
     if ended and not live:
         return TrainingPlan(
             Reason.RETRYING,
-            f"pod {ended[-1].name} ended with {ended[-1].ending}; the next one follows",
+            f"pod {ended[-1].name} ended with {ended[-1].ending}; waiting for the next one",
             admitted=True,
             requeue_after=POLL_STARTING,
         )

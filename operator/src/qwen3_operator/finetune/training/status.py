@@ -19,7 +19,7 @@ from qwen3_api.v1alpha1.finetune_status import (
     UsageStatus,
 )
 from qwen3_operator.finetune.actions import TrainingPlan
-from qwen3_operator.finetune.preflight.sizing import Price
+from qwen3_operator.finetune.gpu import Price
 from qwen3_operator.finetune.views import Observed
 from qwen3_operator.resources.numbers import LARGEST, count, count_or_none, decimal
 from qwen3_operator.resources.storage import StorageTarget

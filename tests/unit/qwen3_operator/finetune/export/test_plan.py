@@ -9,8 +9,9 @@ from qwen3_api.job.base import Failure
 from qwen3_api.job.export import Export, ExportJob
 from qwen3_api.v1alpha1.conditions import Reason
 from qwen3_operator.artifacts.documents import check_export
+from qwen3_operator.finetune.actions import ExportPlan
 from qwen3_operator.finetune.export.manifests import scratch_size
-from qwen3_operator.finetune.export.plan import ExportPlan, build_export_status, plan_export
+from qwen3_operator.finetune.export.plan import build_export_status, plan_export
 from qwen3_operator.finetune.plan import plan_finetune
 from qwen3_operator.finetune.views import FineTune, Observed
 from qwen3_operator.resources.actions import Deletion
@@ -40,7 +41,7 @@ FULL = Failure(reason="DiskFull", message="no room", hint="Ask.")
 
 def plan(ft: FineTune = FT, **observed: Any) -> ExportPlan | None:
     world = {"commit": build_commit(ft), "verified": True} | observed
-    return plan_export(ft, spec_of(ft), Observed(**world), storage_of(ft), SETTINGS)
+    return plan_export(ft, Observed(**world), storage_of(ft), SETTINGS)
 
 
 def made(ft: FineTune = FT, **observed: Any) -> ExportPlan:
@@ -155,7 +156,7 @@ def test_a_failure_is_told_with_its_hint() -> None:
     problem = made(**world).problem
     assert problem is not None
     assert (problem.reason, problem.message) == ("DiskFull", "no room")
-    assert problem.hint.startswith("Ask. Delete Job ")
+    assert problem.hint.startswith("Ask. Then delete Job ")
     assert ready(FT, **world) == ("False", "DiskFull")
 
 

@@ -9,9 +9,10 @@ from qwen3_api.job.base import Failure
 from qwen3_api.job.train import TrainJob
 from qwen3_api.v1alpha1.conditions import Reason
 from qwen3_operator.finetune.actions import TrainingPlan
+from qwen3_operator.finetune.gpu import resolve_card, resolve_price
 from qwen3_operator.finetune.plan import plan_finetune
 from qwen3_operator.finetune.preflight.plan import build_preflight_status
-from qwen3_operator.finetune.preflight.sizing import FittedRun, fit_run, resolve_card, resolve_price
+from qwen3_operator.finetune.preflight.sizing import FittedRun, fit_run
 from qwen3_operator.finetune.training.plan import plan_training
 from qwen3_operator.finetune.views import FineTune, Observed
 from qwen3_operator.resources.actions import Deletion
@@ -49,9 +50,7 @@ BAD = Failure(reason="DatasetInvalid", message="line 3: no answer", hint="Mend l
 
 
 def plan(ft: FineTune = FT, settings: Settings = SETTINGS, **observed: Any) -> TrainingPlan:
-    return plan_training(
-        ft, spec_of(ft), revision_of(ft), Observed(**observed), storage_of(ft), settings, NOW
-    )
+    return plan_training(ft, Observed(**observed), storage_of(ft), settings, NOW)
 
 
 def priced(**gpu: Any) -> Settings:

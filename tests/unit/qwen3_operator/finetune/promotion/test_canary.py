@@ -9,12 +9,12 @@ from qwen3_api.serving.pool import AgentCanary, AliasCanary, CurrentAlias, Traff
 from qwen3_api.v1alpha1.conditions import Reason
 from qwen3_api.v1alpha1.finetune_status import FineTuneStatus
 from qwen3_api.v1alpha1.promotion import Move
+from qwen3_operator.finetune.actions import ServingPlan
 from qwen3_operator.finetune.promotion.canary import CanaryPlan, plan_canary, rejection_of
 from qwen3_operator.finetune.promotion.gates import build_history, is_unloaded, plan_admission
 from qwen3_operator.finetune.promotion.plan import plan_serving
 from qwen3_operator.finetune.views import Alias, FineTune, Observed
 from qwen3_operator.resources.conditions import format_time
-from qwen3_operator.serving.state import ServingPlan
 from qwen3_operator.serving.views import PoolPod
 from support.operator_world import (
     NOW,
@@ -26,7 +26,6 @@ from support.operator_world import (
     build_pool_pod,
     build_spec,
     id_of,
-    revision_of,
     spec_of,
 )
 
@@ -144,7 +143,7 @@ def test_steps_taken_away_meanwhile_do_no_harm() -> None:
         (traffic(20, 1), traffic(0), None),
         (traffic(20, 2), traffic(0), "2 of 20 requests failed"),
         (traffic(19, 19), traffic(0), None),
-        (traffic(20, each=0.21), traffic(20, each=0.1), "the first byte takes 0.21 s"),
+        (traffic(20, each=0.21), traffic(20, each=0.1), "the mean time to first byte is 0.21 s"),
         (traffic(20, each=0.19), traffic(20, each=0.1), None),
         (traffic(20, each=0.9), traffic(19, each=0.1), None),
     ],
@@ -181,7 +180,7 @@ def test_it_is_not_tried_again_by_itself() -> None:
     assert found.promote is None
     assert found.served
     spec = spec_of(FT)
-    admission = plan_admission(FT, spec, NEW.revision, OLD.revision, None)
+    admission = plan_admission(FT, OLD.revision, None)
     assert is_unloaded(admission, spec, rejection_of(rejected(), NEW.revision, limits))
 
 
@@ -245,7 +244,7 @@ def serve(ft: FineTune, current: CurrentAlias | None, *pods: PoolPod) -> Serving
         alias=Alias(current, '"etag"') if current else None,
         pool=build_pool(*(pods or (pod(),))),
     )
-    return plan_serving(ft, spec_of(ft), revision_of(ft), world, SETTINGS, NOW)
+    return plan_serving(ft, world, SETTINGS, NOW)
 
 
 def test_a_candidate_gets_its_share_before_the_name() -> None:
@@ -294,7 +293,7 @@ def test_a_canary_that_nobody_wants_gives_its_requests_back(ft: FineTune) -> Non
 def test_an_edit_ends_the_canary_while_the_next_revision_trains() -> None:
     ft = build(hyperparameters={"seed": 7})
     world = Observed(commit=None, alias=Alias(pointer(0, 5), '"etag"'), pool=build_pool(pod()))
-    found = plan_serving(ft, spec_of(ft), revision_of(ft), world, SETTINGS, NOW)
+    found = plan_serving(ft, world, SETTINGS, NOW)
     assert found.promote is not None
     assert found.promote.alias.canary is None
 
@@ -304,7 +303,7 @@ def test_a_revert_ends_the_canary() -> None:
     world = Observed(
         commit=OLD, verified=True, alias=Alias(pointer(0, 5), '"etag"'), pool=build_pool(pod())
     )
-    found = plan_serving(FT, spec_of(FT), OLD.revision, world, SETTINGS, NOW)
+    found = plan_serving(FT, world, SETTINGS, NOW)
     assert found.promote is not None
     assert found.promote.alias.canary is None
     assert found.promote.alias.id == OLD_ID

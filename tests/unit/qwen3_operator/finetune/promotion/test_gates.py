@@ -54,7 +54,7 @@ def admit(
     if verdict is not None:
         wire = status if verdict == "Running" else {"verdict": verdict, **status}
         found = build_evaluation(ft, REVISION, incumbent, wire)
-    return plan_admission(ft, spec_of(ft), REVISION, incumbent, found)
+    return plan_admission(ft, incumbent, found)
 
 
 FORCE = {"force": {"revision": REVISION, "reason": "ticket 4711 of the platform team"}}
@@ -164,16 +164,18 @@ def test_another_question_is_another_evaluation(name: str) -> None:
     ft = build_finetune(build_spec(evaluation=EVALUATION), name=name)
     gates = [{**EVALUATION["gates"][0], "minimumEffect": "0.2"}]
     edited = build_finetune(build_spec(evaluation={**EVALUATION, "gates": gates}), name=name)
+    seed = build_spec(evaluation=EVALUATION, hyperparameters={"seed": 1})
+    retrained = build_finetune(seed, name=name)
     names = [
-        expected_evaluation(ft, spec_of(ft), REVISION, INCUMBENT),
-        expected_evaluation(ft, spec_of(ft), REVISION, "99999999"),
-        expected_evaluation(ft, spec_of(ft), "11111111", INCUMBENT),
-        expected_evaluation(edited, spec_of(edited), REVISION, INCUMBENT),
+        expected_evaluation(ft, INCUMBENT),
+        expected_evaluation(ft, "99999999"),
+        expected_evaluation(retrained, INCUMBENT),
+        expected_evaluation(edited, INCUMBENT),
     ]
     assert len(set(names)) == len(names)
     assert all(found is not None and len(found) <= 40 for found in names)
     again = build_finetune(build_spec(evaluation=EVALUATION), name=name)
-    assert expected_evaluation(again, spec_of(again), REVISION, INCUMBENT) == names[0]
+    assert expected_evaluation(again, INCUMBENT) == names[0]
 
 
 def test_namesakes_of_two_objects_do_not_share_an_evaluation() -> None:
@@ -210,7 +212,7 @@ def serve(ft: FineTune, evaluation: Evaluation | None = None, **observed: Any) -
         "pool": build_pool(pod),
         "evaluation": evaluation,
     }
-    return plan_serving(ft, spec_of(ft), REVISION, Observed(**(world | observed)), SETTINGS, NOW)
+    return plan_serving(ft, Observed(**(world | observed)), SETTINGS, NOW)
 
 
 def test_nothing_is_asked_before_every_pod_has_it() -> None:
@@ -242,7 +244,7 @@ def test_the_pointer_says_why_it_moved() -> None:
     found = serve(ft, build_evaluation(ft, REVISION, INCUMBENT, {"verdict": "Passed"}))
     pointer = found.promote.alias
     assert (pointer.move, pointer.revision) == ("Promoted", REVISION)
-    assert pointer.eval_name == expected_evaluation(ft, spec_of(ft), REVISION, INCUMBENT)
+    assert pointer.eval_name == expected_evaluation(ft, INCUMBENT)
     forced = serve(build(FORCE)).promote.alias
     assert (forced.move, forced.message) == ("Forced", FORCE["force"]["reason"])
     assert forced.eval_name is None, "nobody was asked"

@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 
 from qwen3_api.v1alpha1.conditions import Reason
+from qwen3_operator.finetune.actions import ServingPlan
 from qwen3_operator.finetune.promotion.plan import plan_serving
 from qwen3_operator.finetune.views import Alias, FineTune, Observed
 from qwen3_operator.resources.views import Problem
-from qwen3_operator.serving.state import ServingPlan
 from qwen3_operator.serving.views import PoolPod
 from support.operator_world import (
     NOW,
@@ -21,9 +21,7 @@ from support.operator_world import (
     build_pool_pod,
     build_spec,
     id_of,
-    revision_of,
     serving_pod,
-    spec_of,
 )
 
 FT = build_finetune()
@@ -36,7 +34,7 @@ BOTH = {OLD_ID: OLD.digest, NEW_ID: NEW.digest}
 
 
 def plan(ft: FineTune = FT, **observed: Any) -> ServingPlan:
-    return plan_serving(ft, spec_of(ft), revision_of(ft), Observed(**observed), SETTINGS, NOW)
+    return plan_serving(ft, Observed(**observed), SETTINGS, NOW)
 
 
 def candidate(*pods: PoolPod, alias: Alias | None = None, **pool: Any) -> ServingPlan:

@@ -19,7 +19,7 @@ from qwen3_operator.finetune.training.status import (
 )
 from qwen3_operator.finetune.views import FineTune, Observed
 from qwen3_operator.resources.actions import Deletion
-from qwen3_operator.resources.identity import resources_digest, spec_hash
+from qwen3_operator.resources.identity import resources_digest
 from qwen3_operator.resources.labels import ANNOTATION_PARKED
 from qwen3_operator.resources.views import Problem, parse_pod
 from support.operator_world import (
@@ -45,9 +45,7 @@ QUEUED = build_finetune(build_spec(resources={"queueName": "gpus"}))
 
 
 def plan(ft: FineTune = FT, **observed: Any) -> TrainingPlan:
-    return plan_training(
-        ft, spec_of(ft), revision_of(ft), Observed(**observed), storage_of(ft), SETTINGS, NOW
-    )
+    return plan_training(ft, Observed(**observed), storage_of(ft), SETTINGS, NOW)
 
 
 def writes(found: TrainingPlan) -> list[str]:
@@ -185,7 +183,10 @@ def test_failed_job_stalls_and_stays() -> None:
 
 @pytest.mark.parametrize(
     ("reason", "words"),
-    [("Error", "ended with code 137; the"), ("OOMKilled", "ended with code 137 (OOMKilled); the")],
+    [
+        ("Error", "ended with code 137; waiting"),
+        ("OOMKilled", "ended with code 137 (OOMKilled); waiting"),
+    ],
 )
 def test_between_two_pods_it_says_how_the_last_one_ended(reason: str, words: str) -> None:
     pods = (build_pod(phase="Failed", exit_code=137, ended_reason=reason),)
@@ -352,7 +353,7 @@ def test_offline_runs_are_told_where_the_trainer_puts_them(
     found = plan_finetune(ft, Observed(job=build_job(ft), **observed), SETTINGS, NOW).status
     assert found is not None
     assert found.training is not None
-    folder = revision_folder(ft.meta, spec_hash(spec_of(ft)), storage_of(ft))
+    folder = revision_folder(ft.meta, ft.revision, storage_of(ft))
     attempt = layout.wandb_prefix(folder.prefix, "uid-pod-0")
     where = f"s3://qwen3/{attempt}".removesuffix("/uid-pod-0") if told else None
     assert found.training.offline_runs_uri == where
@@ -486,7 +487,7 @@ def test_a_trainer_that_writes_no_more_is_told(updated: str, silent: bool) -> No
     assert found.reason is (Reason.STORAGE_UNAVAILABLE if silent else Reason.TRAINING)
     if silent:
         assert found.warning is not None
-        assert f"written nothing to the bucket since {updated}" in found.warning.message
+        assert f"written no heartbeat to the bucket since {updated}" in found.warning.message
         assert "training continues" in found.warning.hint
 
 
