@@ -17,7 +17,7 @@ from qwen3_operator.controller.errors import Conflict, OperatorError, Transient
 from qwen3_operator.controller.keys import Key
 from qwen3_operator.controller.kind import Kind
 from qwen3_operator.dispatch import Reconcilers
-from qwen3_operator.resources.kinds import CACHED_KINDS, kind_of
+from qwen3_operator.resources.kinds import KINDS, kind_of
 from qwen3_operator.resources.labels import FIELD_MANAGER
 from qwen3_operator.serving.sidecars import Agents
 from qwen3_operator.settings import Settings
@@ -196,7 +196,7 @@ class Operator:
     """Seconds that a reconcile waits for a check of files; nothing here takes as long."""
 
     def __post_init__(self) -> None:
-        self.cache = Cache()
+        self.cache = Cache(KINDS)
         self.context = Context(
             client=cast(Client, ClientModel(self)),
             cache=self.cache,
@@ -212,7 +212,7 @@ class Operator:
         )
         self.reconcilers = Reconcilers(self.context)
         for body in self.world.api.objects.values():
-            if kind_of(body) in CACHED_KINDS:
+            if kind_of(body) in KINDS.cached:
                 self.cache.put(copy.deepcopy(body))
         self.world.api.pending.clear()
 
@@ -229,7 +229,7 @@ class Operator:
         """All that the watches have to tell."""
         pending, self.world.api.pending = self.world.api.pending, []
         for what, body in pending:
-            if kind_of(body) not in CACHED_KINDS:
+            if kind_of(body) not in KINDS.cached:
                 continue
             changed = self.cache.put(body) if what == "put" else self.cache.remove(body)
             if changed:
@@ -237,7 +237,7 @@ class Operator:
 
     def resync(self) -> None:
         """A routine look at everything."""
-        for kind in CACHED_KINDS:
+        for kind in KINDS.cached:
             for body in self.cache.list(kind):
                 self.woken.update(self.reconcilers.keys_for(body))
 

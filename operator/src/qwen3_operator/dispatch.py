@@ -9,7 +9,6 @@ from typing import Any, cast
 from qwen3_operator.artifacts.client import ObjectStore
 from qwen3_operator.artifacts.documents import Artifacts
 from qwen3_operator.context import Context
-from qwen3_operator.controller import keys
 from qwen3_operator.controller.cache import Cache
 from qwen3_operator.controller.client import Client
 from qwen3_operator.controller.errors import OperatorError
@@ -20,6 +19,7 @@ from qwen3_operator.evaluation.views import parse_evaluation
 from qwen3_operator.finetune.reconcile import reconcile_finetune
 from qwen3_operator.finetune.views import ReadableFineTune, parse_finetune
 from qwen3_operator.incident import report_incident
+from qwen3_operator.resources import keys
 from qwen3_operator.resources.kinds import (
     CONFIG_MAP,
     DEPLOYMENT,

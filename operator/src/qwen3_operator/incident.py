@@ -11,11 +11,11 @@ from typing import Any
 from qwen3_api.v1alpha1.conditions import ConditionType, Reason
 from qwen3_api.v1alpha1.failure import FailureClass, FailureStatus
 from qwen3_operator.context import Context, reference
-from qwen3_operator.controller import keys
 from qwen3_operator.controller.errors import OperatorError
 from qwen3_operator.controller.keys import Key
 from qwen3_operator.controller.logs import get_logger
 from qwen3_operator.controller.reconciler import incident_of
+from qwen3_operator.resources import keys
 from qwen3_operator.resources.conditions import format_time
 from qwen3_operator.resources.kinds import EVALUATION, FINE_TUNE
 

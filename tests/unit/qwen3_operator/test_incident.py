@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 
 from qwen3_api.job import layout
-from qwen3_operator.controller.keys import EVAL, FINE_TUNE, POOL, Key
+from qwen3_operator.controller.keys import Key
 from qwen3_operator.controller.reconciler import incident_of
 from qwen3_operator.incident import with_incident
+from qwen3_operator.resources.keys import EVAL, FINE_TUNE, POOL
 from qwen3_operator.resources.labels import LABEL_FINE_TUNE
 from support.operator_simulator import World
 from support.operator_world import NAMESPACE, NOW, SETTINGS, build_body, build_spec

@@ -9,9 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from qwen3_operator.controller.cache import Cache
-from qwen3_operator.controller.keys import EVAL, FINE_TUNE, POOL, Key
+from qwen3_operator.controller.keys import Key
 from qwen3_operator.resource_index import ResourceIndex
+from qwen3_operator.resources.keys import EVAL, FINE_TUNE, POOL
 from qwen3_operator.resources.kinds import FINE_TUNE as FINE_TUNES
+from qwen3_operator.resources.kinds import KINDS
 from support.evaluation_world import SPEC as EVALUATION
 from support.operator_simulator import World
 from support.operator_world import NAMESPACE, SETTINGS, build_body, build_spec
@@ -46,7 +48,7 @@ SHAPES: dict[str, dict[str, Any]] = {
 @given(st.lists(st.tuples(st.sampled_from("abc"), st.sampled_from([*SHAPES, "deleted"]))))
 def test_it_is_what_the_cache_says(changes: list[tuple[str, str]]) -> None:
     """After any changes it equals an index that is made of the cache afresh."""
-    cache = Cache()
+    cache = Cache(KINDS)
     index = ResourceIndex(cache, SETTINGS)
     for name, shape in changes:
         if shape == "deleted":

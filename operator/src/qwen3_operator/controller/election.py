@@ -27,10 +27,9 @@ from datetime import UTC, datetime
 
 from qwen3_operator.controller.client import ApiServer
 from qwen3_operator.controller.errors import Conflict, OperatorError
-from qwen3_operator.controller.kind import Manifest
+from qwen3_operator.controller.kind import LEASE, Manifest
 from qwen3_operator.controller.logs import get_logger
 from qwen3_operator.controller.metrics import LEADER
-from qwen3_operator.resources.kinds import LEASE
 
 LEASE_SECONDS = 15
 RENEW_DEADLINE_SECONDS = 10.0

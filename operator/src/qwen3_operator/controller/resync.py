@@ -16,10 +16,9 @@ from qwen3_operator.controller.cache import Cache, Drift
 from qwen3_operator.controller.client import ApiServer
 from qwen3_operator.controller.errors import OperatorError, Stalled
 from qwen3_operator.controller.intake import Intake
-from qwen3_operator.controller.kind import Kind, Manifests
+from qwen3_operator.controller.kind import Kind, Kinds, Manifests
 from qwen3_operator.controller.logs import get_logger
 from qwen3_operator.controller.metrics import RESYNC_ERRORS, RESYNC_REPAIRS
-from qwen3_operator.resources.kinds import CACHED_KINDS, CUSTOM_KINDS, selector_of
 
 RETRY_SECONDS = 5.0
 SLICE = 100
@@ -50,10 +49,10 @@ class Scope:
         return f"{self.kind.plural}{group} in {self.namespace or 'all namespaces'}"
 
 
-def scopes_of(namespaces: Iterable[str]) -> list[Scope]:
+def scopes_of(kinds: Kinds, namespaces: Iterable[str]) -> list[Scope]:
     """What to list and watch: every cached kind in each namespace, or in all if none is named."""
     where: list[str | None] = [*namespaces] or [None]
-    return [Scope(kind, namespace) for kind in CACHED_KINDS for namespace in where]
+    return [Scope(kind, namespace) for kind in kinds.cached for namespace in where]
 
 
 class Resync:
@@ -74,7 +73,7 @@ class Resync:
         self._intake = intake
         self._period = period
         self._clock = clock
-        self._pokes = {scope: asyncio.Event() for scope in scopes_of(namespaces)}
+        self._pokes = {scope: asyncio.Event() for scope in scopes_of(cache.kinds, namespaces)}
         self._listed_at: dict[Scope, float] = {}
 
     @property
@@ -158,7 +157,9 @@ class Resync:
 
     async def _list(self, scope: Scope) -> None:
         kind = scope.kind
-        items, version = await self._api.list(kind, scope.namespace, selector_of(kind))
+        items, version = await self._api.list(
+            kind, scope.namespace, self._cache.kinds.selector_of(kind)
+        )
         drift = await self._take_in(scope, items, version)
         first = scope not in self._listed_at
         self._listed_at[scope] = self._clock()
@@ -174,7 +175,7 @@ class Resync:
             self._intake.enqueue(obj)
             if number % SLICE == 0:
                 await asyncio.sleep(0)
-        if kind in CUSTOM_KINDS and not first:
+        if kind in self._cache.kinds.custom and not first:
             for obj in items:
                 spread = random.uniform(0, self._period / 2)  # noqa: S311
                 self._intake.enqueue_within(obj, spread)

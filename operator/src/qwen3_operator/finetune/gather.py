@@ -12,7 +12,6 @@ from qwen3_api.v1alpha1.conditions import Reason
 from qwen3_operator.artifacts.client import StorageProblem
 from qwen3_operator.context import Context
 from qwen3_operator.controller.errors import Waiting
-from qwen3_operator.controller.keys import FINE_TUNE as FINE_TUNES
 from qwen3_operator.controller.keys import Key
 from qwen3_operator.evaluation.views import Evaluation
 from qwen3_operator.finetune.promotion.gates import expected_evaluation
@@ -25,6 +24,7 @@ from qwen3_operator.finetune.views import (
     revision_folder,
 )
 from qwen3_operator.resources.identity import wanted_exports
+from qwen3_operator.resources.keys import FINE_TUNE as FINE_TUNES
 from qwen3_operator.resources.kinds import EVALUATION, JOB, POD
 from qwen3_operator.resources.labels import (
     COMPONENT_EXPORT,

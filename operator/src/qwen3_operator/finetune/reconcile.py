@@ -9,7 +9,7 @@ from qwen3_operator.artifacts.client import StorageProblem
 from qwen3_operator.context import Context, reference
 from qwen3_operator.controller.errors import Conflict, Stalled, Transient
 from qwen3_operator.controller.failpoints import failpoint
-from qwen3_operator.controller.keys import POOL, Key
+from qwen3_operator.controller.keys import Key
 from qwen3_operator.controller.kind import Kind
 from qwen3_operator.controller.logs import get_logger, log_fields
 from qwen3_operator.controller.reconciler import Result
@@ -26,6 +26,7 @@ from qwen3_operator.finetune.plan import (
 from qwen3_operator.finetune.training.manifests import is_training_job
 from qwen3_operator.finetune.views import FineTune, ReadableFineTune, UnreadableFineTune
 from qwen3_operator.resources.actions import Deletion, Event
+from qwen3_operator.resources.keys import POOL
 from qwen3_operator.resources.kinds import EVALUATION, FINE_TUNE, JOB
 from qwen3_operator.resources.labels import FINALIZER, LIFECYCLE_MANAGER
 

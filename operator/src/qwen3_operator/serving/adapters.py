@@ -11,7 +11,7 @@ from qwen3_api.v1alpha1.conditions import Reason
 from qwen3_api.v1alpha1.training import BaseModelSpec
 from qwen3_operator.context import Context
 from qwen3_operator.controller.errors import OperatorError, Waiting
-from qwen3_operator.controller.keys import EVAL, Key
+from qwen3_operator.controller.keys import Key
 from qwen3_operator.controller.logs import get_logger
 from qwen3_operator.controller.reconciler import incident_of
 from qwen3_operator.evaluation.views import ReadableEvaluation, wants_adapter
@@ -19,6 +19,7 @@ from qwen3_operator.finetune.gather import verify
 from qwen3_operator.finetune.views import ReadableFineTune, revision_folder
 from qwen3_operator.resources.base_model import resolve_model
 from qwen3_operator.resources.job import parse_s3_uri
+from qwen3_operator.resources.keys import EVAL
 from qwen3_operator.resources.storage import StorageTarget
 from qwen3_operator.resources.views import Problem
 from qwen3_operator.serving.adapter import (

@@ -12,8 +12,9 @@ from qwen3_api.job.base import Failure
 from qwen3_api.job.exit_codes import ExitCode
 from qwen3_api.job.report import TrainReport
 from qwen3_api.job.train import TrainJob
-from qwen3_operator.controller.keys import FINE_TUNE, POOL, Key
+from qwen3_operator.controller.keys import Key
 from qwen3_operator.resources.conditions import format_time
+from qwen3_operator.resources.keys import FINE_TUNE, POOL
 from qwen3_operator.resources.views import Problem
 from support.operator_simulator import World, is_preflight
 from support.operator_world import NAMESPACE, SETTINGS, build_progress, build_spec
