@@ -129,9 +129,9 @@ def count_subclasses(base: str) -> int:
     )
 
 
-def count_files_naming(text: str) -> int:
+def count_files_naming(*texts: str) -> int:
     """Source files that name one member of a vocabulary: what a further one would touch."""
-    named = re.compile(rf"(?<![A-Z]){text}")  # ENDPOINT isn't DPO
+    named = re.compile(rf"(?<![A-Z])({'|'.join(texts)})")  # ENDPOINT isn't DPO
     return sum(
         named.search(path.read_text(encoding="utf-8")) is not None for path, _ in modules(SOURCES)
     )
@@ -156,7 +156,10 @@ FAILURES = (
 MEASURES = (
     Measure("source files that name the method DPO", lambda: count_files_naming("DPO"), 6, 6),
     Measure(
-        "source files that name the metric JudgeWin", lambda: count_files_naming("JudgeWin"), 12, 3
+        "source files that name the metric JudgeWin",
+        lambda: count_files_naming("JudgeWin", "JUDGE_WIN"),
+        2,
+        3,
     ),
     Measure("modules that talk S3", count_s3_modules, 4, 1),
     Measure("S3 libraries", count_s3_libraries, 3, 1),
@@ -173,7 +176,7 @@ MEASURES = (
     Measure("private words in docstrings", lambda: len(words.find_in_docstrings()), 482, 0),
     Measure(
         "docstrings that start with What, Of, How or Where",
-        lambda: len(words.find_questions()), 442, 0,
+        lambda: len(words.find_questions()), 441, 0,
     ),
 )  # fmt: skip
 
