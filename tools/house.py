@@ -168,12 +168,12 @@ MEASURES = (
     Measure("operator: calls of pool_name", lambda: count_calls("pool_name"), 1, 1),
     Measure("log formatters", lambda: count_subclasses("logging.Formatter"), 2, 1),
     Measure("writers of the termination message", count_termination_writers, 1, 1),
-    Measure("private words in messages", lambda: len(words.find_in_messages()), 48, 0),
+    Measure("private words in messages", lambda: len(words.find_in_messages()), 26, 0),
     Measure("private words in pages", lambda: len(words.find_in_pages()), 0, 0),
-    Measure("private words in docstrings", lambda: len(words.find_in_docstrings()), 488, 0),
+    Measure("private words in docstrings", lambda: len(words.find_in_docstrings()), 491, 0),
     Measure(
         "docstrings that start with What, Of, How or Where",
-        lambda: len(words.find_questions()), 453, 0,
+        lambda: len(words.find_questions()), 461, 0,
     ),
 )  # fmt: skip
 
