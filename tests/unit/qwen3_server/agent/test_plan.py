@@ -6,7 +6,7 @@ from qwen3_api.job.base import S3Location
 from qwen3_api.job.train import S3Model
 from qwen3_api.serving.config import ServerConfig
 from qwen3_api.serving.pool import PoolAdapter, PoolCanary, PoolIndex
-from qwen3_server.plan import assess_readiness, index_problem, plan_routes, plan_unloads
+from qwen3_server.agent.plan import assess_readiness, index_problem, plan_routes, plan_unloads
 from qwen3_server.routes import Routes
 
 WHERE = S3Location(endpoint=None, region=None, bucket="b", prefix="p")

@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 
 from qwen3_api.serving.pool import PoolAdapter
-from qwen3_server.adapter_cache import AdapterCache
-from qwen3_server.check_notes import REQUIRED_PAUSE_SECONDS
-from qwen3_server.content_check import CHECK_COMMAND, DEADLINE_SECONDS, ContentCheck
+from qwen3_server.agent.adapter_cache import AdapterCache
+from qwen3_server.checks.notes import REQUIRED_PAUSE_SECONDS
+from qwen3_server.checks.content import CHECK_COMMAND, DEADLINE_SECONDS, ContentCheck
 from qwen3_server.errors import AdapterError
 from support.adapters import describe_adapter, make_adapter
 from support.folder_store import FolderStore, folder_location
@@ -23,8 +23,8 @@ PULL = """
 import asyncio, sys
 from pathlib import Path
 from qwen3_api.serving.pool import PoolAdapter
-from qwen3_server.adapter_cache import AdapterCache
-from qwen3_server.content_check import ContentCheck
+from qwen3_server.agent.adapter_cache import AdapterCache
+from qwen3_server.checks.content import ContentCheck
 from support.folder_store import FolderStore
 root, *command = sys.argv[1:]
 check = ContentCheck(base_model="test/tiny", max_rank=16, command=command)
@@ -138,11 +138,11 @@ async def test_refused_content_is_not_fetched_again(disk: Disk) -> None:
 
 DEATHS = {
     "memory": (
-        "from qwen3_server.check_process import limit_process; limit_process(); bytearray(1 << 29)",
+        "from qwen3_server.checks.process import limit_process; limit_process(); bytearray(1 << 29)",
         "exit code 1",
     ),
     "time": (
-        "import resource, time; from qwen3_server import check_process; "
+        "import resource, time; from qwen3_server.checks import process as check_process; "
         "check_process.CPU_SECONDS = 1; check_process.limit_process()\nwhile True: pass",
         "SIGXCPU",
     ),

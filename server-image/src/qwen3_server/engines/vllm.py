@@ -10,7 +10,7 @@ from typing import Any
 import aiohttp
 
 from qwen3_api.serving.pool import AgentCanary
-from qwen3_server.canary import CanaryReport
+from qwen3_server.gateway.canary import CanaryReport
 from qwen3_server.errors import EngineBusyError, EngineDownError, load_failed
 from qwen3_server.routes import BOOT_HEADER, CANARIES_PATH, TOKEN_HEADER
 

@@ -22,9 +22,9 @@ from pydantic import ValidationError
 from qwen3_api.pod.failure import FailureError
 from qwen3_api.serving.config import ServerConfig
 from qwen3_api.serving.pool import AgentCanary, AgentStatus, PoolAdapter, PoolIndex
-from qwen3_server.adapter_cache import AdapterCache
-from qwen3_server.adapter_record import AdapterRecord
-from qwen3_server.engine import Engine, Listing
+from qwen3_server.agent.adapter_cache import AdapterCache
+from qwen3_server.agent.adapter_record import AdapterRecord
+from qwen3_server.engines.vllm import Engine, Listing
 from qwen3_server.errors import (
     AdapterError,
     EngineBusyError,
@@ -33,8 +33,8 @@ from qwen3_server.errors import (
     clean_message,
     load_failed,
 )
-from qwen3_server.metrics import AgentMetrics
-from qwen3_server.plan import (
+from qwen3_server.agent.metrics import AgentMetrics
+from qwen3_server.agent.plan import (
     Readiness,
     assess_readiness,
     index_problem,

@@ -26,7 +26,7 @@ from qwen3_api.job.base import Document, Failure, FileDigest
 from qwen3_api.job.report import adapter_digest
 from qwen3_api.serving.pool import PoolAdapter
 from qwen3_api.v1alpha1.training import ALL_LINEAR
-from qwen3_server.adapter_config import check_adapter_config
+from qwen3_server.checks.adapter_config import check_adapter_config
 from qwen3_server.errors import corrupt, refused
 
 CONFIG_FILE = "adapter_config.json"

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from qwen3_api.serving.config import RequestLimits
-from qwen3_server.request_rules import check_limits, with_thinking_default
+from qwen3_server.gateway.request_rules import check_limits, with_thinking_default
 
 LIMITS = RequestLimits(max_sequences=8, max_tokens=1000, max_prompt_logprobs=5)
 

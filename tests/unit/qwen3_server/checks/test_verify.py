@@ -14,7 +14,7 @@ from safetensors.numpy import load_file, save_file
 from qwen3_api.job.base import FileDigest
 from qwen3_api.serving.pool import PoolAdapter
 from qwen3_server.errors import AdapterError
-from qwen3_server.verify import (
+from qwen3_server.checks.verify import (
     MAX_TENSORS,
     check_content,
     check_declared,
@@ -212,7 +212,7 @@ CHECK_IN_1_GIB = """
 import pathlib, resource, sys, time
 from qwen3_api.serving.pool import PoolAdapter
 from qwen3_server.errors import AdapterError
-from qwen3_server.verify import check_content
+from qwen3_server.checks.verify import check_content
 resource.setrlimit(resource.RLIMIT_DATA, (1 << 30, 1 << 30))
 adapter = PoolAdapter.model_validate_json(sys.stdin.read())
 started = time.process_time()

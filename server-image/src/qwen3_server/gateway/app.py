@@ -36,9 +36,9 @@ from qwen3_api.serving.config import (
     RUN_DIR,
     RequestLimits,
 )
-from qwen3_server.canary import Canaries
-from qwen3_server.refusal import Refusal
-from qwen3_server.request_body import (
+from qwen3_server.gateway.canary import Canaries
+from qwen3_server.gateway.refusal import Refusal
+from qwen3_server.gateway.request_body import (
     BodyTooLargeError,
     ClientGoneError,
     Headers,
@@ -49,7 +49,7 @@ from qwen3_server.request_body import (
     replay_body,
     with_content_length,
 )
-from qwen3_server.request_rules import check_limits, with_thinking_default
+from qwen3_server.gateway.request_rules import check_limits, with_thinking_default
 from qwen3_server.routes import (
     BOOT_HEADER,
     CANARIES_PATH,
@@ -61,7 +61,7 @@ from qwen3_server.routes import (
     Unroutable,
     resolve_model,
 )
-from qwen3_server.traffic import App, Clock, Message, Receive, Scope, Send, counted
+from qwen3_server.gateway.traffic import App, Clock, Message, Receive, Scope, Send, counted
 from qwen3_server.watched_file import WatchedFile
 
 MODELS_ROUTE = ("GET", "/v1/models")

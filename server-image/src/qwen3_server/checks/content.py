@@ -14,9 +14,9 @@ from pydantic import ValidationError
 from qwen3_api.serving.pool import PoolAdapter
 from qwen3_api.v1alpha1.conditions import Reason
 from qwen3_server.errors import AdapterError, CheckDiedError, load_failed
-from qwen3_server.verify import Verdict
+from qwen3_server.checks.verify import Verdict
 
-CHECK_COMMAND = (sys.executable, "-m", "qwen3_server.check_process")
+CHECK_COMMAND = (sys.executable, "-m", "qwen3_server.checks.process")
 DEADLINE_SECONDS = 60.0
 """From its start to its end. A check takes a second; a starved node may need many."""
 _LAST_WORDS = 2000

@@ -1,6 +1,6 @@
 """The check of one adapter's content, in a process that may die.
 
-`python -m qwen3_server.check_process FOLDER BASE_MODEL MAX_RANK` reads a PoolAdapter from standard
+`python -m qwen3_server.checks.process FOLDER BASE_MODEL MAX_RANK` reads a PoolAdapter from standard
 input and writes a Verdict to standard output. Without one it ended on the adapter's files: nothing
 of them is read before the limits hold.
 """
@@ -16,7 +16,7 @@ import numpy as np  # noqa: F401
 from qwen3_api.job.base import Failure
 from qwen3_api.serving.pool import PoolAdapter
 from qwen3_server.errors import AdapterError
-from qwen3_server.verify import Verdict, check_content
+from qwen3_server.checks.verify import Verdict, check_content
 
 MEMORY_BYTES = 256 * 1024**2
 """More than before the check. The worst header of MAX_HEADER_BYTES takes half of it (measured), and

@@ -7,7 +7,7 @@ from typing import Generic, TypeVar
 from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
-from qwen3_server.agent import Agent
+from qwen3_server.agent.agent import Agent
 
 _T = TypeVar("_T")
 

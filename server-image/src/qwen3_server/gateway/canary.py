@@ -13,7 +13,7 @@ from typing import Literal
 from qwen3_api.job.base import Document
 from qwen3_api.serving.pool import AgentCanary, Alias, ModelId, PoolCanary
 from qwen3_server.routes import Routes
-from qwen3_server.traffic import Tally
+from qwen3_server.gateway.traffic import Tally
 
 _SYSTEM_DRAW = random.SystemRandom().random
 """Not random.random: vLLM seeds that one, in every pod alike."""

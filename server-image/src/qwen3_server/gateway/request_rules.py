@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from qwen3_api.serving.config import RequestLimits
-from qwen3_server.refusal import Refusal
+from qwen3_server.gateway.refusal import Refusal
 
 Request = dict[str, Any]
 _INTEGER = TypeAdapter(int)

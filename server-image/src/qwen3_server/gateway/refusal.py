@@ -3,7 +3,7 @@
 import json
 from dataclasses import dataclass
 
-from qwen3_server.request_body import Headers
+from qwen3_server.gateway.request_body import Headers
 
 
 @dataclass(frozen=True)
