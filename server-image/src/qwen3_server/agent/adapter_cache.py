@@ -16,9 +16,9 @@ from pathlib import Path
 from qwen3_api.serving.pool import PoolAdapter
 from qwen3_api.v1alpha1.conditions import Reason
 from qwen3_server.checks.notes import CheckNotes
+from qwen3_server.checks.verify import check_declared, check_files, check_listing
 from qwen3_server.errors import AdapterError, CheckDiedError, load_failed, refused
 from qwen3_server.store import Store
-from qwen3_server.checks.verify import check_declared, check_files, check_listing
 
 _UNFINISHED = ".pull-"
 

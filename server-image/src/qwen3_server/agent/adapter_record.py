@@ -19,8 +19,8 @@ class AdapterRecord:
     message: str = ""
     verified_digest: str = ""
     """Digest of the files that were verified on this pod's disk."""
-    proved_boot: str = ""
-    """The vLLM process in which it completed a token."""
+    tested_instance: str = ""
+    """Engine instance in which its smoke test passed."""
     failures: int = 0
     """In a row."""
     retry_at: float = 0.0

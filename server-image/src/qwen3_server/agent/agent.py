@@ -4,10 +4,10 @@ Level-based. Two loops and one task per adapter that is being brought up:
 
     poll   index.json, If-None-Match ─────────────► self._index   (bucket away: keep what there is)
     tick   vLLM's own list ─► start bring-ups ─► routes.json ─► unload what left ─► canaries' counts
-    bring_up(id)   pull ─► verify ─► load ─► prove by one token
+    bring_up(id)   pull ─► verify ─► load ─► smoke test by one token
 
-vLLM forgets everything when it restarts; the boot name in its answers tells, and the next tick
-starts over. The agent forgets when *it* restarts, and verifies and proves again what vLLM lists.
+vLLM forgets everything when it restarts; its answers name the engine instance, and the next tick
+starts over. The agent forgets when *it* restarts, and verifies and tests again what vLLM lists.
 Everything runs on one event loop: between two awaits nothing changes.
 """
 
@@ -24,6 +24,14 @@ from qwen3_api.serving.config import ServerConfig
 from qwen3_api.serving.pool import AgentCanary, AgentStatus, PoolAdapter, PoolIndex
 from qwen3_server.agent.adapter_cache import AdapterCache
 from qwen3_server.agent.adapter_record import AdapterRecord
+from qwen3_server.agent.metrics import AgentMetrics
+from qwen3_server.agent.plan import (
+    Readiness,
+    assess_readiness,
+    index_problem,
+    plan_routes,
+    plan_unloads,
+)
 from qwen3_server.engines.vllm import Engine, Listing
 from qwen3_server.errors import (
     AdapterError,
@@ -32,14 +40,6 @@ from qwen3_server.errors import (
     StorageError,
     clean_message,
     load_failed,
-)
-from qwen3_server.agent.metrics import AgentMetrics
-from qwen3_server.agent.plan import (
-    Readiness,
-    assess_readiness,
-    index_problem,
-    plan_routes,
-    plan_unloads,
 )
 from qwen3_server.routes import ROUTES_FILE, Routes
 from qwen3_server.store import Store
@@ -55,7 +55,7 @@ BUSY_SECONDS = 20.0
 """A vLLM that was ready may be silent for so long."""
 _PULLS_AT_ONCE = 4
 
-_NOTHING = Listing(boot="", adapters={})
+_NOTHING = Listing(instance="", adapters={})
 _log = logging.getLogger(__name__)
 
 
@@ -89,7 +89,7 @@ class Agent:
         self._records: dict[str, AdapterRecord] = {}
         self._bring_ups: dict[str, asyncio.Task[None]] = {}
         self._listing = _NOTHING
-        self._boot = ""
+        self._instance = ""
         """The last vLLM process seen."""
         # An agent that restarts beside a living vLLM goes on from what the gateway was told.
         self._routes = WatchedFile(self._routes_file, Routes.model_validate_json).current()
@@ -231,11 +231,13 @@ class Agent:
         await self._read_canaries()
 
     def _see(self, listing: Listing) -> None:
-        if listing.boot != self._boot:
-            _log.info("vLLM process %s, which has %d adapters", listing.boot, len(listing.adapters))
+        if listing.instance != self._instance:
+            _log.info(
+                "vLLM process %s, which has %d adapters", listing.instance, len(listing.adapters)
+            )
             self.metrics.engine_starts.inc()
             self._unload_due = {}
-            self._boot = listing.boot
+            self._instance = listing.instance
         self._listing = listing
 
     def _forget_engine(self, error: EngineDownError) -> None:
@@ -254,20 +256,21 @@ class Agent:
         return folder == str(self._cache.folder(adapter.digest))
 
     def _answering(self, listing: Listing) -> set[str]:
-        """Ids that vLLM lists with the right folder and that were proved in this process.
+        """Ids that vLLM lists with the right folder and that passed the smoke test in this process.
 
         An id that left the index answers as long as it is listed: its record is gone, and the
-        routes that still name it were made when it had been proved.
+        routes that still name it were made when it had passed it.
         """
-        proved = {
+        tested = {
             model
             for model, record in self._records.items()
-            if record.proved_boot == listing.boot and self._is_loaded(record.wanted, listing)
+            if record.tested_instance == listing.instance
+            and self._is_loaded(record.wanted, listing)
         }
         routes = self._routes
-        if routes is None or routes.boot != listing.boot:
-            return proved
-        return proved | {
+        if routes is None or routes.boot != listing.instance:
+            return tested
+        return tested | {
             model
             for model in routes.ids
             if model not in self._records and model in listing.adapters
@@ -275,10 +278,10 @@ class Agent:
 
     def _write_routes(self) -> Routes:
         assert self._index is not None  # noqa: S101 - both callers have it
-        boot = self._listing.boot
-        routes = plan_routes(self._index, self._answering(self._listing), self._routes, boot)
+        instance = self._listing.instance
+        routes = plan_routes(self._index, self._answering(self._listing), self._routes, instance)
         # While vLLM is away its old routes stay: no other process takes them for its own.
-        if boot and routes != self._routes:
+        if instance and routes != self._routes:
             replace_file(self._routes_file, routes.to_json(), 0o644)
             self._routes = routes
         return routes
@@ -302,7 +305,7 @@ class Agent:
         self._wake.set()
 
     async def _bring_up(self, record: AdapterRecord) -> None:
-        """Pull, verify, load, prove; every failure is this adapter's alone."""
+        """Pull, verify, load, smoke test; every failure is this adapter's alone."""
         adapter, started = record.wanted, time.monotonic()
         try:
             async with self._pulling:
@@ -338,11 +341,11 @@ class Agent:
                 await self._engine.unload(adapter.id)
             await self._engine.load(adapter.id, folder)
         try:
-            await self._engine.prove(adapter.id, self._config.smoke_prompt)
+            await self._engine.smoke_test(adapter.id, self._config.smoke_prompt)
         except AdapterError:
             await self._engine.unload(adapter.id)
             raise
-        record.proved_boot = listing.boot
+        record.tested_instance = listing.instance
 
     # What others ask
 
@@ -363,7 +366,7 @@ class Agent:
         # From here on nothing changes. An index from before the awaits would be judged by the
         # routes of the one that came meanwhile, and a pod that answers everything lose its traffic.
         readiness = assess_readiness(
-            self._index, healthy, self._answering(listing), self._routes, listing.boot
+            self._index, healthy, self._answering(listing), self._routes, listing.instance
         )
         self._ready_at = time.monotonic() if readiness.ready else -math.inf
         return readiness
@@ -391,7 +394,7 @@ class Agent:
     def _current_routes(self) -> Routes | None:
         """The routes if they are this vLLM process's."""
         routes = self._routes
-        return routes if routes and routes.boot == self._listing.boot else None
+        return routes if routes and routes.boot == self._listing.instance else None
 
     async def _read_canaries(self) -> dict[str, AgentCanary]:
         """How the canaries go that this pod routes, by alias; /metrics shows the same."""

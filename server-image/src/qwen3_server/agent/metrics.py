@@ -62,7 +62,9 @@ class AgentMetrics:
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
         self.loads = Counter(
-            "qwen3_agent_loads", "Adapters loaded into vLLM and proved", registry=self.registry
+            "qwen3_agent_loads",
+            "Adapters loaded into vLLM that passed the smoke test",
+            registry=self.registry,
         )
         self.failures = Counter(
             "qwen3_agent_failures",

@@ -42,7 +42,7 @@ def index_problem(index: PoolIndex, config: ServerConfig) -> str | None:
 
 
 def plan_routes(
-    index: PoolIndex, answering: Set[str], previous: Routes | None, boot: str
+    index: PoolIndex, answering: Set[str], previous: Routes | None, instance: str
 ) -> Routes:
     """The names to answer now.
 
@@ -52,7 +52,7 @@ def plan_routes(
     A canary takes part once it answers, beside the adapter that the index means: against an older
     one it would be compared with the wrong incumbent.
     """
-    before = previous.aliases if previous is not None and previous.boot == boot else {}
+    before = previous.aliases if previous is not None and previous.boot == instance else {}
     listed = {adapter.id for adapter in index.adapters}
     wanted = {a: t for a, t in index.aliases.items() if a != index.base_model and a not in listed}
     aliases: dict[str, str] = {}
@@ -69,14 +69,16 @@ def plan_routes(
         and alias in aliases
         and aliases[alias] == wanted[alias] != canary.id
     }
-    before_thinking = previous.thinking if previous is not None and previous.boot == boot else {}
+    before_thinking = (
+        previous.thinking if previous is not None and previous.boot == instance else {}
+    )
     thinking = {
         adapter.id: adapter.enable_thinking
         for adapter in index.adapters
         if adapter.enable_thinking is not None
     }
     return Routes(
-        boot=boot,
+        boot=instance,
         serial=index.serial,
         base_model=index.base_model,
         ids=sorted(ids),
@@ -109,7 +111,11 @@ def plan_unloads(
 
 
 def assess_readiness(
-    index: PoolIndex | None, healthy: bool, answering: Set[str], routes: Routes | None, boot: str
+    index: PoolIndex | None,
+    healthy: bool,
+    answering: Set[str],
+    routes: Routes | None,
+    instance: str,
 ) -> Readiness:
     """Ready: vLLM is healthy, every required adapter answers, every alias is where it belongs."""
     if index is None:
@@ -120,7 +126,7 @@ def assess_readiness(
         for adapter in index.adapters
         if adapter.required and adapter.id not in answering
     ]
-    if routes is None or routes.boot != boot or routes.serial != index.serial:
+    if routes is None or routes.boot != instance or routes.serial != index.serial:
         reasons.append("the routes are not written yet")
     else:
         # An alias that plan_routes left out for good (it hides a model) blocks nobody else.

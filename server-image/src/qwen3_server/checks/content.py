@@ -13,8 +13,8 @@ from pydantic import ValidationError
 
 from qwen3_api.serving.pool import PoolAdapter
 from qwen3_api.v1alpha1.conditions import Reason
-from qwen3_server.errors import AdapterError, CheckDiedError, load_failed
 from qwen3_server.checks.verify import Verdict
+from qwen3_server.errors import AdapterError, CheckDiedError, load_failed
 
 CHECK_COMMAND = (sys.executable, "-m", "qwen3_server.checks.process")
 DEADLINE_SECONDS = 60.0

@@ -15,8 +15,8 @@ import numpy as np  # noqa: F401
 
 from qwen3_api.job.base import Failure
 from qwen3_api.serving.pool import PoolAdapter
-from qwen3_server.errors import AdapterError
 from qwen3_server.checks.verify import Verdict, check_content
+from qwen3_server.errors import AdapterError
 
 MEMORY_BYTES = 256 * 1024**2
 """More than before the check. The worst header of MAX_HEADER_BYTES takes half of it (measured), and

@@ -10,9 +10,8 @@ from typing import Any
 import aiohttp
 
 from qwen3_api.serving.pool import AgentCanary
-from qwen3_server.gateway.canary import CanaryReport
 from qwen3_server.errors import EngineBusyError, EngineDownError, load_failed
-from qwen3_server.routes import BOOT_HEADER, CANARIES_PATH, TOKEN_HEADER
+from qwen3_server.routes import BOOT_HEADER, CANARIES_PATH, TOKEN_HEADER, CanaryReport
 
 LOOK_SECONDS = 3.0
 """For /health, /v1/models and the canaries, which answer in milliseconds."""
@@ -24,8 +23,8 @@ _WORK = aiohttp.ClientTimeout(total=300)
 class Listing:
     """What a vLLM process has loaded at a moment."""
 
-    boot: str
-    """Names the process; another one has lost every adapter."""
+    instance: str
+    """Name of the process; another one has lost every adapter."""
     adapters: Mapping[str, str]
     """Id to the folder it was loaded from."""
 
@@ -55,13 +54,13 @@ class Engine:
         status, headers, body = await self._ask("GET", "/v1/models", None, self._look)
         if status != 200:
             raise EngineDownError(f"GET /v1/models answered {status}")
-        boot = headers.get(BOOT_HEADER)
-        if boot is None:
+        instance = headers.get(BOOT_HEADER)
+        if instance is None:
             # Without the gateway the load routes would be open to the cluster.
             raise EngineDownError("vLLM runs without its gateway, or doesn't know this agent")
         cards = json.loads(body)["data"]
         adapters = {card["id"]: card["root"] for card in cards if card.get("parent")}
-        return Listing(boot=boot, adapters=MappingProxyType(adapters))
+        return Listing(instance=instance, adapters=MappingProxyType(adapters))
 
     async def read_canaries(self) -> dict[str, AgentCanary]:
         """The canaries that the gateway routes, by alias, and how they go."""
@@ -84,7 +83,7 @@ class Engine:
         if status not in (200, 404):
             raise EngineDownError(f"unloading {model} failed ({status}): {_words(body)}")
 
-    async def prove(self, model: str, prompt: str) -> None:
+    async def smoke_test(self, model: str, prompt: str) -> None:
         """Let it complete one token. Raises AdapterError(LoadFailed) if it doesn't."""
         order = {"model": model, "prompt": prompt, "max_tokens": 1, "temperature": 0}
         status, _, body = await self._ask("POST", "/v1/completions", order, _WORK)

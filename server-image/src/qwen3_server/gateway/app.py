@@ -37,7 +37,6 @@ from qwen3_api.serving.config import (
     RequestLimits,
 )
 from qwen3_server.gateway.canary import Canaries
-from qwen3_server.gateway.refusal import Refusal
 from qwen3_server.gateway.request_body import (
     BodyTooLargeError,
     ClientGoneError,
@@ -49,7 +48,8 @@ from qwen3_server.gateway.request_body import (
     replay_body,
     with_content_length,
 )
-from qwen3_server.gateway.request_rules import check_limits, with_thinking_default
+from qwen3_server.gateway.request_rules import Refusal, check_limits, with_thinking_default
+from qwen3_server.gateway.traffic import App, Clock, Message, Receive, Scope, Send, counted
 from qwen3_server.routes import (
     BOOT_HEADER,
     CANARIES_PATH,
@@ -61,7 +61,6 @@ from qwen3_server.routes import (
     Unroutable,
     resolve_model,
 )
-from qwen3_server.gateway.traffic import App, Clock, Message, Receive, Scope, Send, counted
 from qwen3_server.watched_file import WatchedFile
 
 MODELS_ROUTE = ("GET", "/v1/models")
@@ -76,7 +75,7 @@ MODEL_ROUTES = frozenset(
 OPEN_ROUTES = frozenset({("GET", "/health"), ("GET", "/metrics")})
 """For the kubelet and Prometheus; a NetworkPolicy decides who else."""
 
-PROCESS_BOOT = secrets.token_hex(8)
+PROCESS_INSTANCE = secrets.token_hex(8)
 """Names this vLLM process (Routes.boot)."""
 
 _DEFAULT_MAX_BODY_BYTES = 16 * 1024**2
@@ -93,7 +92,7 @@ class Gateway:
         run_dir: Path | None = None,
         max_body_bytes: int | None = None,
         limits: RequestLimits | None = None,
-        boot: str = PROCESS_BOOT,
+        instance: str = PROCESS_INSTANCE,
         draw: Callable[[], float] | None = None,
         clock: Clock = time.monotonic,
     ) -> None:
@@ -103,7 +102,7 @@ class Gateway:
         """
         run_dir = run_dir or Path(os.environ.get(ENV_RUN_DIR, RUN_DIR))
         self._app = app
-        self._boot = boot
+        self._instance = instance
         self._max_body = max_body_bytes or int(
             os.environ.get(ENV_MAX_BODY_BYTES, _DEFAULT_MAX_BODY_BYTES)
         )
@@ -112,7 +111,7 @@ class Gateway:
         )
         self._routes = WatchedFile(run_dir / ROUTES_FILE, Routes.model_validate_json)
         self._token = WatchedFile(run_dir / TOKEN_FILE, bytes.strip)
-        self._canaries = Canaries(boot, draw) if draw else Canaries(boot)
+        self._canaries = Canaries(instance, draw) if draw else Canaries(instance)
         self._clock = clock
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -127,7 +126,9 @@ class Gateway:
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         if self._is_agent(scope):
-            await self._answer_agent(scope, receive, _adding_header(send, BOOT_HEADER, self._boot))
+            await self._answer_agent(
+                scope, receive, _adding_header(send, BOOT_HEADER, self._instance)
+            )
             return
         route = _public_route(scope)
         if route == MODELS_ROUTE:
@@ -186,7 +187,7 @@ class Gateway:
         if not isinstance(name, str):
             await _refuse(send, Refusal(400, "invalid_type", "model must be a string.", "model"))
             return
-        route = resolve_model(name, routes, self._boot)
+        route = resolve_model(name, routes, self._instance)
         if not isinstance(route, Route):
             await _refuse(send, _refusal(name, route))
             return
@@ -222,7 +223,7 @@ class Gateway:
             return
         routes = self._routes.current()
         content = bytes(body)
-        if start["status"] == 200 and routes is not None and routes.boot == self._boot:
+        if start["status"] == 200 and routes is not None and routes.boot == self._instance:
             content = _with_aliases(content, routes)
         start["headers"] = with_content_length(start["headers"], len(content))
         await send(start)

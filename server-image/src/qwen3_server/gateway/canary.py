@@ -8,22 +8,13 @@ tallies; a request that started under the old split ends in the old tallies, whi
 import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Literal
 
-from qwen3_api.job.base import Document
-from qwen3_api.serving.pool import AgentCanary, Alias, ModelId, PoolCanary
-from qwen3_server.routes import Routes
+from qwen3_api.serving.pool import AgentCanary, ModelId, PoolCanary
 from qwen3_server.gateway.traffic import Tally
+from qwen3_server.routes import CanaryReport, Routes
 
 _SYSTEM_DRAW = random.SystemRandom().random
 """Not random.random: vLLM seeds that one, in every pod alike."""
-
-
-class CanaryReport(Document):
-    """Body of `GET /-/canaries`: gateway to agent."""
-
-    contract: Literal[1] = 1
-    canaries: dict[Alias, AgentCanary]
 
 
 @dataclass(frozen=True)
@@ -60,9 +51,9 @@ class Split:
 class Canaries:
     """The splits that the gateway applies now."""
 
-    def __init__(self, boot: str, draw: Callable[[], float] = _SYSTEM_DRAW) -> None:
+    def __init__(self, instance: str, draw: Callable[[], float] = _SYSTEM_DRAW) -> None:
         """`draw` gives a number in [0, 1) for each request of an alias that has a canary."""
-        self._boot = boot
+        self._instance = instance
         self._draw = draw
         self._followed: Routes | None = None
         self._splits: dict[str, Split] = {}
@@ -73,7 +64,7 @@ class Canaries:
             return
         self._followed = routes
         wanted: dict[str, Split] = {}
-        if routes is not None and routes.boot == self._boot:
+        if routes is not None and routes.boot == self._instance:
             wanted = {
                 alias: Split.start(routes.aliases[alias], canary)
                 for alias, canary in routes.canaries.items()

@@ -4,17 +4,36 @@ A request is read as vLLM reads it: pydantic in lax mode, so "16384" and 16384.0
 16384. What is no number at all is left for vLLM to refuse.
 """
 
+import json
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
 from qwen3_api.serving.config import RequestLimits
-from qwen3_server.gateway.refusal import Refusal
+from qwen3_server.gateway.request_body import Headers
 
 Request = dict[str, Any]
 _INTEGER = TypeAdapter(int)
 _FLAG = TypeAdapter(bool)
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """An error in OpenAI's shape."""
+
+    status: int
+    code: str
+    message: str
+    param: str | None = None
+    headers: Headers = ()
+
+    def body(self) -> bytes:
+        """The JSON that OpenAI's clients parse into their exceptions."""
+        kind = "server_error" if self.status >= 500 else "invalid_request_error"
+        error = {"message": self.message, "type": kind, "param": self.param, "code": self.code}
+        return json.dumps({"error": error}, ensure_ascii=False).encode(errors="replace")
 
 
 def check_limits(request: Request, limits: RequestLimits) -> Refusal | None:

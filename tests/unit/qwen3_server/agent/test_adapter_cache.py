@@ -13,8 +13,8 @@ import pytest
 
 from qwen3_api.serving.pool import PoolAdapter
 from qwen3_server.agent.adapter_cache import AdapterCache
-from qwen3_server.checks.notes import REQUIRED_PAUSE_SECONDS
 from qwen3_server.checks.content import CHECK_COMMAND, DEADLINE_SECONDS, ContentCheck
+from qwen3_server.checks.notes import REQUIRED_PAUSE_SECONDS
 from qwen3_server.errors import AdapterError
 from support.adapters import describe_adapter, make_adapter
 from support.folder_store import FolderStore, folder_location
@@ -138,7 +138,8 @@ async def test_refused_content_is_not_fetched_again(disk: Disk) -> None:
 
 DEATHS = {
     "memory": (
-        "from qwen3_server.checks.process import limit_process; limit_process(); bytearray(1 << 29)",
+        "from qwen3_server.checks.process import limit_process; "
+        "limit_process(); bytearray(1 << 29)",
         "exit code 1",
     ),
     "time": (

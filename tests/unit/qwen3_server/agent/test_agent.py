@@ -24,13 +24,13 @@ from qwen3_api.serving.config import ServerConfig
 from qwen3_api.serving.pool import AgentCanary, AgentStatus, PoolAdapter, PoolCanary, PoolIndex
 from qwen3_server.agent.adapter_cache import AdapterCache
 from qwen3_server.agent.agent import Agent
+from qwen3_server.agent.web import build_app
 from qwen3_server.checks.content import CHECK_COMMAND, ContentCheck
 from qwen3_server.engines.vllm import LOOK_SECONDS, Engine
 from qwen3_server.gateway import Gateway
 from qwen3_server.routes import TOKEN_FILE, Routes
 from qwen3_server.store import Fetched
 from qwen3_server.watched_file import replace_file
-from qwen3_server.agent.web import build_app
 from support.adapters import describe_adapter, make_adapter, make_huge_header
 from support.folder_store import FolderStore, folder_location
 

@@ -13,7 +13,6 @@ from safetensors.numpy import load_file, save_file
 
 from qwen3_api.job.base import FileDigest
 from qwen3_api.serving.pool import PoolAdapter
-from qwen3_server.errors import AdapterError
 from qwen3_server.checks.verify import (
     MAX_TENSORS,
     check_content,
@@ -21,6 +20,7 @@ from qwen3_server.checks.verify import (
     check_files,
     check_listing,
 )
+from qwen3_server.errors import AdapterError
 from support.adapters import describe_adapter, make_adapter, make_huge_header, make_tensors
 
 WEIGHTS, CONFIG = "adapter_model.safetensors", "adapter_config.json"

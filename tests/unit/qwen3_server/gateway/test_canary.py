@@ -12,8 +12,7 @@ from typing import Any
 import pytest
 
 from qwen3_api.serving.pool import AgentCanary, Traffic
-from qwen3_server.gateway.canary import CanaryReport
-from qwen3_server.routes import ROUTES_FILE
+from qwen3_server.routes import ROUTES_FILE, CanaryReport
 from qwen3_server.watched_file import replace_file
 from support.gateway_world import BOOT, LOOPBACK, NEW, OLD, OUTSIDE, TOKEN, World
 
