@@ -52,7 +52,7 @@ from qwen3_api.job import layout
 from qwen3_api.job.base import S3Location
 from qwen3_api.job.evaluate import EvalJob, EvalReport
 from qwen3_evaluator import run
-from qwen3_evaluator.chat import build_answer_request, open_session
+from qwen3_evaluator.endpoint.chat import build_answer_request, open_session
 from qwen3_evaluator.questions import Question
 from qwen3_evaluator.store import Store
 from qwen3_local.layout import current_home

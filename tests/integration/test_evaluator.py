@@ -20,8 +20,8 @@ import pytest
 from qwen3_api.job.base import S3Location
 from qwen3_api.job.evaluate import EvalJob, EvalProgressDocument, EvalReport, EvalSample
 from qwen3_api.pod.failure import FailureError
-from qwen3_evaluator.ask import Patience
-from qwen3_evaluator.report import parse_samples
+from qwen3_evaluator.endpoint.client import Patience
+from qwen3_evaluator.report.documents import parse_samples
 from qwen3_evaluator.run import run_evaluation
 from qwen3_evaluator.store import Store
 from support.evaluator_runs import finish, read_partials, start, wait_for_partials

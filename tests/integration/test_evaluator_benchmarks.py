@@ -18,7 +18,7 @@ import pytest
 
 from qwen3_api.job.base import S3Location
 from qwen3_api.job.evaluate import EvalJob, EvalReport, EvalSample
-from qwen3_evaluator.report import parse_samples
+from qwen3_evaluator.report.documents import parse_samples
 from qwen3_evaluator.store import Store
 from support import evaluator_runs
 from support.benchmark_rows import Row, run_script, to_jsonl

@@ -17,7 +17,7 @@ from aiohttp import web
 from qwen3_api.job.base import S3Location
 from qwen3_api.job.evaluate import EvalJob, EvalReport, EvalSample
 from qwen3_api.pod.failure import FailureError
-from qwen3_evaluator.report import PARTIAL_START, USAGE_START, parse_samples
+from qwen3_evaluator.report.documents import PARTIAL_START, USAGE_START, parse_samples
 from qwen3_evaluator.run import run_evaluation
 from qwen3_evaluator.store import Store
 from support.chat_server import serve_chat

@@ -23,7 +23,7 @@ from qwen3_api.job.evaluate import (
     EvalSample,
     TrackingReport,
 )
-from qwen3_evaluator.report import parse_samples
+from qwen3_evaluator.report.documents import parse_samples
 from qwen3_evaluator.store import Store
 from support import evaluator_runs
 from support.chat_server import serve_chat

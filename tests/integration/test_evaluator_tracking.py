@@ -29,11 +29,11 @@ from qwen3_api.job.evaluate import (
     TrackingReport,
 )
 from qwen3_api.job.train import JobWandb
-from qwen3_evaluator.html_report import render_html
-from qwen3_evaluator.report import render_samples
+from qwen3_evaluator.report.documents import render_samples
+from qwen3_evaluator.report.html import render_html
 from qwen3_evaluator.run import run_evaluation
 from qwen3_evaluator.store import Store
-from qwen3_evaluator.tracking import track
+from qwen3_evaluator.trackers.tracking import track
 from qwen3_evaluator.training import read_training
 from support.eval_reports import build_job, build_report, build_samples, build_training
 from support.evaluator_servers import TENANT, seaweedfs

@@ -9,7 +9,7 @@ from playwright.sync_api import Browser, Page, sync_playwright
 
 from qwen3_api.job.base import Failure
 from qwen3_api.job.evaluate import EvalReport
-from qwen3_evaluator.html_report import render_html
+from qwen3_evaluator.report.html import render_html
 from support.eval_reports import build_job, build_report, build_samples, build_training
 
 PHONE, DESKTOP = (360, 740), (1280, 900)

@@ -15,7 +15,7 @@ from qwen3_api.job.exit_codes import ExitCode
 from qwen3_api.job.report import adapter_digest
 from qwen3_api.job.train import TrainJob
 from qwen3_api.v1alpha1.conditions import Reason
-from qwen3_server.adapter_config import check_adapter_config
+from qwen3_server.checks.adapter_config import check_adapter_config
 from qwen3_trainer.base_model import file_digest
 from support.cut_proxy import CutProxy
 from support.train_jobs import BASE_NAME, train_job

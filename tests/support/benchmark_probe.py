@@ -12,7 +12,7 @@ from typing import Any
 
 from qwen3_api.job.evaluate import EvalSample, EvalSuite
 from qwen3_api.pod.failure import FailureError
-from qwen3_evaluator.benchmarks import EvalScope
+from qwen3_evaluator.benchmarks.evalscope import EvalScope
 from qwen3_evaluator.store import Store
 
 

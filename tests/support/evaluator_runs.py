@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from qwen3_api.job.evaluate import EvalJob, EvalSample
-from qwen3_evaluator.report import parse_samples
+from qwen3_evaluator.report.documents import parse_samples
 from qwen3_evaluator.store import Store
 
 

@@ -78,7 +78,7 @@ class World:
     @classmethod
     def create(cls, run_dir: Path, inner: Any, **more: Any) -> "World":
         """With routes and a token; `more` is the gateway's."""
-        gateway = Gateway(inner, run_dir=run_dir, max_body_bytes=10_000, boot=BOOT, **more)
+        gateway = Gateway(inner, run_dir=run_dir, max_body_bytes=10_000, instance=BOOT, **more)
         world = cls(run_dir, inner, gateway)
         world.write_routes()
         replace_file(run_dir / TOKEN_FILE, TOKEN, 0o600)

@@ -33,7 +33,7 @@ from qwen3_operator.resources.labels import (
     LABEL_COMPONENT,
     LABEL_POOL,
 )
-from qwen3_server.plan import assess_readiness, plan_routes, plan_unloads
+from qwen3_server.agent.plan import assess_readiness, plan_routes, plan_unloads
 from qwen3_server.routes import Routes
 from support.operator_world import build_metrics, build_preflight_document, merge, sha256
 from support.simulated_api import LIVE, ApiModel, Body, Bucket

@@ -13,8 +13,8 @@ import weave.scorers
 import weave.trace.op
 from weave.scorers import ValidJSONScorer
 
-from qwen3_evaluator.weave_process import Scorers
-from qwen3_evaluator.weave_wire import Score, Scored
+from qwen3_evaluator.weave.process import Scorers
+from qwen3_evaluator.weave.wire import Score, Scored
 
 
 def count_ops() -> list[int]:

@@ -11,9 +11,9 @@ from datetime import UTC, datetime
 from qwen3_api.job import layout
 from qwen3_api.job.evaluate import EvalJob, EvalSample, JudgeOpinion, JudgeUsage
 from qwen3_api.pod.failure import FailureError
-from qwen3_evaluator.judge import Jury
-from qwen3_evaluator.judging import Judgement, sum_usage, with_opinions
-from qwen3_evaluator.report import (
+from qwen3_evaluator.judge.judgements import Judgement, sum_usage, with_opinions
+from qwen3_evaluator.judge.jury import Jury
+from qwen3_evaluator.report.documents import (
     PARTIAL_START,
     USAGE_START,
     SampleKey,

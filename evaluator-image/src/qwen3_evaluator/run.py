@@ -18,27 +18,27 @@ from qwen3_api.job.evaluate import ENV_DATA_PREFIX, EvalJob, EvalReport, EvalSam
 from qwen3_api.job.exit_codes import ExitCode
 from qwen3_api.pod.failure import FailureError, Retry
 from qwen3_api.v1alpha1.conditions import Reason
-from qwen3_evaluator.ask import Asker, Patience
-from qwen3_evaluator.benchmarks import EvalScope
-from qwen3_evaluator.chat import open_session
+from qwen3_evaluator.benchmarks.evalscope import EvalScope
+from qwen3_evaluator.endpoint.chat import open_session
+from qwen3_evaluator.endpoint.client import Asker, Patience
 from qwen3_evaluator.holdout import check_holdout
-from qwen3_evaluator.html_report import render_html
-from qwen3_evaluator.judge import Jury
-from qwen3_evaluator.judging import Judgement, check_judges, plan_judgements
+from qwen3_evaluator.judge.judgements import Judgement, check_judges, plan_judgements
+from qwen3_evaluator.judge.jury import Jury
 from qwen3_evaluator.metrics import Scorer, needs_pattern
 from qwen3_evaluator.questions import QuestionSet, collect_digests, read_questions
 from qwen3_evaluator.recorder import JSON, JSONL, Recorder, now
-from qwen3_evaluator.report import (
+from qwen3_evaluator.report.documents import (
     Unit,
     build_failed_report,
     build_report,
     plan_units,
     render_samples,
 )
+from qwen3_evaluator.report.html import render_html
 from qwen3_evaluator.store import Store
-from qwen3_evaluator.tracking import track, track_earlier
+from qwen3_evaluator.trackers.tracking import track, track_earlier
 from qwen3_evaluator.training import read_training
-from qwen3_evaluator.weave_scorers import WeaveScorers
+from qwen3_evaluator.weave.scorers import WeaveScorers
 
 log = logging.getLogger(__name__)
 

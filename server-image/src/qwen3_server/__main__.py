@@ -29,16 +29,16 @@ from qwen3_api.serving.config import (
 )
 from qwen3_api.serving.pool import AGENT_PORT, VLLM_PORT
 from qwen3_api.v1alpha1.conditions import Reason
-from qwen3_server.adapter_cache import AdapterCache
-from qwen3_server.agent import Agent
+from qwen3_server.agent.adapter_cache import AdapterCache
+from qwen3_server.agent.agent import Agent
+from qwen3_server.agent.web import build_app
 from qwen3_server.base_model import fetch_base
-from qwen3_server.content_check import ContentCheck
-from qwen3_server.engine import Engine
+from qwen3_server.checks.content import ContentCheck
+from qwen3_server.engines.vllm import Engine
 from qwen3_server.errors import clean_message
 from qwen3_server.routes import TOKEN_FILE
 from qwen3_server.store import Store
 from qwen3_server.watched_file import replace_file
-from qwen3_server.web import build_app
 
 _log = logging.getLogger("qwen3_server")
 

@@ -18,9 +18,9 @@ from qwen3_api.job.base import Document, FileDigest, S3Location, advise
 from qwen3_api.job.train import HuggingFaceModel, ModelSource, S3Model
 from qwen3_api.pod.failure import FailureError
 from qwen3_api.v1alpha1.conditions import Reason
+from qwen3_server.checks.verify import check_header_size, hash_file
 from qwen3_server.errors import AdapterError, StorageError, refused
 from qwen3_server.store import Store
-from qwen3_server.verify import check_header_size, hash_file
 
 MANIFEST_FILE = "qwen3-base.json"
 """Beside the weights: `BaseManifest`."""

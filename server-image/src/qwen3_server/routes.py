@@ -1,8 +1,8 @@
 """`Routes`: what the agent tells the gateway in the same pod, through a file in RUN_DIR.
 
 A vLLM process starts without adapters, so routes are good only for the process that they were
-written for: `boot` names it. A gateway that finds another boot than its own knows that nothing has
-been loaded into its process yet, however fresh the file looks, and asks clients to retry.
+written for: `boot` names it. A gateway that finds another instance than its own knows that nothing
+has been loaded into its process yet, however fresh the file looks, and asks clients to retry.
 """
 
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from enum import Enum, auto
 from typing import Literal
 
 from qwen3_api.job.base import Document
-from qwen3_api.serving.pool import Alias, ModelId, PoolCanary
+from qwen3_api.serving.pool import AgentCanary, Alias, ModelId, PoolCanary
 
 ROUTES_FILE = "routes.json"
 TOKEN_FILE = "agent.token"  # noqa: S105 (a file name)
@@ -23,6 +23,13 @@ CANARIES_PATH = "/-/canaries"
 """The gateway's own route, for the agent alone: `CanaryReport`."""
 
 
+class CanaryReport(Document):
+    """Body of `GET /-/canaries`: gateway to agent."""
+
+    contract: Literal[1] = 1
+    canaries: dict[Alias, AgentCanary]
+
+
 class Routes(Document):
     """The names that this pod answers."""
 
@@ -33,7 +40,7 @@ class Routes(Document):
     """Serial of the index that this was made from."""
     base_model: str
     ids: list[ModelId]
-    """Loaded in that process, each proved by a completion."""
+    """Loaded in that process, each smoke-tested by a completion."""
     aliases: dict[Alias, ModelId]
     """Public name to one of `ids`."""
     canaries: dict[Alias, PoolCanary] = {}
@@ -64,8 +71,8 @@ class Route:
     """The client used another name (an alias)."""
 
 
-def resolve_model(name: str, routes: Routes | None, boot: str) -> Route | Unroutable:
-    """The model behind a public name, for the vLLM process `boot`.
+def resolve_model(name: str, routes: Routes | None, instance: str) -> Route | Unroutable:
+    """The model behind a public name, for the engine instance `instance`.
 
     Base and ids come before aliases, so that nobody's alias can stand in for them.
     """
@@ -73,7 +80,7 @@ def resolve_model(name: str, routes: Routes | None, boot: str) -> Route | Unrout
         return Unroutable.LOADING
     if name == routes.base_model:
         return Route(model=name, rewritten=False)
-    if routes.boot != boot:
+    if routes.boot != instance:
         known = name in routes.ids or name in routes.aliases or name in routes.loading
         return Unroutable.LOADING if known else Unroutable.UNKNOWN
     if name in routes.ids:

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from qwen3_evaluator.report_training import (
+from qwen3_evaluator.report.training import (
     MOST_POINTS,
     build_training,
     build_usage,

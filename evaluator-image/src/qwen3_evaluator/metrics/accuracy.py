@@ -1,4 +1,4 @@
-"""Accuracy: `qwen3_evaluator.benchmarks` has stored EvalScope's verdict."""
+"""Accuracy: `qwen3_evaluator.benchmarks.evalscope` has stored EvalScope's verdict."""
 
 from qwen3_api.metrics import Metric
 from qwen3_evaluator.metrics.registry import stored

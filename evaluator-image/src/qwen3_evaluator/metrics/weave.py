@@ -1,4 +1,4 @@
-"""The scorers of Weave: `qwen3_evaluator.weave_scorers` has stored what their process returned."""
+"""The scorers of Weave: `qwen3_evaluator.weave.scorers` has stored what their process returned."""
 
 from qwen3_api.metrics import OF_WEAVE
 from qwen3_evaluator.metrics.registry import stored

@@ -11,7 +11,7 @@ from pydantic import Field, TypeAdapter
 from qwen3_api.job import layout
 from qwen3_api.job.base import Document
 from qwen3_api.job.evaluate import EvalJob, EvalReport, EvalSample, TrackedModel
-from qwen3_evaluator.report import parse_samples
+from qwen3_evaluator.report.documents import parse_samples
 
 
 class Run(Document):

@@ -1,0 +1,1 @@
+"""The models under evaluation, through the OpenAI API."""

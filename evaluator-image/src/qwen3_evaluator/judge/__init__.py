@@ -1,0 +1,1 @@
+"""Judges: what they are asked, how they are reached, what their replies mean."""

@@ -1,0 +1,1 @@
+"""The report: its documents, and the page for people."""

@@ -1,0 +1,1 @@
+"""Weave's scorers, in a process of their own."""

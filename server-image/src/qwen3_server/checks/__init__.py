@@ -1,0 +1,1 @@
+"""Checks of files before an engine reads them."""

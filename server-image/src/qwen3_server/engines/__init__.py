@@ -1,0 +1,1 @@
+"""Clients of inference engines; there is one."""
