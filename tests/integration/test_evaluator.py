@@ -19,8 +19,8 @@ import pytest
 
 from qwen3_api.job.base import S3Location
 from qwen3_api.job.evaluate import EvalJob, EvalProgressDocument, EvalReport, EvalSample
+from qwen3_api.pod.failure import FailureError
 from qwen3_evaluator.ask import Patience
-from qwen3_evaluator.failures import EvaluationError
 from qwen3_evaluator.report import parse_samples
 from qwen3_evaluator.run import run_evaluation
 from qwen3_evaluator.store import Store
@@ -265,7 +265,7 @@ async def test_an_unknown_model_is_named(world: World) -> None:
     job = job.model_copy(
         update={"target": job.target.model_copy(update={"model": "team-a.bot.99999999"})}
     )
-    with pytest.raises(EvaluationError, match=r"doesn't know the model .*does not exist") as caught:
+    with pytest.raises(FailureError, match=r"doesn't know the model .*does not exist") as caught:
         await run_evaluation(job, Patience(model_unknown=0.1))
     assert caught.value.exit_code == 42
     report = await read_report(job)
@@ -275,7 +275,7 @@ async def test_an_unknown_model_is_named(world: World) -> None:
 
 async def test_a_question_beyond_the_context_is_named(world: World) -> None:
     job = await make_job(world, "long", world.vllm_url, max_tokens=4000)
-    with pytest.raises(EvaluationError, match=r"line \d+, .*refused the request with 400: .*512"):
+    with pytest.raises(FailureError, match=r"line \d+, .*refused the request with 400: .*512"):
         await run_evaluation(job)
 
 
@@ -283,5 +283,5 @@ async def test_an_answer_that_the_template_takes_apart_is_an_error(world: World)
     row = {"question": "q", "answer": "<think>\nwell\n</think>\n\nyes", "system": None}
     odd = World(world.bucket, world.vllm_url, [row], world.right)
     job = await make_job(odd, "odd", world.vllm_url)
-    with pytest.raises(EvaluationError, match=r"line 1, .*AssistantLoss .* not a prefix"):
+    with pytest.raises(FailureError, match=r"line 1, .*AssistantLoss .* not a prefix"):
         await run_evaluation(job)

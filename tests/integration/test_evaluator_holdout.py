@@ -15,7 +15,7 @@ from qwen3_api.job import layout
 from qwen3_api.job.base import S3Location
 from qwen3_api.job.evaluate import ENV_DATA_PREFIX, EvalJob, EvalReport
 from qwen3_api.job.holdout import find_entries
-from qwen3_evaluator.failures import EvaluationError
+from qwen3_api.pod.failure import FailureError
 from qwen3_evaluator.holdout import check_holdout
 from qwen3_evaluator.questions import read_questions
 from qwen3_evaluator.store import Store
@@ -171,7 +171,7 @@ async def test_without_a_limit_leaks_are_told(
     async with Store(data_prefix=ENV_DATA_PREFIX) as store:
         sets = {"one": await read_questions(job.suites[0].data, None, store)}
         found = await check_holdout(job, sets, store)
-        with pytest.raises(EvaluationError, match="the object store refused"):
+        with pytest.raises(FailureError, match="the object store refused"):
             await store.get(server.tenant.model_copy(update={"prefix": f"{VAULT}/q.jsonl"}))
     assert [(f.leaked, f.by_text, f.questions, f.lines) for f in found] == (
         [(2, 2, 4, [1, 2])] if digested else []
@@ -186,6 +186,6 @@ async def test_what_is_no_digest_is_none(server: Bucket, monkeypatch: pytest.Mon
         job = order(server, "torn", None)
         sets = {"one": await read_questions(job.suites[0].data, None, store)}
         assert await check_holdout(job, sets, store) == []
-        with pytest.raises(EvaluationError) as told:
+        with pytest.raises(FailureError) as told:
             await check_holdout(order(server, "torn", 100), sets, store)
     assert told.value.failure.reason == "HoldoutUnknown"

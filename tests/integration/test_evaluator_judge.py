@@ -16,7 +16,7 @@ from aiohttp import web
 
 from qwen3_api.job.base import S3Location
 from qwen3_api.job.evaluate import EvalJob, EvalReport, EvalSample
-from qwen3_evaluator.failures import EvaluationError
+from qwen3_api.pod.failure import FailureError
 from qwen3_evaluator.report import PARTIAL_START, USAGE_START, parse_samples
 from qwen3_evaluator.run import run_evaluation
 from qwen3_evaluator.store import Store
@@ -248,13 +248,13 @@ async def test_a_judge_that_is_away_costs_no_answer(server: Bucket) -> None:
     away = [lambda: error(429, **{"Retry-After": "86400"})] * 100
     async with serve_models() as models, serve_judge(fair, *away) as judge:
         job = await make_job(server.tenant, "away", models, judge)
-        with pytest.raises(EvaluationError, match="judge j ") as caught:
+        with pytest.raises(FailureError, match="judge j ") as caught:
             await run_evaluation(job)
         assert (caught.value.failure.reason, caught.value.exit_code) == ("JudgeUnavailable", 1)
         assert await read(job, "report.json") is None
         answers = len(models.asked)
         assert answers == QUESTIONS * SAMPLES * 2
-        with pytest.raises(EvaluationError, match="judge j "):
+        with pytest.raises(FailureError, match="judge j "):
             await run_evaluation(job)
         assert len(models.asked) == answers
 
@@ -262,7 +262,7 @@ async def test_a_judge_that_is_away_costs_no_answer(server: Bucket) -> None:
 async def test_too_many_requests_to_judges_end_before_anything_is_asked(server: Bucket) -> None:
     async with serve_models() as models, serve_judge() as judge:
         job = await make_job(server.tenant, "costly", models, judge, max_requests=100)
-        with pytest.raises(EvaluationError, match=r"one may take 192 requests") as caught:
+        with pytest.raises(FailureError, match=r"one may take 192 requests") as caught:
             await run_evaluation(job)
     assert (models.asked, judge.asked) == ([], [])
     assert (caught.value.failure.reason, caught.value.exit_code) == ("InvalidSpec", 42)

@@ -12,7 +12,7 @@ import pytest
 
 from qwen3_api.job.base import S3Location
 from qwen3_api.job.evaluate import EvalReport
-from qwen3_evaluator.failures import EvaluationError
+from qwen3_api.pod.failure import FailureError
 from qwen3_evaluator.store import Store
 from support.evaluator_servers import NAMESPACE, TENANT, Bucket, seaweedfs
 
@@ -65,7 +65,7 @@ async def test_listing_stays_in_the_folder(bucket: S3Location) -> None:
 async def test_a_store_that_is_away_is_retriable() -> None:
     nobody = S3Location(endpoint="http://127.0.0.1:1", region=None, bucket="b", prefix="k")
     async with Store(attempts=1) as store:
-        with pytest.raises(EvaluationError) as caught:
+        with pytest.raises(FailureError) as caught:
             await store.get(nobody)
     assert (caught.value.failure.reason, caught.value.exit_code) == ("StorageUnavailable", 46)
 

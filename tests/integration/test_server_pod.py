@@ -25,10 +25,10 @@ from openai import AsyncOpenAI, BadRequestError
 
 from qwen3_api.job.base import S3Location
 from qwen3_api.job.train import S3Model
+from qwen3_api.pod.failure import FailureError
 from qwen3_api.serving.pool import AgentCanary, PoolAdapter, PoolCanary
 from qwen3_api.v1alpha1.conditions import Reason
 from qwen3_server.base_model import fetch_base
-from qwen3_server.errors import PodError
 from qwen3_server.store import Store
 from support.adapters import make_adapter, make_huge_header
 from support.pool_pod import BASE, MAX_TOKENS, Bucket, Pod, running_pod, until, until_ready
@@ -745,7 +745,7 @@ def credentials(bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> None:
 async def _why_not(where: S3Location, tmp_path: Path) -> Reason:
     target = tmp_path / "models" / "base"
     async with Store() as store:
-        with pytest.raises(PodError) as caught:
+        with pytest.raises(FailureError) as caught:
             await fetch_base(S3Model(location=where), target, store)
     assert not target.exists()
     return caught.value.reason

@@ -13,12 +13,12 @@ import pytest
 
 from qwen3_api.job.report import CheckpointManifest, SavedCheckpoint, adapter_digest
 from qwen3_api.job.train import HuggingFaceModel
+from qwen3_api.pod.failure import FailureError
 from qwen3_api.v1alpha1.conditions import Reason
 from qwen3_local import s3
 from qwen3_trainer import publish
 from qwen3_trainer.base_model import fetch, file_digest
 from qwen3_trainer.checkpoints import STATE_FILES, CheckpointStore, CheckpointUploader, Origin
-from qwen3_trainer.failures import TrainerError
 from qwen3_trainer.store import Bucket, Buckets, ObjectExistsError, ObjectMissingError
 from support.train_jobs import train_job
 from support.trainer_runs import BUCKET, Store, running_store
@@ -75,13 +75,13 @@ def test_missing_things_have_names(bucket: Bucket, store: Store) -> None:
         bucket.get("nothing")
     with pytest.raises(ObjectMissingError):
         bucket.open("nothing")
-    with pytest.raises(TrainerError) as caught:
+    with pytest.raises(FailureError) as caught:
         Bucket(store.server.endpoint, "us-east-1", "no-such-bucket").put("key", b"x")
     assert caught.value.reason == Reason.BUCKET_NOT_FOUND
 
 
 def test_an_endpoint_that_is_none_is_told() -> None:
-    with pytest.raises(TrainerError) as caught:
+    with pytest.raises(FailureError) as caught:
         Bucket("not a url", None, BUCKET)
     assert caught.value.reason == Reason.STORAGE_NOT_CONFIGURED
 
@@ -91,13 +91,13 @@ def test_refusals_are_denied(bucket: Bucket, store: Store, monkeypatch: pytest.M
     monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     without_keys = Bucket(store.server.endpoint, "us-east-1", BUCKET)
-    with pytest.raises(TrainerError) as missing:
+    with pytest.raises(FailureError) as missing:
         without_keys.get("key")
     assert missing.value.reason == Reason.STORAGE_DENIED
 
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", store.server.credentials.access_key)
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "wrong")
-    with pytest.raises(TrainerError) as wrong:
+    with pytest.raises(FailureError) as wrong:
         Bucket(store.server.endpoint, "us-east-1", BUCKET).put("key", b"x")
     assert wrong.value.reason == Reason.STORAGE_DENIED
 
@@ -107,7 +107,7 @@ def test_refusals_are_denied(bucket: Bucket, store: Store, monkeypatch: pytest.M
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", tenant.secret_key)
     limited = Bucket(store.server.endpoint, "us-east-1", BUCKET)
     limited.put("qwen3/team-a/x", b"x", only_if_absent=True)
-    with pytest.raises(TrainerError) as foreign:
+    with pytest.raises(FailureError) as foreign:
         limited.put("qwen3/team-b/x", b"x")
     assert foreign.value.reason == Reason.STORAGE_DENIED
 
@@ -120,7 +120,7 @@ def test_an_absent_store_is_unavailable_after_bounded_retries(
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
         absent = Bucket(f"http://127.0.0.1:{closed.getsockname()[1]}", None, BUCKET)
-        with pytest.raises(TrainerError) as caught:
+        with pytest.raises(FailureError) as caught:
             absent.put("key", b"x")
     assert caught.value.reason == Reason.STORAGE_UNAVAILABLE
 
@@ -340,7 +340,7 @@ class SlowSave:
         assert self.leave.wait(120)
         if self.failures:
             self.failures -= 1
-            raise TrainerError(Reason.STORAGE_UNAVAILABLE, "away")
+            raise FailureError(Reason.STORAGE_UNAVAILABLE, "away")
         assert folder.is_dir()
         self.saved.append(step)
         return SavedCheckpoint(step=step, prefix="p", time="t")
@@ -422,7 +422,7 @@ def test_a_base_model_that_is_none_is_not_found(
     prefix = f"base/bad-{next(_revisions)}"
     _base(store, prefix, **files)
     job = train_job(store.location, **{"base_model.source.location.prefix": prefix})
-    with pytest.raises(TrainerError) as caught:
+    with pytest.raises(FailureError) as caught:
         fetch(job.base_model, Buckets(), tmp_path / "base", _no_hub)
     assert caught.value.reason == Reason.BASE_MODEL_NOT_FOUND
     assert words in caught.value.message
@@ -437,7 +437,7 @@ def test_a_base_model_of_another_kind_is_refused(
     prefix = f"base/bad-{next(_revisions)}"
     _base(store, prefix, model__safetensors=b"w", config__json=config)
     job = train_job(store.location, **{"base_model.source.location.prefix": prefix})
-    with pytest.raises(TrainerError) as caught:
+    with pytest.raises(FailureError) as caught:
         fetch(job.base_model, Buckets(), tmp_path / "base", _no_hub)
     assert caught.value.reason == Reason.BASE_MODEL_UNSUPPORTED
 
@@ -451,7 +451,7 @@ def test_upload_reads_back_what_it_wrote(
     assert store.get(f"{revision}/adapter_model.safetensors") == b"weights"
 
     (tmp_path / "adapter_model.safetensors").write_bytes(b"Weights")
-    with pytest.raises(TrainerError, match="other bytes"):
+    with pytest.raises(FailureError, match="other bytes"):
         publish.upload_verified(bucket, tmp_path, revision, files)
 
 

@@ -11,8 +11,8 @@ from dataclasses import asdict
 from typing import Any
 
 from qwen3_api.job.evaluate import EvalSample, EvalSuite
+from qwen3_api.pod.failure import FailureError
 from qwen3_evaluator.benchmarks import EvalScope
-from qwen3_evaluator.failures import EvaluationError
 from qwen3_evaluator.store import Store
 
 
@@ -35,7 +35,7 @@ async def probe(
                 answer_tokens=None,
             )
             scores.append((await evalscope.score(suite, sample)).scores["Accuracy"])
-    except EvaluationError as error:
+    except FailureError as error:
         return {"error": error.failure.message, "reason": error.failure.reason}
     return {"questions": [asdict(question) for question in found.questions], "scores": scores}
 

@@ -10,7 +10,7 @@ import os
 import sys
 from pathlib import Path
 
-from qwen3_trainer.failures import TrainerError
+from qwen3_api.pod.failure import FailureError
 from qwen3_trainer.shutdown import Shutdown
 from qwen3_trainer.worker.messages import VerifyPlan
 from qwen3_trainer.workers import run_worker
@@ -34,7 +34,7 @@ def main(folder: Path, program: str) -> None:
             shutdown=Shutdown(),
             on_message=lambda _: None,
         )
-    except TrainerError as error:
+    except FailureError as error:
         told = {"reason": error.reason, "message": error.message, "code": error.exit_code}
         print(json.dumps(told))
 

@@ -14,9 +14,9 @@ from typing import Any
 import trl
 from transformers import AutoTokenizer
 
+from qwen3_api.pod.failure import FailureError
 from qwen3_trainer.data.rows import Row, encode_row
 from qwen3_trainer.data.thinking import apply_thinking
-from qwen3_trainer.failures import TrainerError
 from qwen3_trainer.worker.rendering import TrainingTemplate, render_preference
 from qwen3_trainer.worker.tokens import (
     IGNORED,
@@ -67,7 +67,7 @@ def main(folder: str, output: Path) -> None:
             )
             longest = max(len(ids) for ids in result.dataset["input_ids"])
             cuts[length] = [len(result.dataset), result.truncated, result.dropped, longest]
-        except TrainerError as error:
+        except FailureError as error:
             cuts[length] = [str(error.reason), error.message]
     printed = {"rows": rendered, "same": known.text == unknown.text, "cuts": cuts}
     printed["filled"] = filled(path, tokenizer, known, output)

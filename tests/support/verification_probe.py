@@ -17,7 +17,7 @@ from peft import LoraConfig, get_peft_model
 from transformers import AutoModelForCausalLM
 
 from qwen3_api.job.train import TrainJob
-from qwen3_trainer.failures import TrainerError
+from qwen3_api.pod.failure import FailureError
 from qwen3_trainer.worker.channel import Channel
 from qwen3_trainer.worker.messages import VerifyPlan
 from qwen3_trainer.worker.verification import verify
@@ -46,7 +46,7 @@ def main(base: str, output: Path, order: Path) -> None:
         try:
             plan = VerifyPlan(job=job, base=base, adapter=str(folder), prompt=prompt)
             verify(plan, Channel(descriptor))
-        except TrainerError as error:
+        except FailureError as error:
             failure = [str(error.reason), error.message]
         finally:
             hook.remove()

@@ -10,12 +10,10 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from qwen3_api.job import layout
-from qwen3_api.job.base import Failure
 from qwen3_api.job.evaluate import EvalJob
 from qwen3_api.job.exit_codes import ExitCode
-from qwen3_api.pod.termination import write_termination
+from qwen3_api.pod.failure import FailureError, Retry, end_with
 from qwen3_api.v1alpha1.conditions import Reason
-from qwen3_evaluator.failures import EvaluationError
 from qwen3_evaluator.logs import setup_logs
 from qwen3_evaluator.run import run_evaluation
 
@@ -28,28 +26,26 @@ def main(arguments: list[str], termination_log: Path = Path(layout.TERMINATION_L
     try:
         job = load_job(Path(arguments[0] if arguments else layout.JOB_FILE))
         return asyncio.run(_run_until_told_to_stop(job))
-    except EvaluationError as error:
-        log.error("%s: %s %s", error.failure.reason, error.failure.message, error.failure.hint)
-        write_termination(termination_log, error.failure)
-        return error.exit_code
+    except FailureError as error:
+        return end_with(error, termination_log)
     except Exception as error:  # the last resort: say it where a person looks
         log.exception("unexpected error")
-        text = f"{type(error).__name__}: {error}"[:1024]
-        write_termination(termination_log, Failure(reason=Reason.EVALUATOR_FAILED, message=text))
-        return ExitCode.UNEXPECTED
+        text = f"{type(error).__name__}: {error}"
+        named = FailureError(Reason.EVALUATOR_FAILED, text, retry=Retry.BACKOFF)
+        return end_with(named, termination_log)
 
 
 def load_job(path: Path) -> EvalJob:
-    """Parse the order. Raises EvaluationError with BadConfig."""
+    """Parse the order. Raises FailureError with BadConfig."""
     try:
         return EvalJob.model_validate_json(path.read_bytes())
     except OSError as error:
-        raise EvaluationError(
+        raise FailureError(
             Reason.BAD_CONFIG, f"the order can't be read: {error}", hint=_BAD_CONFIG
         ) from error
     except ValidationError as error:
         found = json.dumps(error.errors(include_url=False, include_input=False)[:3], default=str)
-        raise EvaluationError(Reason.BAD_CONFIG, f"{path}: {found}", hint=_BAD_CONFIG) from error
+        raise FailureError(Reason.BAD_CONFIG, f"{path}: {found}", hint=_BAD_CONFIG) from error
 
 
 _BAD_CONFIG = "Operator and evaluator image must be of the same release."

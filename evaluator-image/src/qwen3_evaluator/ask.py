@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import aiohttp
 
 from qwen3_api.job.evaluate import EvalEndpoint, EvalSample, EvalSuite
-from qwen3_api.job.exit_codes import ExitCode
+from qwen3_api.pod.failure import FailureError, Retry
 from qwen3_api.v1alpha1.conditions import Reason
 from qwen3_evaluator.chat import (
     TEMPLATE_FIELD,
@@ -30,9 +30,8 @@ from qwen3_evaluator.chat import (
     parse_completion,
     read_api_key,
 )
-from qwen3_evaluator.failures import EvaluationError
-from qwen3_evaluator.loss import UnscorableError, compute_answer_loss
-from qwen3_evaluator.metrics import Scorer, needs_answer
+from qwen3_evaluator.metrics import Scorer, needs_answer, needs_loss
+from qwen3_evaluator.metrics.assistant_loss import UnscorableError, compute_answer_loss
 from qwen3_evaluator.questions import Question
 from qwen3_evaluator.thinking import split_thinking
 
@@ -84,7 +83,7 @@ class _RefusedError(Exception):
 
 
 class Asker:
-    """One endpoint. Raises EvaluationError when made: its API key is missing."""
+    """One endpoint. Raises FailureError when made: its API key is missing."""
 
     def __init__(
         self, endpoint: EvalEndpoint, http: aiohttp.ClientSession, patience: Patience
@@ -103,11 +102,11 @@ class Asker:
 
         sample: which of the suite's answers, from 0; the loss belongs to the first.
 
-        Raises EvaluationError: the endpoint is away, doesn't know the model, or refuses the
+        Raises FailureError: the endpoint is away, doesn't know the model, or refuses the
         question; the answer or the loss can't be scored.
         """
         where = f"suite {suite.name}, line {question.line}, model {self._endpoint.model}"
-        with_loss = "AssistantLoss" in suite.metrics and sample == 0
+        with_loss = needs_loss(suite) and sample == 0
         answer: str | None = None
         reasoning: str | None = None
         prompt_ids: list[int] | None = None
@@ -184,7 +183,7 @@ class Asker:
         except _RefusedError as error:
             raise self._refusal(error, where) from error
         except UnscorableError as error:
-            raise EvaluationError(
+            raise FailureError(
                 Reason.EVALUATOR_FAILED,
                 f"{where}: AssistantLoss can't be computed: {error}",
                 hint="The answer must follow the chat template's prompt as it is: without think "
@@ -193,7 +192,7 @@ class Asker:
                 "AssistantLoss out for those.",
             ) from error
 
-    def _refusal(self, error: _RefusedError, where: str) -> EvaluationError:
+    def _refusal(self, error: _RefusedError, where: str) -> FailureError:
         hint = (
             "If the question is too long for the model, shorten it or lower generation.maxTokens."
         )
@@ -203,7 +202,7 @@ class Asker:
                 if self._key
                 else "No key was sent: the endpoint's secretRef names a Secret with OPENAI_API_KEY."
             )
-        return EvaluationError(
+        return FailureError(
             Reason.EVALUATOR_FAILED,
             f"{where} at {self._url}: the server refused the request with {error}",
             hint=hint,
@@ -267,16 +266,16 @@ def _retry_after(headers: Mapping[str, str], patience: Patience) -> float | None
     return min(float(seconds), patience.longest_pause) if seconds.isdecimal() else None
 
 
-def _give_up(error: _TransientError, where: str, seconds: float) -> EvaluationError:
+def _give_up(error: _TransientError, where: str, seconds: float) -> FailureError:
     if error.model_unknown:
-        return EvaluationError(
+        return FailureError(
             Reason.EVALUATOR_FAILED,
             f"{where}: the server doesn't know the model ({error})",
             hint="It was probably replaced or removed; apply a new evaluation of what serves now.",
         )
-    return EvaluationError(
+    return FailureError(
         Reason.EVALUATOR_FAILED,
         f"{where}: no answer for {seconds:.0f} s; the last try: {error}",
         hint="Look at the pods of the serving pool, or at the endpoint.",
-        exit_code=ExitCode.UNEXPECTED,
+        retry=Retry.BACKOFF,
     )

@@ -182,7 +182,7 @@ QUESTION_FIELDS = ("question", "problem", "Question")
 
 
 def parse_benchmark_row(dataset: str, line: bytes, number: int, name: str) -> dict[str, Any]:
-    """The row for EvalScope. Raises EvaluationError: DatasetInvalid (names line and field)."""
+    """The row for EvalScope. Raises FailureError: DatasetInvalid (names line and field)."""
     row = parse_row(SHAPES[dataset], line, number, name, describe_shape(dataset))
     return row.model_dump(mode="json", by_alias=True)
 

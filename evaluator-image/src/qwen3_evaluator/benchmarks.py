@@ -5,6 +5,8 @@ from typing import Any
 
 from qwen3_api.data_sources import DataSource
 from qwen3_api.job.evaluate import EvalBenchmark, EvalSample, EvalSuite
+from qwen3_api.metrics import Metric
+from qwen3_api.pod.failure import FailureError
 from qwen3_api.v1alpha1.conditions import Reason
 from qwen3_evaluator.benchmark_rows import (
     SHAPES,
@@ -22,7 +24,6 @@ from qwen3_evaluator.benchmark_wire import (
     Score,
     Scored,
 )
-from qwen3_evaluator.failures import EvaluationError
 from qwen3_evaluator.questions import Question, QuestionSet, describe, invalid_row, read_rows
 from qwen3_evaluator.store import Store
 from qwen3_evaluator.worker import Worker
@@ -45,13 +46,13 @@ class EvalScope(Worker[Loaded | Scored | Refused]):
     async def load(self, suite: EvalSuite, store: Store) -> QuestionSet:
         """The suite's rows as EvalScope asks them.
 
-        Raises EvaluationError: what `read_questions` raises; a row isn't of the benchmark's shape
+        Raises FailureError: what `read_questions` raises; a row isn't of the benchmark's shape
         (names line and field); too few examples; the process ended.
         """
         benchmark = suite.benchmark
         assert benchmark is not None  # noqa: S101  # the caller's suites have one
         if benchmark.dataset not in SHAPES:
-            raise EvaluationError(
+            raise FailureError(
                 Reason.INVALID_SPEC,
                 f"suite {suite.name}: {benchmark.dataset} is no benchmark of this evaluator",
                 hint=f"It knows {', '.join(SHAPES)}.",
@@ -78,7 +79,7 @@ class EvalScope(Worker[Loaded | Scored | Refused]):
         return QuestionSet(questions, sha256, examples_sha256)
 
     async def score(self, suite: EvalSuite, sample: EvalSample) -> EvalSample:
-        """The sample with its Accuracy. Raises EvaluationError: the process ended, or the expected
+        """The sample with its Accuracy. Raises FailureError: the process ended, or the expected
         answer of the row can't be compared with anything."""
         request = Score(suite=suite.name, line=sample.line, answer=sample.answer or "")
         reply = await self.ask(request, SCORE_SECONDS)
@@ -90,7 +91,8 @@ class EvalScope(Worker[Loaded | Scored | Refused]):
                 "suite %s, line %d, model %s: counted as wrong: %s",
                 *(suite.name, sample.line, sample.model, reply.note),
             )
-        return sample.model_copy(update={"scores": {**sample.scores, "Accuracy": reply.score}})
+        scores = {**sample.scores, Metric.ACCURACY: reply.score}
+        return sample.model_copy(update={"scores": scores})
 
 
 async def _read(
@@ -116,13 +118,13 @@ def _to_question(prompt: Prompt, row_text: str | None) -> Question:
     )
 
 
-def _refusal(suite: EvalSuite, reply: Refused) -> EvaluationError:
+def _refusal(suite: EvalSuite, reply: Refused) -> FailureError:
     benchmark = suite.benchmark
     assert benchmark is not None  # noqa: S101  # only benchmarks are refused
     source = benchmark.examples if reply.of_examples else suite.data
     name = describe(source) if source is not None else suite.name
     if reply.line is None:
-        return EvaluationError(
+        return FailureError(
             Reason.DATASET_INVALID,
             f"{name} {reply.complaint}",
             hint="Each subject that is asked about needs as many examples; lower evalScope.fewShot "

@@ -14,8 +14,8 @@ import aiohttp
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from qwen3_api.job.evaluate import EvalEndpoint, EvalSuite
+from qwen3_api.pod.failure import FailureError
 from qwen3_api.v1alpha1.conditions import Reason
-from qwen3_evaluator.failures import EvaluationError
 from qwen3_evaluator.questions import Question
 
 Body = dict[str, Any]
@@ -110,26 +110,26 @@ def _prompt(question: Question) -> list[dict[str, str]]:
 
 
 def parse_completion(text: str, where: str) -> Completion:
-    """The reply's completion. Raises EvaluationError: it is none, or has no choices."""
+    """The reply's completion. Raises FailureError: it is none, or has no choices."""
     try:
         completion = Completion.model_validate_json(text)
     except ValidationError as error:
         complaint = error.errors(include_url=False, include_input=False)[0]
         field = ".".join(str(part) for part in complaint["loc"])
-        raise EvaluationError(
+        raise FailureError(
             Reason.EVALUATOR_FAILED,
             f"{where}: the reply is no chat completion: {field}: {complaint['msg']}",
             hint="The url must be that of an OpenAI-compatible API, with its version (…/v1).",
         ) from error
     if not completion.choices:
-        raise EvaluationError(Reason.EVALUATOR_FAILED, f"{where}: the reply has no choices")
+        raise FailureError(Reason.EVALUATOR_FAILED, f"{where}: the reply has no choices")
     return completion
 
 
 def read_api_key(endpoint: EvalEndpoint) -> str | None:
     """The key to send, without the newline that `echo` leaves in a Secret; None: send none.
 
-    Raises EvaluationError: it is missing, or no HTTP header takes it.
+    Raises FailureError: it is missing, or no HTTP header takes it.
     """
     if endpoint.api_key_env is None:
         return None
@@ -137,7 +137,7 @@ def read_api_key(endpoint: EvalEndpoint) -> str | None:
     if key and key.isascii() and key.isprintable():
         return key
     wrong = "has characters that no HTTP header takes" if key else "is missing or empty"
-    raise EvaluationError(
+    raise FailureError(
         Reason.CREDENTIALS_NOT_FOUND,
         f"the API key of {endpoint.name} ({endpoint.model}) {wrong}",
         hint="Check OPENAI_API_KEY in the Secret that the endpoint's secretRef names.",

@@ -9,8 +9,8 @@ from collections.abc import Mapping
 
 from qwen3_api.job.evaluate import EvalHoldout, EvalJob, EvalLeakage
 from qwen3_api.job.holdout import TrainingDigest
+from qwen3_api.pod.failure import FailureError
 from qwen3_api.v1alpha1.conditions import Reason
-from qwen3_evaluator.failures import EvaluationError
 from qwen3_evaluator.questions import QuestionSet
 from qwen3_evaluator.store import Store
 
@@ -24,7 +24,7 @@ async def check_holdout(
 ) -> list[EvalLeakage]:
     """What of each suite is in the training data; nothing if that can't be told.
 
-    Raises EvaluationError: HoldoutLeaked when it is more than the order lets pass, HoldoutUnknown
+    Raises FailureError: HoldoutLeaked when it is more than the order lets pass, HoldoutUnknown
     when the order has a limit and there is no digest; the store's reasons.
     """
     if job.holdout is None:
@@ -64,7 +64,7 @@ def _check(leakage: EvalLeakage, limit: int | None) -> None:
     if limit is None or 100 * leakage.leaked <= limit * leakage.questions:
         return
     lines = ", ".join(map(str, leakage.lines[:5])) + (", …" if leakage.leaked > 5 else "")
-    raise EvaluationError(
+    raise FailureError(
         Reason.HOLDOUT_LEAKED,
         f"{leakage.leaked} of {leakage.questions} questions of suite {leakage.suite} are in the "
         f"training data (line {lines}); {limit} % are allowed",
@@ -83,7 +83,7 @@ async def _read_digest(holdout: EvalHoldout, store: Store) -> TrainingDigest | N
     except ValueError as error:
         problem = f"{holdout.training.uri} is no training digest: {str(error)[:200]}"
     if holdout.max_leaked_percent is not None:
-        raise EvaluationError(
+        raise FailureError(
             Reason.HOLDOUT_UNKNOWN,
             problem,
             hint="A revision that an earlier release trained has none. Train it again, or leave "

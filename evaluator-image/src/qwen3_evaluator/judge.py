@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 import aiohttp
 
 from qwen3_api.job.evaluate import EvalJudge, EvalSuite, JudgeOpinion, JudgeUsage
+from qwen3_api.metrics import Metric, ScoredBy
+from qwen3_api.pod.failure import FailureError
 from qwen3_api.v1alpha1.conditions import Reason
-from qwen3_evaluator.failures import EvaluationError
 from qwen3_evaluator.judge_client import JudgeClient, Meter
 from qwen3_evaluator.judge_prompt import Matter, Verdict, build_messages, parse_verdict
 from qwen3_evaluator.questions import Question
@@ -31,7 +32,7 @@ class Jury:
     """The judges of a suite, with what they have said and cost in this run.
 
     Judges are asked one after the other, so a worker has one request in flight. Raises
-    EvaluationError when made: the key of a judge is missing.
+    FailureError when made: the key of a judge is missing.
     """
 
     def __init__(self, judge: EvalJudge, http: aiohttp.ClientSession, patience: "Patience") -> None:
@@ -53,7 +54,7 @@ class Jury:
     async def score(self, question: Question, answer: str) -> list[JudgeOpinion]:
         """What each judge gives the answer by itself. A blank one scores 0 unasked.
 
-        Raises EvaluationError: JudgeUnavailable, JudgeUnusable, too many requests, too much money.
+        Raises FailureError: JudgeUnavailable, JudgeUnusable, too many requests, too much money.
         """
         if is_blank(answer):
             return self._unanimous(None, 0, "The answer is blank; the judge was not asked.")
@@ -124,7 +125,7 @@ class Jury:
             self._meter.unreadable += 1
             said = reply.text[:200]
             log.warning("%s gave no verdict (%d of %d): %r", judge, attempt + 1, TRIES, said)
-        raise EvaluationError(
+        raise FailureError(
             Reason.JUDGE_UNUSABLE,
             f"{judge}: {TRIES} replies to the same were no verdict; the last begins {said!r}",
             hint=f"Take another model for judge {judge.name}: it must be able to reply with a JSON "
@@ -140,10 +141,24 @@ def count_requests(suite: EvalSuite, questions: int, baselines: int) -> int:
     """
     if suite.judge is None:
         return 0
-    by_itself = 1 + baselines if "JudgeScore" in suite.metrics else 0
+    by_itself = 1 + baselines if is_judged_alone(suite) else 0
     orders = 2 if suite.judge.swap_positions else 1
-    in_pairs = orders * baselines if "JudgeWin" in suite.metrics else 0
+    in_pairs = orders * baselines if is_judged_in_pairs(suite) else 0
     return len(suite.judge.endpoints) * questions * suite.samples * (by_itself + in_pairs)
+
+
+def is_judged_alone(suite: EvalSuite) -> bool:
+    """Whether judges score each answer by itself."""
+    return any(m.facts.scores_one_answer for m in _judged(suite))
+
+
+def is_judged_in_pairs(suite: EvalSuite) -> bool:
+    """Whether judges compare the target's answers with each baseline's."""
+    return any(m.facts.per_baseline for m in _judged(suite))
+
+
+def _judged(suite: EvalSuite) -> list[Metric]:
+    return [m for m in suite.metrics if m.facts.scored_by is ScoredBy.JUDGES]
 
 
 def is_blank(answer: str) -> bool:

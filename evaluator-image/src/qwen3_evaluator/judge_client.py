@@ -19,10 +19,9 @@ import aiohttp
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from qwen3_api.job.evaluate import EvalEndpoint, JudgePrice, JudgeUsage
-from qwen3_api.job.exit_codes import ExitCode
+from qwen3_api.pod.failure import FailureError, Retry
 from qwen3_api.v1alpha1.conditions import Reason
 from qwen3_evaluator.chat import describe_error, read_api_key
-from qwen3_evaluator.failures import EvaluationError
 
 if TYPE_CHECKING:
     from qwen3_evaluator.ask import Patience
@@ -81,10 +80,10 @@ class Meter:
     disagreements: int = 0
 
     def count_request(self) -> None:
-        """Count a request that is about to be sent. Raises EvaluationError: one too many, or the
+        """Count a request that is about to be sent. Raises FailureError: one too many, or the
         money is spent."""
         if self.requests >= self.limit:
-            raise EvaluationError(
+            raise FailureError(
                 Reason.INVALID_SPEC,
                 f"the judges need more than judge.maxRequests, which is {self.limit}: that many "
                 "requests were sent, tries that failed or could not be read among them",
@@ -92,7 +91,7 @@ class Meter:
                 "generation.samples).",
             )
         if self.max_cost is not None and self.cost >= self.max_cost:
-            raise EvaluationError(
+            raise FailureError(
                 Reason.INVALID_SPEC,
                 f"the judges need more than judge.maxCost, which is {self.max_cost:g}: "
                 f"{self.cost:.4g} is spent by {self.requests} requests",
@@ -104,11 +103,11 @@ class Meter:
     def count_tokens(self, usage: Mapping[str, object] | None, price: JudgePrice | None) -> None:
         """Add the `usage` of a reply; a server that tells none adds nothing.
 
-        Raises EvaluationError: it tells none, and there is a limit to keep.
+        Raises FailureError: it tells none, and there is a limit to keep.
         """
         told = [(usage or {}).get(name) for name in ("prompt_tokens", "completion_tokens")]
         if self.max_cost is not None and not all(isinstance(tokens, int) for tokens in told):
-            raise EvaluationError(
+            raise FailureError(
                 Reason.JUDGE_UNUSABLE,
                 "a judge's server doesn't return the tokens of its replies (usage), so "
                 "judge.maxCost can't be kept",
@@ -143,7 +142,7 @@ class _AwayError(Exception):
 class JudgeClient:
     """A judge's endpoint.
 
-    Raises EvaluationError when made: its key is missing or can't be sent.
+    Raises FailureError when made: its key is missing or can't be sent.
     """
 
     def __init__(
@@ -170,7 +169,7 @@ class JudgeClient:
     async def complete(self, messages: list[dict[str, str]]) -> Reply:
         """Send the messages until there is a reply.
 
-        Raises EvaluationError: JudgeUnavailable when it is away for longer than
+        Raises FailureError: JudgeUnavailable when it is away for longer than
         `patience.endpoint_away` or refuses; the requests or the money are used up.
         """
         failing_since: float | None = None
@@ -220,7 +219,7 @@ class JudgeClient:
         said = f"{response.status}: {describe_error(text)}"
         if response.status in _TRANSIENT or response.status >= 500:
             raise _AwayError(said, _retry_after(response.headers.get("Retry-After", "")))
-        raise EvaluationError(
+        raise FailureError(
             Reason.JUDGE_UNAVAILABLE,
             f"{self} refused the request with {said}",
             hint=self._hint(response.status),
@@ -260,14 +259,14 @@ class JudgeClient:
             f"https://models.example.com/v1), its model, {key}."
         )
 
-    def _give_up(self, error: _AwayError, seconds: float) -> EvaluationError:
+    def _give_up(self, error: _AwayError, seconds: float) -> FailureError:
         wanted = f"; it wants {error.after:.0f} s of quiet" if error.after > 0 else ""
-        return EvaluationError(
+        return FailureError(
             Reason.JUDGE_UNAVAILABLE,
             f"{self}: no answer for {seconds:.0f} s; the last try: {error}{wanted}",
             hint=f"Check that the endpoint of judge {self.name} runs, can be reached from the "
             "evaluator's pod and allows as many requests as spec.runner.concurrency.",
-            exit_code=ExitCode.UNEXPECTED,
+            retry=Retry.BACKOFF,
         )
 
 

@@ -16,8 +16,8 @@ from pydantic import BaseModel, ConfigDict, StringConstraints, ValidationError
 from qwen3_api.data_sources import DataSource, FileData, S3Data
 from qwen3_api.job import layout
 from qwen3_api.job.base import Sha256
+from qwen3_api.pod.failure import FailureError
 from qwen3_api.v1alpha1.conditions import Reason
-from qwen3_evaluator.failures import EvaluationError
 from qwen3_evaluator.store import Store
 
 LINE_LIMIT = 1 << 20
@@ -30,7 +30,7 @@ _CHUNK = 1 << 20
 _GZIP_MAGIC = b"\x1f\x8b"
 _ROW_HINT = (
     'Each line is a JSON object with text in "question" and "answer"; "category" and "system" '
-    'are optional, and so is "pattern" unless the suite measures RegexMatch.'
+    'are optional, and so is "pattern" unless a metric needs it, as RegexMatch does.'
 )
 
 Text = Annotated[str, StringConstraints(pattern=r"\S")]
@@ -69,7 +69,7 @@ class Question:
     category: str | None = None
     system: str | None = None
     pattern: str | None = None
-    """Regular expression of RegexMatch; checked to be one where that is measured."""
+    """Regular expression; checked to be one where a metric needs it."""
     row_text: str | None = None
     """What the row itself asks, where `question` is a benchmark's prompt around it."""
 
@@ -100,7 +100,7 @@ async def read_questions(
 
     with_pattern: whether each row must have a regular expression.
 
-    Raises EvaluationError: DatasetNotFound, DatasetEmpty, DatasetInvalid (names line and field),
+    Raises FailureError: DatasetNotFound, DatasetEmpty, DatasetInvalid (names line and field),
     and the store's reasons.
     """
     questions, sha256 = await read_rows(
@@ -138,7 +138,7 @@ def parse_questions(
 ) -> list[Question]:
     """Check and keep the first `limit` rows of a JSONL stream; blank lines are skipped.
 
-    Raises EvaluationError: DatasetInvalid (names line and field), DatasetEmpty.
+    Raises FailureError: DatasetInvalid (names line and field), DatasetEmpty.
     """
     return _parse_rows(lines, limit, name, _row_parser(name, with_pattern))
 
@@ -173,7 +173,7 @@ def _parse_rows(
         if line.strip():
             rows.append(parse(line, number))
     if not rows:
-        raise EvaluationError(
+        raise FailureError(
             Reason.DATASET_EMPTY, f"{name} has no rows", hint="Give it at least one question."
         )
     return rows
@@ -193,7 +193,7 @@ def _bounded(lines: Lines, name: str) -> Iterable[bytes]:
 
 
 def parse_row(model: type[_M], line: bytes, number: int, name: str, hint: str) -> _M:
-    """The row as `model`, which is strict. Raises EvaluationError: DatasetInvalid."""
+    """The row as `model`, which is strict. Raises FailureError: DatasetInvalid."""
     try:
         return model.model_validate(json.loads(line.decode()))
     except UnicodeDecodeError as error:
@@ -234,10 +234,10 @@ def _complaint(error: dict[str, Any]) -> str:
 
 def invalid_row(
     name: str, line: int, field: str | None, complaint: str, hint: str = _ROW_HINT
-) -> EvaluationError:
+) -> FailureError:
     """What is wrong with a line of a file, or with a field of it."""
     where = f"line {line} of {name}" + (f": field {field}" if field else "")
-    return EvaluationError(Reason.DATASET_INVALID, f"{where} {complaint}", hint=hint)
+    return FailureError(Reason.DATASET_INVALID, f"{where} {complaint}", hint=hint)
 
 
 async def _copy(chunks: AsyncIterable[bytes], target: IO[bytes]) -> Sha256:
@@ -253,7 +253,7 @@ def _chunks(source: DataSource, store: Store) -> AsyncIterable[bytes]:
         return _file_chunks(source)
     key = source.location.prefix
     if not key.endswith((".jsonl", ".jsonl.gz")):
-        raise EvaluationError(
+        raise FailureError(
             Reason.DATASET_INVALID,
             f"{source.location.uri} is neither .jsonl nor .jsonl.gz",
             hint="Questions are JSON lines; name the object accordingly.",
@@ -267,7 +267,7 @@ async def _file_chunks(source: FileData) -> AsyncIterable[bytes]:
             while chunk := file.read(_CHUNK):
                 yield chunk
     except (FileNotFoundError, IsADirectoryError, NotADirectoryError) as error:
-        raise EvaluationError(
+        raise FailureError(
             Reason.DATASET_NOT_FOUND,
             f"{source.source} doesn't exist",
             hint="Check the name of the ConfigMap and its key.",

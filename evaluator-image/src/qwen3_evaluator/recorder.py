@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 
 from qwen3_api.job import layout
 from qwen3_api.job.evaluate import EvalJob, EvalSample, JudgeOpinion, JudgeUsage
-from qwen3_evaluator.failures import EvaluationError
+from qwen3_api.pod.failure import FailureError
 from qwen3_evaluator.judge import Jury
 from qwen3_evaluator.judging import Judgement, sum_usage, with_opinions
 from qwen3_evaluator.report import (
@@ -152,5 +152,5 @@ class Recorder:
         """Remove what the samples file has replaced. The result doesn't depend on it."""
         for start in (PARTIAL_START, USAGE_START):
             for location in await self._store.list_keys(self._folder, start):
-                with contextlib.suppress(EvaluationError):
+                with contextlib.suppress(FailureError):
                     await self._store.delete(location)

@@ -16,16 +16,16 @@ import aiohttp
 from qwen3_api.job import layout
 from qwen3_api.job.evaluate import ENV_DATA_PREFIX, EvalJob, EvalReport, EvalSample
 from qwen3_api.job.exit_codes import ExitCode
+from qwen3_api.pod.failure import FailureError, Retry
 from qwen3_api.v1alpha1.conditions import Reason
 from qwen3_evaluator.ask import Asker, Patience
 from qwen3_evaluator.benchmarks import EvalScope
 from qwen3_evaluator.chat import open_session
-from qwen3_evaluator.failures import EvaluationError
 from qwen3_evaluator.holdout import check_holdout
 from qwen3_evaluator.html_report import render_html
 from qwen3_evaluator.judge import Jury
 from qwen3_evaluator.judging import Judgement, check_judges, plan_judgements
-from qwen3_evaluator.metrics import Scorer
+from qwen3_evaluator.metrics import Scorer, needs_pattern
 from qwen3_evaluator.questions import QuestionSet, collect_digests, read_questions
 from qwen3_evaluator.recorder import JSON, JSONL, Recorder, now
 from qwen3_evaluator.report import (
@@ -49,7 +49,7 @@ _T = TypeVar("_T")
 async def run_evaluation(job: EvalJob, patience: Patience = Patience()) -> None:  # noqa: B008
     """Evaluate, or find that it was done before.
 
-    Raises EvaluationError; a user error has left a Failed report. Raises CancelledError when told
+    Raises FailureError; a user error has left a Failed report. Raises CancelledError when told
     to stop; every answer so far is in the bucket then.
     """
     started = now()
@@ -66,7 +66,7 @@ async def run_evaluation(job: EvalJob, patience: Patience = Patience()) -> None:
             return
         try:
             await _evaluate(job, store, evalscope, weave_scorers, patience, started)
-        except EvaluationError as error:
+        except FailureError as error:
             if error.exit_code is ExitCode.USER_ERROR:
                 report = build_failed_report(job, error.failure, started=started, finished=now())
                 await _publish(job, store, report, [])
@@ -77,9 +77,8 @@ def _accept(report: EvalReport) -> None:
     """End as the attempt that wrote the report did."""
     log.info("an earlier attempt has written the report: %s", report.outcome)
     if report.failure is not None:
-        raise EvaluationError(
-            Reason(report.failure.reason), report.failure.message, hint=report.failure.hint
-        )
+        told = report.failure
+        raise FailureError(Reason(told.reason), told.message, told.hint, retry=Retry.NEVER)
 
 
 async def _evaluate(
@@ -134,7 +133,7 @@ async def _read_all(job: EvalJob, store: Store, evalscope: EvalScope) -> dict[st
             sets[suite.name] = await evalscope.load(suite, store)
         else:
             sets[suite.name] = await read_questions(
-                suite.data, suite.limit, store, with_pattern="RegexMatch" in suite.metrics
+                suite.data, suite.limit, store, with_pattern=needs_pattern(suite)
             )
         log.info("suite %s has %d questions", suite.name, len(sets[suite.name].questions))
     return sets
@@ -166,7 +165,7 @@ def _log_report(report: EvalReport) -> None:
 class Interview:
     """Everybody who is asked.
 
-    Raises EvaluationError when made: a schema can't be used, a key is missing.
+    Raises FailureError when made: a schema can't be used, a key is missing.
     """
 
     def __init__(

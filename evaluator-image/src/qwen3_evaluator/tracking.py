@@ -28,8 +28,8 @@ from qwen3_api.job.evaluate import (
     TrackedModel,
     TrackingReport,
 )
+from qwen3_api.pod.failure import FailureError
 from qwen3_api.pod.text import cut
-from qwen3_evaluator.failures import EvaluationError
 from qwen3_evaluator.recorder import JSON, now
 from qwen3_evaluator.report import parse_samples, render_samples
 from qwen3_evaluator.store import Store
@@ -98,7 +98,7 @@ async def track(
         log.warning("the verdict stands, the tracking failed: %s", failure)
     try:
         await store.put(job.output.join(layout.TRACKING), told.to_json(), JSON)
-    except EvaluationError as error:
+    except FailureError as error:
         log.warning("what became of the tracking is not in the bucket: %s", error)
     return told
 
@@ -112,7 +112,7 @@ async def track_earlier(job: EvalJob, report: EvalReport, store: Store) -> None:
             return
         samples = await store.get(job.output.join(layout.SAMPLES))
         html = await store.get(job.output.join(layout.REPORT_HTML))
-    except EvaluationError as error:
+    except FailureError as error:
         log.warning("nothing is tracked: %s", error)
         return
     await track(job, report, parse_samples(samples or b""), html or b"", store)
@@ -213,8 +213,8 @@ async def _upload_offline_run(
     try:
         for name, path in files.items():
             await store.put(target.join(name), path.read_bytes(), "application/octet-stream")
-    except EvaluationError as error:
-        outcome.failure = f"the offline run is not in the bucket: {error}"
+    except FailureError as error:
+        outcome.failure = f"the offline run is not in the bucket: {error.message}"
         return None
     return target.join(next(iter(files)).partition("/")[0]).uri
 

@@ -18,7 +18,7 @@ from pydantic import ValidationError
 from qwen3_api.job import layout
 from qwen3_api.job.evaluate import EvalJob, EvalTraining
 from qwen3_api.job.report import Commit
-from qwen3_evaluator.failures import EvaluationError
+from qwen3_api.pod.failure import FailureError
 from qwen3_evaluator.store import Store
 
 log = logging.getLogger(__name__)
@@ -47,7 +47,7 @@ async def read_training(job: EvalJob, store: Store) -> TrainingRecord | None:
         return None
     try:
         return await _read(job.training, store)
-    except EvaluationError as error:
+    except FailureError as error:
         log.warning("the report is without the target's training: %s", error)
     except ValidationError as error:
         log.warning("the report is without the target's training: %d errors", error.error_count())

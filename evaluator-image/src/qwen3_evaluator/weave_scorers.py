@@ -4,9 +4,9 @@ An evaluation without them never starts it, so it never imports Weave.
 """
 
 from qwen3_api.job.evaluate import EvalSample, EvalSuite
+from qwen3_api.metrics import OF_WEAVE
+from qwen3_api.pod.failure import FailureError
 from qwen3_api.v1alpha1.conditions import Reason
-from qwen3_evaluator.failures import EvaluationError
-from qwen3_evaluator.metrics import WEAVE
 from qwen3_evaluator.weave_wire import REPLY, Refused, Score, Scored
 from qwen3_evaluator.worker import Worker
 
@@ -33,9 +33,9 @@ class WeaveScorers(Worker[Scored | Refused]):
     async def score(self, suite: EvalSuite, sample: EvalSample) -> EvalSample:
         """The sample with the scores of the suite's scorers; as it is if the suite has none.
 
-        Raises EvaluationError: a scorer failed on the answer; the process ended.
+        Raises FailureError: a scorer failed on the answer; the process ended.
         """
-        scorers = [name for name in WEAVE if name in suite.metrics]
+        scorers = [name for name in OF_WEAVE if name in suite.metrics]
         if not scorers:
             return sample
         request = Score(
@@ -46,7 +46,7 @@ class WeaveScorers(Worker[Scored | Refused]):
         )
         reply = await self.ask(request, SCORE_SECONDS)
         if isinstance(reply, Refused):
-            raise EvaluationError(
+            raise FailureError(
                 Reason.EVALUATOR_FAILED,
                 f"suite {suite.name}, line {sample.line}, model {sample.model}: "
                 f"{reply.scorer} of weave.scorers failed: {reply.complaint}",

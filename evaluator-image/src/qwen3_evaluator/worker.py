@@ -17,9 +17,8 @@ from typing import Generic, Self, TypeVar
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from qwen3_api.job import layout
-from qwen3_api.job.exit_codes import ExitCode
+from qwen3_api.pod.failure import FailureError, Retry
 from qwen3_api.v1alpha1.conditions import Reason
-from qwen3_evaluator.failures import EvaluationError
 
 _LINE_LIMIT = 1 << 30
 """Bytes of a reply: all prompts of a suite."""
@@ -72,7 +71,7 @@ class Worker(Generic[_T]):
     async def ask(self, request: BaseModel, seconds: float) -> _T:
         """The reply to one request; others wait for their turn.
 
-        Raises EvaluationError: the process ended, or gave no reply in time.
+        Raises FailureError: the process ended, or gave no reply in time.
         """
         async with self._turn:
             process = self._process = self._process or await self._start()
@@ -107,7 +106,7 @@ class Worker(Generic[_T]):
         async for line in process.stderr:
             self._last_words.append(line.decode(errors="replace").rstrip())
 
-    async def _loss(self, process: Process, error: Exception) -> EvaluationError:
+    async def _loss(self, process: Process, error: Exception) -> FailureError:
         """What to tell when the process can't be asked any more."""
         # A signal to one that is ending takes its exit code away: Popen polls before it signals.
         with contextlib.suppress(TimeoutError):
@@ -120,11 +119,11 @@ class Worker(Generic[_T]):
             await self._log
         what = "gave no reply in time" if isinstance(error, TimeoutError) else f"ended with {code}"
         said = " ".join(self._last_words)[-500:]
-        return EvaluationError(
+        return FailureError(
             Reason.EVALUATOR_FAILED,
             f"the {self._name} process {what}: {said}",
             hint="If it was out of memory, raise runner.memory.",
-            exit_code=ExitCode.UNEXPECTED,
+            retry=Retry.BACKOFF,
         )
 
 

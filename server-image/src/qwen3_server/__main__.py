@@ -14,11 +14,10 @@ import aiohttp
 from aiohttp import web
 from pydantic import ValidationError
 
-from qwen3_api.job.base import Failure
 from qwen3_api.job.exit_codes import ExitCode
 from qwen3_api.job.layout import TERMINATION_LOG
+from qwen3_api.pod.failure import FailureError, end_with
 from qwen3_api.pod.logs import JsonFormatter
-from qwen3_api.pod.termination import write_termination
 from qwen3_api.serving.config import (
     ADAPTERS_DIR,
     BASE_MODEL_DIR,
@@ -35,7 +34,7 @@ from qwen3_server.agent import Agent
 from qwen3_server.base_model import fetch_base
 from qwen3_server.content_check import ContentCheck
 from qwen3_server.engine import Engine
-from qwen3_server.errors import PodError
+from qwen3_server.errors import clean_message
 from qwen3_server.routes import TOKEN_FILE
 from qwen3_server.store import Store
 from qwen3_server.watched_file import replace_file
@@ -53,10 +52,10 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         config = ServerConfig.model_validate_json(options.config.read_bytes())
     except (OSError, ValidationError) as error:
-        return _end_badly(options, PodError(Reason.BAD_CONFIG, f"{options.config}: {error}"))
+        return _end_badly(options, FailureError(Reason.BAD_CONFIG, f"{options.config}: {error}"))
     try:
         asyncio.run(_COMMANDS[options.command](config, options))
-    except PodError as error:
+    except FailureError as error:
         return _end_badly(options, error)
     return ExitCode.SUCCEEDED
 
@@ -100,14 +99,10 @@ async def _run_agent(config: ServerConfig, options: argparse.Namespace) -> None:
             await runner.cleanup()
 
 
-def _end_badly(options: argparse.Namespace, error: PodError) -> int:
-    """Say why on stderr and in the termination message."""
-    _log.error("%s", error)
-    failure = Failure(reason=str(error.reason), message=error.message)
-    write_termination(options.termination_log, failure)
-    if error.reason is Reason.STORAGE_UNAVAILABLE:
-        return ExitCode.STORAGE_UNAVAILABLE
-    return ExitCode.USER_ERROR
+def _end_badly(options: argparse.Namespace, error: FailureError) -> int:
+    """Say why on stderr and in the termination message. A tenant's words may be in it."""
+    cleaned = FailureError(error.reason, clean_message(error.message))
+    return end_with(cleaned, options.termination_log)
 
 
 def _parse(arguments: list[str] | None) -> argparse.Namespace:

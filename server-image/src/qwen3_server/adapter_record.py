@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
+from qwen3_api.pod.failure import FailureError
 from qwen3_api.serving.pool import AdapterState, AgentAdapter, PoolAdapter
-from qwen3_server.errors import PodError
 
 _FIRST_RETRY_SECONDS = 2.0
 _LAST_RETRY_SECONDS = 60.0
@@ -30,7 +30,7 @@ class AdapterRecord:
         """Go to a state that is no failure."""
         self.state, self.reason, self.message = state, "", ""
 
-    def fail(self, error: PodError, now: float) -> None:
+    def fail(self, error: FailureError, now: float) -> None:
         """Remember why, and wait twice as long as the last time."""
         self.state, self.reason, self.message = "Failed", str(error.reason), error.message
         wait = min(_LAST_RETRY_SECONDS, _FIRST_RETRY_SECONDS * 2.0 ** min(self.failures, 10))

@@ -19,6 +19,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from qwen3_api.pod.failure import FailureError
 from qwen3_api.serving.config import ServerConfig
 from qwen3_api.serving.pool import AgentCanary, AgentStatus, PoolAdapter, PoolIndex
 from qwen3_server.adapter_cache import AdapterCache
@@ -28,7 +29,6 @@ from qwen3_server.errors import (
     AdapterError,
     EngineBusyError,
     EngineDownError,
-    PodError,
     StorageError,
     clean_message,
     load_failed,
@@ -312,7 +312,7 @@ class Agent:
             async with self._loading:
                 record.enter("Loading")
                 await self._load(adapter, folder, record)
-        except PodError as error:
+        except FailureError as error:
             record.fail(error, time.monotonic())
             self.metrics.failures.labels(str(error.reason)).inc()
             _log.warning("%s: %s: %s", adapter.id, error.reason, error.message)

@@ -14,10 +14,11 @@ from pathlib import Path
 from safetensors import SafetensorError, safe_open
 
 from qwen3_api.base_models import find_unsupported
-from qwen3_api.job.base import Document, FileDigest, S3Location
+from qwen3_api.job.base import Document, FileDigest, S3Location, advise
 from qwen3_api.job.train import HuggingFaceModel, ModelSource, S3Model
+from qwen3_api.pod.failure import FailureError
 from qwen3_api.v1alpha1.conditions import Reason
-from qwen3_server.errors import AdapterError, PodError, StorageError, refused
+from qwen3_server.errors import AdapterError, StorageError, refused
 from qwen3_server.store import Store
 from qwen3_server.verify import check_header_size, hash_file
 
@@ -47,7 +48,7 @@ class BaseManifest(Document):
 async def fetch_base(source: ModelSource, target: Path, store: Store) -> bool:
     """Make `target` hold the model; False if it already did.
 
-    Raises PodError: BaseModelNotFound, BaseModelUnsupported, ArtifactRefused, StorageDenied,
+    Raises FailureError: BaseModelNotFound, BaseModelUnsupported, ArtifactRefused, StorageDenied,
     StorageUnavailable, …
     """
     if _is_fetched(source, target):
@@ -88,7 +89,9 @@ def _is_allowed(name: str) -> bool:
 async def _download_bucket(location: S3Location, folder: Path, store: Store) -> None:
     found = await store.list_folder(location, _MAX_OBJECTS)
     if not found:
-        raise PodError(Reason.BASE_MODEL_NOT_FOUND, f"{location.uri} is empty or does not exist")
+        raise FailureError(
+            Reason.BASE_MODEL_NOT_FOUND, f"{location.uri} is empty or does not exist"
+        )
     slots = asyncio.Semaphore(_DOWNLOADS_AT_ONCE)
 
     async def download(name: str, size: int) -> None:
@@ -131,7 +134,7 @@ def _download_hub(source: HuggingFaceModel, folder: Path) -> str:
     except GatedRepoError as error:
         raise StorageError(Reason.STORAGE_DENIED, f"{where} is gated: {error}") from error
     except (RepositoryNotFoundError, RevisionNotFoundError) as error:
-        raise PodError(Reason.BASE_MODEL_NOT_FOUND, f"{where}: {error}") from error
+        raise FailureError(Reason.BASE_MODEL_NOT_FOUND, f"{where}: {error}") from error
     except (HfHubHTTPError, OSError) as error:
         raise StorageError(Reason.STORAGE_UNAVAILABLE, f"{where}: {error}") from error
     shutil.rmtree(folder / ".cache", ignore_errors=True)
@@ -151,14 +154,14 @@ def _finish(source: ModelSource, commit: str | None, unfinished: Path, target: P
 
 
 def check_base(source: ModelSource, folder: Path) -> None:
-    """Raise PodError unless the folder holds a dense Qwen3 in safetensors that needs no code of its
-    own.
+    """Raise FailureError unless the folder holds a dense Qwen3 in safetensors that needs no code of
+    its own.
 
     BaseModelNotFound: it is no model, or incomplete. BaseModelUnsupported: it is another one.
     ArtifactRefused: it is one we don't run.
     """
     if not (folder / _CONFIG).is_file():
-        raise PodError(Reason.BASE_MODEL_NOT_FOUND, "the folder holds no config.json")
+        raise FailureError(Reason.BASE_MODEL_NOT_FOUND, "the folder holds no config.json")
     for path in sorted(folder.glob("*.json")):
         content = _read_json(path)
         if isinstance(content, dict) and "auto_map" in content:
@@ -169,8 +172,8 @@ def check_base(source: ModelSource, folder: Path) -> None:
 
 
 def _require_supported(name: str, folder: Path, files: Collection[str]) -> None:
-    """Raise PodError: BaseModelUnsupported, for a config.json of a model that has no adapters here.
-    One that is not there says nothing yet."""
+    """Raise FailureError: BaseModelUnsupported, for a config.json of a model that has no adapters
+    here. One that is not there says nothing yet."""
     if not (folder / _CONFIG).is_file():
         return
     config = _read_json(folder / _CONFIG)
@@ -178,7 +181,7 @@ def _require_supported(name: str, folder: Path, files: Collection[str]) -> None:
         raise refused(f"{_CONFIG} is no JSON object")
     found = find_unsupported(name, config, files)
     if found is not None:
-        raise PodError(Reason.BASE_MODEL_UNSUPPORTED, f"{found.message}. {found.hint}")
+        raise FailureError(Reason.BASE_MODEL_UNSUPPORTED, advise(found.message, found.hint))
 
 
 def _read_json(path: Path) -> object:
@@ -192,7 +195,7 @@ def _check_weights(folder: Path) -> None:
     weights = {path.name for path in folder.glob("*.safetensors")}
     if not weights:
         message = "the folder holds no *.safetensors (pickled weights are not read)"
-        raise PodError(Reason.BASE_MODEL_NOT_FOUND, message)
+        raise FailureError(Reason.BASE_MODEL_NOT_FOUND, message)
     index = folder / "model.safetensors.index.json"
     if index.is_file():
         content = _read_json(index)
@@ -201,7 +204,7 @@ def _check_weights(folder: Path) -> None:
             raise refused(f"{index.name} has no weight_map")
         missing = sorted({str(name) for name in weight_map.values()} - weights)
         if missing:
-            raise PodError(Reason.BASE_MODEL_NOT_FOUND, f"{missing[0]} is missing")
+            raise FailureError(Reason.BASE_MODEL_NOT_FOUND, f"{missing[0]} is missing")
     for name in sorted(weights):
         check_header_size(folder / name, _MAX_HEADER_BYTES)
         try:

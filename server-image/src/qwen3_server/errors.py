@@ -1,6 +1,6 @@
 """Why something could not be done.
 
-PodError(reason, message)
+FailureError (of the contract)
 ├── AdapterError      this adapter: it is marked Failed and tried again later
 │   └── CheckDiedError   its check ended without a verdict
 └── StorageError      the object store: denied, unavailable, bucket missing
@@ -10,6 +10,7 @@ EngineDownError       vLLM does not answer: nobody's fault, tried again at the n
 Reasons are members of qwen3_api.v1alpha1.conditions.Reason: they end up in status.
 """
 
+from qwen3_api.pod.failure import FailureError
 from qwen3_api.v1alpha1.conditions import Reason
 
 MAX_MESSAGE = 512
@@ -24,17 +25,11 @@ def clean_message(text: str) -> str:
     return " ".join(printable.split())[:MAX_MESSAGE]
 
 
-class PodError(Exception):
-    """Something failed for a reason that status can show."""
+class AdapterError(FailureError):
+    """An adapter cannot be served."""
 
     def __init__(self, reason: Reason, message: str) -> None:
-        self.reason = reason
-        self.message = clean_message(message)
-        super().__init__(f"{reason}: {self.message}")
-
-
-class AdapterError(PodError):
-    """An adapter cannot be served."""
+        super().__init__(reason, clean_message(message))
 
 
 class CheckDiedError(AdapterError):
@@ -44,8 +39,11 @@ class CheckDiedError(AdapterError):
         super().__init__(Reason.ARTIFACT_REFUSED, message)
 
 
-class StorageError(PodError):
+class StorageError(FailureError):
     """The object store did not give what was asked for."""
+
+    def __init__(self, reason: Reason, message: str) -> None:
+        super().__init__(reason, clean_message(message))
 
 
 class EngineDownError(Exception):

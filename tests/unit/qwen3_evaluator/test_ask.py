@@ -11,9 +11,9 @@ from aiohttp import web
 
 from qwen3_api.data_sources import FileData
 from qwen3_api.job.evaluate import EvalEndpoint, EvalSample, EvalSuite
+from qwen3_api.pod.failure import FailureError
 from qwen3_evaluator.ask import Asker, Patience
 from qwen3_evaluator.chat import open_session
-from qwen3_evaluator.failures import EvaluationError
 from qwen3_evaluator.metrics import Scorer
 from qwen3_evaluator.questions import Question
 from support.chat_server import serve_chat
@@ -207,7 +207,7 @@ async def test_what_ends_an_evaluation(
 ) -> None:
     patience = QUICK if code == 1 else PATIENT
     async with serve(reply) as server:
-        with pytest.raises(EvaluationError, match=words) as caught:
+        with pytest.raises(FailureError, match=words) as caught:
             await ask(server.url, "ExactMatch", patience=patience)
     assert caught.value.failure.reason == "EvaluatorFailed"
     assert caught.value.exit_code == code
@@ -216,7 +216,7 @@ async def test_what_ends_an_evaluation(
 async def test_an_unknown_model_is_not_waited_for_as_long_as_a_restart() -> None:
     patience = Patience(endpoint_away=3600, model_unknown=0.2, first_pause=0.01)
     async with serve(lambda: error(404, "The model `x` does not exist.")) as server:
-        with pytest.raises(EvaluationError, match=r"doesn't know the model .*`x`") as caught:
+        with pytest.raises(FailureError, match=r"doesn't know the model .*`x`") as caught:
             await asyncio.wait_for(ask(server.url, "ExactMatch", patience=patience), 30)
     assert caught.value.exit_code == 42
     assert len(server.bodies) > 1
@@ -225,7 +225,7 @@ async def test_an_unknown_model_is_not_waited_for_as_long_as_a_restart() -> None
 async def test_nobody_at_the_address_is_retriable(caplog: pytest.LogCaptureFixture) -> None:
     async with serve(scored) as server:
         url = server.url
-    with pytest.raises(EvaluationError, match="no answer for ") as caught:
+    with pytest.raises(FailureError, match="no answer for ") as caught:
         await ask(url, "ExactMatch", patience=QUICK)
     assert caught.value.exit_code == 1
     # In every try but the last, if just that one met a stall.
@@ -234,7 +234,7 @@ async def test_nobody_at_the_address_is_retriable(caplog: pytest.LogCaptureFixtu
 
 async def test_a_prompt_that_is_no_prefix_ends_the_evaluation_loudly() -> None:
     async with serve(lambda: completion("x", prompt_token_ids=[1, 8]), scored) as server:
-        with pytest.raises(EvaluationError, match=r"line 7, .*AssistantLoss .* token 1 of 2"):
+        with pytest.raises(FailureError, match=r"line 7, .*AssistantLoss .* token 1 of 2"):
             await ask(server.url, "AssistantLoss")
 
 
@@ -301,7 +301,7 @@ async def test_a_server_that_refuses_the_template_field_is_asked_once_without(st
 
 async def test_a_server_that_refuses_everything_is_asked_twice() -> None:
     async with serve(lambda: error(400, "the first"), lambda: error(400, "too long")) as server:
-        with pytest.raises(EvaluationError, match="refused the request with 400: too long"):
+        with pytest.raises(FailureError, match="refused the request with 400: too long"):
             await ask(server.url, "ExactMatch")
     assert len(server.bodies) == 2
 
@@ -309,16 +309,14 @@ async def test_a_server_that_refuses_everything_is_asked_twice() -> None:
 async def test_the_loss_is_never_asked_for_without_the_template_field() -> None:
     # With thinking on the tokens behind the prompt would be others.
     async with serve(lambda: error(400, "unknown field")) as server:
-        with pytest.raises(EvaluationError, match="unknown field"):
+        with pytest.raises(FailureError, match="unknown field"):
             await ask(server.url, "AssistantLoss")
     assert ["chat_template_kwargs" in b for b in server.bodies] == [True]
 
 
 async def test_a_loss_needs_token_ids() -> None:
     async with serve(lambda: completion("x", prompt_token_ids=None)) as server:
-        with pytest.raises(
-            EvaluationError, match=r"AssistantLoss .* no prompt_token_ids"
-        ) as caught:
+        with pytest.raises(FailureError, match=r"AssistantLoss .* no prompt_token_ids") as caught:
             await ask(server.url, "AssistantLoss")
     assert caught.value.exit_code == 42
 
@@ -330,7 +328,7 @@ async def test_a_key_is_sent_and_never_told(
     async with serve(
         lambda: error(503, "wait, sk-secret"), lambda: error(401, "no such key: sk-secret")
     ) as server:
-        with pytest.raises(EvaluationError, match="401: no such key: …") as caught:
+        with pytest.raises(FailureError, match="401: no such key: …") as caught:
             await ask(server.url, "ExactMatch", key_env="QWEN3_KEY_TARGET")
     assert server.keys == ["Bearer sk-secret", "Bearer sk-secret"]
     assert "secretRef" in caught.value.failure.hint
@@ -352,7 +350,7 @@ async def test_a_key_that_cant_be_sent_is_named_before_anything_is_asked(
 ) -> None:
     if value is not None:
         monkeypatch.setenv("QWEN3_KEY_TARGET", value)
-    with pytest.raises(EvaluationError, match=f"API key of target .*{words}") as caught:
+    with pytest.raises(FailureError, match=f"API key of target .*{words}") as caught:
         await ask("http://127.0.0.1:1/v1", "ExactMatch", key_env="QWEN3_KEY_TARGET")
     assert caught.value.failure.reason == "CredentialsNotFound"
     assert caught.value.exit_code == 42

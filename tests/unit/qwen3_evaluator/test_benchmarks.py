@@ -8,10 +8,10 @@ import pytest
 
 from qwen3_api.job.evaluate import EvalJob, EvalSuite
 from qwen3_api.job.holdout import find_entries
+from qwen3_api.pod.failure import FailureError
 from qwen3_api.v1alpha1.benchmarks import Benchmark
 from qwen3_evaluator.benchmark_rows import SHAPES, find_question, parse_benchmark_row
 from qwen3_evaluator.benchmarks import EvalScope
-from qwen3_evaluator.failures import EvaluationError
 from qwen3_evaluator.holdout import compare
 from qwen3_evaluator.metrics import Scorer
 from qwen3_evaluator.questions import Question, QuestionSet, collect_digests
@@ -98,7 +98,7 @@ def test_numbers_become_text() -> None:
     ],
 )
 def test_a_row_of_another_shape_is_named(dataset: str, changes: Row, words: str) -> None:
-    with pytest.raises(EvaluationError, match=f"line 3 of s3://b/rows.jsonl: {words}") as caught:
+    with pytest.raises(FailureError, match=f"line 3 of s3://b/rows.jsonl: {words}") as caught:
         parse(dataset, ROWS[dataset] | changes)
     assert caught.value.failure.reason == "DatasetInvalid"
     assert dataset in caught.value.failure.hint
@@ -116,7 +116,7 @@ def test_a_row_of_another_shape_is_named(dataset: str, changes: Row, words: str)
 )
 def test_a_missing_field_is_named(dataset: str, field: str) -> None:
     row = {key: value for key, value in ROWS[dataset].items() if key != field}
-    with pytest.raises(EvaluationError, match=f"line 3 .*: field {field} is missing") as caught:
+    with pytest.raises(FailureError, match=f"line 3 .*: field {field} is missing") as caught:
         parse(dataset, row)
     assert field in caught.value.failure.hint
 
@@ -129,12 +129,12 @@ async def load(asked: EvalSuite) -> QuestionSet:
 async def test_bad_rows_are_told_before_the_process_is_started(tmp_path: Path) -> None:
     data = tmp_path / "t.jsonl"
     data.write_bytes(to_jsonl([ROWS["gsm8k"], {"question": "2 + 2?"}]))
-    with pytest.raises(EvaluationError, match=r"line 2 of ConfigMap sums, .* answer is missing"):
+    with pytest.raises(FailureError, match=r"line 2 of ConfigMap sums, .* answer is missing"):
         await load(suite(data))
     data.write_bytes(b"\n")
-    with pytest.raises(EvaluationError, match="has no rows"):
+    with pytest.raises(FailureError, match="has no rows"):
         await load(suite(data))
-    with pytest.raises(EvaluationError, match=r"ConfigMap sums, key t\.jsonl doesn't exist"):
+    with pytest.raises(FailureError, match=r"ConfigMap sums, key t\.jsonl doesn't exist"):
         await load(suite(tmp_path / "nowhere"))
 
 
@@ -143,12 +143,12 @@ async def test_bad_examples_are_told_too(tmp_path: Path) -> None:
     data.write_bytes(to_jsonl([ROWS["gsm8k"]]))
     examples.write_bytes(b"[]\n")
     source = {"type": "File", "path": str(examples), "source": "ConfigMap sums, key e.jsonl"}
-    with pytest.raises(EvaluationError, match=r"line 1 of ConfigMap sums, key e\.jsonl is not a"):
+    with pytest.raises(FailureError, match=r"line 1 of ConfigMap sums, key e\.jsonl is not a"):
         await load(suite(data, few_shot=1, examples=source))
 
 
 async def test_an_unknown_benchmark_is_told_with_those_that_are_known(tmp_path: Path) -> None:
-    with pytest.raises(EvaluationError, match="suite sums: gsm9k is no benchmark") as caught:
+    with pytest.raises(FailureError, match="suite sums: gsm9k is no benchmark") as caught:
         await load(suite(tmp_path / "t.jsonl", "gsm9k"))
     assert "gsm8k" in caught.value.failure.hint
     assert (caught.value.failure.reason, caught.value.exit_code) == ("InvalidSpec", 42)
@@ -158,9 +158,7 @@ async def test_a_process_that_ends_is_told_with_its_last_words(tmp_path: Path) -
     """EvalScope is not installed in the workspace, so the real process ends at its import."""
     data = tmp_path / "t.jsonl"
     data.write_bytes(to_jsonl([ROWS["gsm8k"]]))
-    with pytest.raises(
-        EvaluationError, match=r"EvalScope process ended with 1: .*evalscope"
-    ) as got:
+    with pytest.raises(FailureError, match=r"EvalScope process ended with 1: .*evalscope") as got:
         await load(suite(data))
     # The Job tries again: a process that was out of memory is no error of the user.
     assert (got.value.failure.reason, got.value.exit_code) == ("EvaluatorFailed", 1)

@@ -11,8 +11,8 @@ from aiohttp import web
 
 from qwen3_api.data_sources import FileData
 from qwen3_api.job.evaluate import EvalEndpoint, EvalJudge, EvalSuite
+from qwen3_api.pod.failure import FailureError
 from qwen3_evaluator.ask import Patience
-from qwen3_evaluator.failures import EvaluationError
 from qwen3_evaluator.judge import Jury, count_requests, is_blank
 from qwen3_evaluator.questions import Question
 from support.judge_server import (
@@ -254,9 +254,7 @@ async def test_a_reply_that_is_no_verdict_is_asked_again_with_a_reminder() -> No
 )
 async def test_a_judge_that_never_gives_a_verdict_is_unusable(reply: Any, words: str) -> None:
     async with serve_judge(fair, *[reply] * 3) as server, jury(server) as judges:
-        with pytest.raises(
-            EvaluationError, match=f"judge judge-1 .*: 3 replies.*{words}"
-        ) as caught:
+        with pytest.raises(FailureError, match=f"judge judge-1 .*: 3 replies.*{words}") as caught:
             await judges.score(QUESTION, "4")
         usage = judges.usage
     assert (caught.value.failure.reason, caught.value.exit_code) == ("JudgeUnusable", 42)
@@ -268,7 +266,7 @@ async def test_no_more_requests_than_allowed() -> None:
         await judges.compare(QUESTION, "base", "4", "5")
         await judges.score(QUESTION, "4")
         await judges.score(QUESTION, "4")
-        with pytest.raises(EvaluationError, match=r"judge\.maxRequests, which is 3") as caught:
+        with pytest.raises(FailureError, match=r"judge\.maxRequests, which is 3") as caught:
             await judges.score(QUESTION, "5")
     assert (len(server.asked), caught.value.exit_code) == (3, 42)
     assert caught.value.failure.reason == "InvalidSpec"
@@ -280,7 +278,7 @@ async def test_tries_that_fail_count_against_the_cap_of_all_judges_together() ->
         serve_judge(fair, lambda: error(503), lambda: completion("hm")) as two,
         jury(one, two, max_requests=3) as judges,
     ):
-        with pytest.raises(EvaluationError, match=r"judge\.maxRequests"):
+        with pytest.raises(FailureError, match=r"judge\.maxRequests"):
             await judges.score(QUESTION, "4")
         assert judges.usage.requests == 3
     assert (len(one.asked), len(two.asked)) == (1, 2)
@@ -307,7 +305,7 @@ async def test_no_more_money_than_allowed() -> None:
         await judges.score(QUESTION, "4")
         await judges.score(QUESTION, "5")
         with pytest.raises(
-            EvaluationError, match=r"judge\.maxCost, which is 0\.2: 0\.228 is spent by 2 requests"
+            FailureError, match=r"judge\.maxCost, which is 0\.2: 0\.228 is spent by 2 requests"
         ) as caught:
             await judges.score(QUESTION, "6")
     assert (len(server.asked), caught.value.exit_code) == (2, 42)
@@ -320,7 +318,7 @@ async def test_a_cap_needs_a_server_that_counts() -> None:
         serve_judge(fair, lambda: web.json_response(body)) as server,
         jury(server, prices=PRICES[:1], max_cost=5) as judges,
     ):
-        with pytest.raises(EvaluationError, match="doesn't return the tokens") as caught:
+        with pytest.raises(FailureError, match="doesn't return the tokens") as caught:
             await judges.score(QUESTION, "4")
     assert caught.value.failure.reason == "JudgeUnusable"
 

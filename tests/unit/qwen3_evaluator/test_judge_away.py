@@ -11,8 +11,8 @@ import pytest
 from aiohttp import web
 
 from qwen3_api.job.evaluate import EvalEndpoint, EvalJudge, JudgeOpinion
+from qwen3_api.pod.failure import FailureError
 from qwen3_evaluator.ask import Patience
-from qwen3_evaluator.failures import EvaluationError
 from qwen3_evaluator.judge import Jury
 from qwen3_evaluator.questions import Question
 from support.judge_server import JudgeServer, error, fair, serve_judge
@@ -40,8 +40,8 @@ async def score(
 
 async def refused(
     server: JudgeServer, key_env: str | None = None, patience: Patience = PATIENT
-) -> EvaluationError:
-    with pytest.raises(EvaluationError) as caught:
+) -> FailureError:
+    with pytest.raises(FailureError) as caught:
         await asyncio.wait_for(score(server.url, key_env=key_env, patience=patience), 30)
     assert caught.value.failure.reason == "JudgeUnavailable"
     assert caught.value.failure.message.startswith(f"judge wise (m at {server.url}/chat/")
@@ -187,7 +187,7 @@ async def test_a_key_that_cannot_be_sent_ends_it_before_anything_is_asked(
     if value is not None:
         monkeypatch.setenv(KEY_ENV, value)
     async with serve_judge(fair) as server:
-        with pytest.raises(EvaluationError, match=f"key of wise .*{words}") as caught:
+        with pytest.raises(FailureError, match=f"key of wise .*{words}") as caught:
             await score(server.url, key_env=KEY_ENV)
     assert (caught.value.failure.reason, caught.value.exit_code) == ("CredentialsNotFound", 42)
     assert "OPENAI_API_KEY" in caught.value.failure.hint

@@ -3,7 +3,7 @@
 import pytest
 
 from qwen3_api.job.evaluate import EvalSuite, JudgeOpinion, JudgeUsage
-from qwen3_evaluator.failures import EvaluationError
+from qwen3_api.pod.failure import FailureError
 from qwen3_evaluator.judging import check_judges, plan_judgements, sum_usage, with_opinions
 from qwen3_evaluator.questions import Question, QuestionSet
 from qwen3_evaluator.report import SampleKey, plan_units
@@ -66,7 +66,7 @@ def test_opinions_add_up_and_those_of_the_answer_are_its_score() -> None:
 
 def test_more_requests_than_allowed_are_a_user_error() -> None:
     # 2 questions, 2 samples: 3 answers by themselves, 2 pairs in 2 orders.
-    with pytest.raises(EvaluationError, match=r"suite one may take 28 requests .* is 20") as caught:
+    with pytest.raises(FailureError, match=r"suite one may take 28 requests .* is 20") as caught:
         check_judges(JOB, SETS)
     assert caught.value.failure.reason == "InvalidSpec"
     assert caught.value.exit_code == 42

@@ -9,7 +9,7 @@ import pytest
 
 from qwen3_api.data_sources import FileData, S3Data
 from qwen3_api.job.base import S3Location
-from qwen3_evaluator.failures import EvaluationError
+from qwen3_api.pod.failure import FailureError
 from qwen3_evaluator.questions import LINE_LIMIT, Question, parse_questions, read_questions
 from qwen3_evaluator.store import Store
 
@@ -55,7 +55,7 @@ def test_the_limit_stops_before_later_rows_are_looked_at() -> None:
     ],
 )
 def test_a_broken_row_is_named_by_line_and_field(third: bytes, words: str) -> None:
-    with pytest.raises(EvaluationError, match=words) as caught:
+    with pytest.raises(FailureError, match=words) as caught:
         parse(GOOD + GOOD + third + b"\n" + GOOD)
     assert caught.value.failure.reason == "DatasetInvalid"
     assert caught.value.exit_code == 42
@@ -64,7 +64,7 @@ def test_a_broken_row_is_named_by_line_and_field(third: bytes, words: str) -> No
 
 @pytest.mark.parametrize("data", [b"", b"\n \n"])
 def test_no_rows_are_an_error(data: bytes) -> None:
-    with pytest.raises(EvaluationError, match="has no rows") as caught:
+    with pytest.raises(FailureError, match="has no rows") as caught:
         parse(data)
     assert caught.value.failure.reason == "DatasetEmpty"
 
@@ -105,7 +105,7 @@ async def test_a_damaged_archive_is_a_data_error(tmp_path: Path, damaged: bytes)
     path = tmp_path / "q"
     path.write_bytes(damaged)
     async with Store() as store:
-        with pytest.raises(EvaluationError, match="of ConfigMap q can't be unpacked") as caught:
+        with pytest.raises(FailureError, match="of ConfigMap q can't be unpacked") as caught:
             await read_questions(FileData(path=str(path), source="ConfigMap q"), None, store)
     assert caught.value.failure.reason == "DatasetInvalid"
 
@@ -113,7 +113,7 @@ async def test_a_damaged_archive_is_a_data_error(tmp_path: Path, damaged: bytes)
 async def test_a_missing_file_is_named_as_the_user_does(tmp_path: Path) -> None:
     source = FileData(path=str(tmp_path / "none"), source="ConfigMap q, key k")
     async with Store() as store:
-        with pytest.raises(EvaluationError, match="ConfigMap q, key k doesn't exist") as caught:
+        with pytest.raises(FailureError, match="ConfigMap q, key k doesn't exist") as caught:
             await read_questions(source, None, store)
     assert caught.value.failure.reason == "DatasetNotFound"
 
@@ -121,7 +121,7 @@ async def test_a_missing_file_is_named_as_the_user_does(tmp_path: Path) -> None:
 async def test_an_object_of_another_kind_is_refused_before_it_is_fetched() -> None:
     at = S3Location(endpoint="http://127.0.0.1:1", region=None, bucket="b", prefix="q.parquet")
     async with Store() as store:
-        with pytest.raises(EvaluationError, match=r"neither .jsonl nor .jsonl.gz"):
+        with pytest.raises(FailureError, match=r"neither .jsonl nor .jsonl.gz"):
             await read_questions(S3Data(location=at), None, store)
 
 
@@ -147,6 +147,6 @@ def test_a_pattern_is_kept() -> None:
     ],
 )
 def test_a_row_whose_pattern_cant_be_used_is_named(field: str, words: str) -> None:
-    with pytest.raises(EvaluationError, match=f"line 2 of q: {words}") as caught:
+    with pytest.raises(FailureError, match=f"line 2 of q: {words}") as caught:
         parse_with_pattern('{"question": "q", "answer": "a"' + field + "}")
     assert caught.value.failure.reason == "DatasetInvalid"

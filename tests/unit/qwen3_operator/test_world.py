@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from qwen3_api.job.exit_codes import ExitCode
 from qwen3_api.v1alpha1.finetune_status import FineTuneStatus
 from qwen3_api.v1alpha1.meta import Condition
-from qwen3_operator.controller.keys import FINE_TUNE, POOL, Key
+from qwen3_operator.controller.keys import Key
+from qwen3_operator.resources.keys import FINE_TUNE, POOL
 from qwen3_operator.resources.views import Problem
 from support.operator_simulator import World
 from support.operator_world import NAMESPACE, build_spec

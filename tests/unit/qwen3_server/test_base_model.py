@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from qwen3_api.job.train import HuggingFaceModel
+from qwen3_api.pod.failure import FailureError
 from qwen3_server.base_model import check_base
-from qwen3_server.errors import PodError
 from support.adapters import make_huge_header
 
 MIB = 1024**2
@@ -22,7 +22,7 @@ def make_base(folder: Path, weights: bytes) -> None:
 def test_a_base_with_a_header_that_no_model_has_is_refused(tmp_path: Path) -> None:
     make_base(tmp_path, make_huge_header(9 * MIB))
     with pytest.raises(
-        PodError, match=r"model.safetensors: its header has .* are allowed"
+        FailureError, match=r"model.safetensors: its header has .* are allowed"
     ) as found:
         check_base(SOURCE, tmp_path)
     assert found.value.reason == "ArtifactRefused"

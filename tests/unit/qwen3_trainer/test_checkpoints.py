@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from qwen3_api.job.report import SavedCheckpoint
+from qwen3_api.pod.failure import FailureError
 from qwen3_api.v1alpha1.conditions import Reason
 from qwen3_trainer.checkpoints import (
     STATE_FILES,
@@ -21,7 +22,6 @@ from qwen3_trainer.checkpoints import (
     missing_files,
     origin_of,
 )
-from qwen3_trainer.failures import TrainerError
 from support.train_jobs import LOCATION, train_job
 
 ONE_PROCESS = STATE_FILES - {"scaler.pt"}
@@ -182,7 +182,7 @@ def test_a_best_that_is_beaten_is_overtaken_like_any_other(tmp_path: Path) -> No
 def test_a_best_that_fails_while_a_newer_waits_is_not_tried_without_a_pause(
     tmp_path: Path,
 ) -> None:
-    save = Save(TrainerError(Reason.STORAGE_UNAVAILABLE, "away"))
+    save = Save(FailureError(Reason.STORAGE_UNAVAILABLE, "away"))
     uploader = CheckpointUploader(save, lambda _: None, retry_seconds=3600)
     for step in (1, 2):
         uploader.submit(_saved(tmp_path, step, 1), step)
@@ -214,7 +214,7 @@ def test_a_full_disk_under_the_uploader_ends_the_run(tmp_path: Path) -> None:
     uploader.start()
     uploader.submit(_saved(tmp_path, 1), 1)
     _until(lambda: len(save.steps) > 1)
-    with pytest.raises(TrainerError) as caught:
+    with pytest.raises(FailureError) as caught:
         uploader.submit(_saved(tmp_path, 2), 2)
     assert caught.value.reason == Reason.DISK_FULL
     uploader.close()

@@ -11,11 +11,11 @@ import pyarrow
 import pytest
 from pyarrow import parquet
 
+from qwen3_api.pod.failure import FailureError
 from qwen3_api.v1alpha1.conditions import Reason
 from qwen3_trainer.data.dataset import PreparedData, Role, prepare, refused_rows
 from qwen3_trainer.data.files import MAX_LINE
 from qwen3_trainer.data.rows import LineError
-from qwen3_trainer.failures import TrainerError
 from qwen3_trainer.store import Buckets
 from support.train_jobs import LOCATION, train_job
 
@@ -93,7 +93,7 @@ def test_a_row_that_cannot_be_rendered_is_told_like_one_of_a_wrong_shape(
 ) -> None:
     source = {"type": "S3", "location": {**LOCATION.model_dump(), "prefix": f"data/{name}"}}
     dataset = train_job(**{f"dataset.{role}": source}).dataset
-    with pytest.raises(TrainerError) as failed, refused_rows(dataset, role):
+    with pytest.raises(FailureError) as failed, refused_rows(dataset, role):
         raise LineError(7, "messages[1]: no")
     assert failed.value.reason == Reason.DATASET_INVALID
     prefix = "" if role == "train" else "validation data, "
@@ -140,7 +140,7 @@ def test_a_row_that_cannot_be_rendered_is_told_like_one_of_a_wrong_shape(
 def test_a_broken_file_names_line_and_field(
     tmp_path: Path, name: str, body: bytes, message: str
 ) -> None:
-    with pytest.raises(TrainerError) as caught:
+    with pytest.raises(FailureError) as caught:
         _prepare(tmp_path, name, body)
     assert caught.value.reason == Reason.DATASET_INVALID
     assert caught.value.message.startswith(message)
@@ -150,18 +150,18 @@ def test_a_broken_file_names_line_and_field(
 
 @pytest.mark.parametrize("body", [b"", b"\n \r\n", b"\xef\xbb\xbf"])
 def test_a_file_without_rows_is_empty(tmp_path: Path, body: bytes) -> None:
-    with pytest.raises(TrainerError) as caught:
+    with pytest.raises(FailureError) as caught:
         _prepare(tmp_path, "rows.jsonl", body)
     assert caught.value.reason == Reason.DATASET_EMPTY
 
 
 def test_the_first_row_decides_the_format_for_all(tmp_path: Path) -> None:
-    with pytest.raises(TrainerError, match="line 2: instruction: missing"):
+    with pytest.raises(FailureError, match="line 2: instruction: missing"):
         _prepare(tmp_path, "rows.jsonl", LINES[0] + b'\n{"prompt": "a", "completion": "b"}')
 
 
 def test_a_stated_format_is_not_guessed(tmp_path: Path) -> None:
-    with pytest.raises(TrainerError, match="line 1: messages: missing"):
+    with pytest.raises(FailureError, match="line 1: messages: missing"):
         _prepare(tmp_path, "rows.jsonl", LINES[0], shape="Messages")
 
 
@@ -194,7 +194,7 @@ def test_dpo_reads_preference_rows(tmp_path: Path) -> None:
 def test_rows_must_fit_the_method(
     tmp_path: Path, row: dict[str, Any], shape: str, method: str, problem: str, hint: str
 ) -> None:
-    with pytest.raises(TrainerError) as caught:
+    with pytest.raises(FailureError) as caught:
         _prepare(tmp_path, "rows.jsonl", json.dumps(row).encode(), shape=shape, method=method)
     assert caught.value.reason == Reason.DATASET_INVALID
     assert caught.value.message.startswith(problem)
@@ -204,7 +204,7 @@ def test_rows_must_fit_the_method(
 def test_rows_must_fit_the_thinking_policy(tmp_path: Path) -> None:
     thoughtful = {"instruction": "a", "output": "<think>\nhm\n</think>\n\nb"}
     body = json.dumps(thoughtful).encode() + b"\n" + LINES[1]
-    with pytest.raises(TrainerError, match="the last answer has no reasoning") as caught:
+    with pytest.raises(FailureError, match="the last answer has no reasoning") as caught:
         _prepare(tmp_path, "rows.jsonl", body, **{"dataset.thinking": "Enabled"})
     assert caught.value.reason == Reason.DATASET_INVALID
     assert caught.value.message.startswith("line 2: ")
@@ -220,13 +220,14 @@ def test_validation_data_is_checked_too(tmp_path: Path) -> None:
     assert good.validation is not None
     assert good.validation.count == 2
 
-    with pytest.raises(TrainerError, match=r"^validation data, line 1: output: empty"):
+    refused = r"^DatasetInvalid: validation data, line 1: output: empty"
+    with pytest.raises(FailureError, match=refused):
         _prepare(tmp_path / "bad", "rows.jsonl", LINES[0], b'{"instruction": "a", "output": ""}')
 
 
 def test_a_missing_file_is_not_found(tmp_path: Path) -> None:
     source = {"type": "File", "path": str(tmp_path / "none"), "source": "ConfigMap data, key x"}
-    with pytest.raises(TrainerError) as caught:
+    with pytest.raises(FailureError) as caught:
         prepare(train_job(**{"dataset.train": source}), Buckets(), tmp_path / "work")
     assert caught.value.reason == Reason.DATASET_NOT_FOUND
     assert "ConfigMap data, key x" in caught.value.message

@@ -7,10 +7,10 @@ import pytest
 
 from qwen3_api.job.base import S3Location
 from qwen3_api.job.preflight import Preflight
+from qwen3_api.pod.failure import FailureError
 from qwen3_api.v1alpha1.conditions import Reason
 from qwen3_trainer.checkpoints import STATE_FILES, CheckpointStore, Origin
 from qwen3_trainer.environment import Paths
-from qwen3_trainer.failures import TrainerError
 from qwen3_trainer.preflight import run as preflight
 from qwen3_trainer.shutdown import Shutdown
 from qwen3_trainer.store import Bucket
@@ -32,7 +32,7 @@ def store(monkeypatch: pytest.MonkeyPatch) -> Iterator[UndeletableStore]:
 def test_the_missing_right_is_named(store: UndeletableStore) -> None:
     bucket = Bucket(store.endpoint, None, "b")
     bucket.put("x", b"1")
-    with pytest.raises(TrainerError) as caught:
+    with pytest.raises(FailureError) as caught:
         bucket.delete(["x"])
     assert caught.value.reason == Reason.STORAGE_DENIED
     assert "refused to delete x (AccessDenied)" in caught.value.message
@@ -60,10 +60,10 @@ def test_a_checkpoint_that_is_stored_counts_though_none_is_pruned(
     assert RIGHT in caplog.text
 
 
-def _preflight(store: UndeletableStore, tmp_path: Path) -> tuple[TrainerError, Preflight]:
+def _preflight(store: UndeletableStore, tmp_path: Path) -> tuple[FailureError, Preflight]:
     job = preflight_job(S3Location(endpoint=store.endpoint, region=None, bucket="b"))
     run = preflight.Run(job, "pod-1", Paths(tmp_path, tmp_path / "termination-log"), Shutdown())
-    with pytest.raises(TrainerError) as caught:
+    with pytest.raises(FailureError) as caught:
         preflight.look_and_tell(run)
     return caught.value, Preflight.model_validate_json(store.objects[run.key])
 

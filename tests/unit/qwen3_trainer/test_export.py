@@ -11,12 +11,13 @@ import yaml
 from qwen3_api.job.base import S3Location
 from qwen3_api.job.export import ExportJob, gguf_name
 from qwen3_api.job.train import HuggingFaceModel, JobBaseModel, StartAdapter
+from qwen3_api.pod.failure import FailureError
 from qwen3_api.v1alpha1.conditions import Reason
 from qwen3_api.v1alpha1.export import Quantization
 from qwen3_trainer.environment import Paths
 from qwen3_trainer.export.card import render_card
 from qwen3_trainer.export.run import DISK_HINT, MEMORY_HINT, Run, fetch_adapter, name_failure
-from qwen3_trainer.failures import TrainerError, killed_for_memory, killed_without_proof
+from qwen3_trainer.failures import killed_for_memory, killed_without_proof
 from qwen3_trainer.shutdown import Shutdown
 from qwen3_trainer.worker.gguf import QWEN2_SPLIT, read_pre_tokenizer
 from support.start_adapters import OVERSIZE, commit_adapter
@@ -54,7 +55,7 @@ UNPROVED = killed_without_proof("merge", counted=True)
         # Of a training pod it would say resources.memory, which an export doesn't have.
         (killed_for_memory("merge"), Reason.OUT_OF_MEMORY, MEMORY_HINT),
         (UNPROVED, Reason.TRAINER_FAILED, UNPROVED.hint),
-        (TrainerError(Reason.GATED_MODEL, "gated", "Accept."), Reason.GATED_MODEL, "Accept."),
+        (FailureError(Reason.GATED_MODEL, "gated", "Accept."), Reason.GATED_MODEL, "Accept."),
         (KeyError("r"), Reason.TRAINER_FAILED, "The log of the export's pod has the traceback."),
     ],
 )
@@ -104,6 +105,6 @@ def test_a_commit_that_nothing_should_parse_is_not_exported(
     adapter, buckets = commit_adapter(changes)
     job = JOB.model_copy(update={"adapter": adapter})
     run = Run(job, "uid", Paths(tmp_path, tmp_path / "log"), Shutdown(), {}, buckets)
-    with pytest.raises(TrainerError, match=words) as caught:
+    with pytest.raises(FailureError, match=words) as caught:
         fetch_adapter(run)
     assert caught.value.reason == Reason.EXPORT_FAILED

@@ -6,10 +6,9 @@ from typing import Any
 import pytest
 
 from qwen3_api.job.exit_codes import ExitCode
+from qwen3_api.pod.failure import FailureError
 from qwen3_api.v1alpha1.conditions import Reason
 from qwen3_trainer.failures import (
-    EXIT_CODES,
-    TrainerError,
     classify,
     is_disk_full,
     is_out_of_memory,
@@ -145,22 +144,5 @@ def test_a_full_disk_is_recognised(error: Exception, expected: bool) -> None:
 
 
 def test_named_errors_stay_what_they_are() -> None:
-    error = TrainerError(Reason.LOSS_NAN, "loss became nan")
+    error = FailureError(Reason.LOSS_NAN, "loss became nan")
     assert classify(error, train_job()) is error
-
-
-def test_a_failure_survives_the_border() -> None:
-    error = TrainerError(Reason.OUT_OF_MEMORY, "x" * 5000, "y" * 5000, step=3)
-    failure = error.to_failure()
-    assert len(failure.message) == len(failure.hint) == 1024
-    assert TrainerError.from_failure(failure).exit_code == ExitCode.OUT_OF_MEMORY
-
-
-def test_a_reason_of_the_operator_is_none_of_the_trainer() -> None:
-    failure = TrainerError(Reason.LOSS_NAN, "m").to_failure()
-    with pytest.raises(ValueError, match="no reason of a trainer"):
-        TrainerError.from_failure(failure.model_copy(update={"reason": "Served"}))
-
-
-def test_every_reason_ends_with_a_code_the_operator_acts_on() -> None:
-    assert set(EXIT_CODES.values()) == set(ExitCode) - {ExitCode.SUCCEEDED}

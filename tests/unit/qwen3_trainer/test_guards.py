@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import pytest
 
 from qwen3_api.job.exit_codes import ExitCode
+from qwen3_api.pod.failure import FailureError
 from qwen3_api.v1alpha1.conditions import Reason
-from qwen3_trainer.failures import TrainerError
 from qwen3_trainer.guards import (
     LOSS_PATIENCE,
     LOSS_WINDOW,
@@ -96,7 +96,7 @@ def test_the_end_of_the_budget_is_told_in_numbers() -> None:
 def test_starting_up_gets_the_same_time_as_a_step() -> None:
     watch = StallWatch(60, at=0.0)
     watch.check(59.9)
-    with pytest.raises(TrainerError, match="60 s before the first step") as caught:
+    with pytest.raises(FailureError, match="60 s before the first step") as caught:
         watch.check(60.0)
     assert caught.value.reason == Reason.STALL_DETECTED
     assert caught.value.exit_code == ExitCode.STALLED
@@ -108,7 +108,7 @@ def test_every_sign_of_life_starts_the_time_anew() -> None:
     for at, step in ((50.0, 0), (100.0, 1), (150.0, 1)):
         watch.alive(at, step)
     watch.check(209.0)
-    with pytest.raises(TrainerError, match="after step 1") as caught:
+    with pytest.raises(FailureError, match="after step 1") as caught:
         watch.check(211.0)
     assert caught.value.step == 1
     assert "failurePolicy.stallTimeoutSeconds" in caught.value.hint
@@ -200,7 +200,7 @@ def test_a_worker_that_has_not_begun_is_ended() -> None:
     clock = Clock()
     guards = _guards(100, clock)
     clock.at = 99.0
-    with pytest.raises(TrainerError) as caught:
+    with pytest.raises(FailureError) as caught:
         guards.look(_never, lambda _: None)
     assert caught.value.reason == Reason.BUDGET_EXHAUSTED
 
@@ -210,7 +210,7 @@ def test_a_silent_worker_is_ended() -> None:
     guards = _guards(100_000, clock)
     guards.alive(3)
     clock.at = 501.0
-    with pytest.raises(TrainerError) as caught:
+    with pytest.raises(FailureError) as caught:
         guards.look(_never, lambda _: None)
     assert caught.value.reason == Reason.STALL_DETECTED
 
@@ -222,7 +222,7 @@ def test_a_diverging_worker_is_ended() -> None:
         for step, loss in enumerate([*([0.5] * 50), *([8.0] * 60)]):
             guards.alive(step, loss)
 
-    with pytest.raises(TrainerError) as caught:
+    with pytest.raises(FailureError) as caught:
         feed()
     assert caught.value.reason == Reason.LOSS_DIVERGED
     assert caught.value.step == 50 + LOSS_WINDOW // 2 + LOSS_PATIENCE - 1

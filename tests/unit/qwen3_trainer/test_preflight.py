@@ -14,10 +14,10 @@ from hypothesis import given, strategies
 
 from qwen3_api.job.exit_codes import ACTIONS, ExitCode, PodFailureAction
 from qwen3_api.job.preflight import ModelShape, PreflightJob
+from qwen3_api.pod.failure import FailureError
 from qwen3_api.v1alpha1.conditions import Reason
 from qwen3_trainer import base_model
 from qwen3_trainer.data.rows import Row
-from qwen3_trainer.failures import TrainerError
 from qwen3_trainer.preflight.checks import (
     check_duplicates,
     check_leakage,
@@ -190,7 +190,7 @@ def test_the_first_broken_line_is_told_whatever_reads_it(
     job = job.model_copy(
         update={"dataset": job.dataset.model_copy(update={"format": "PromptCompletion"})}
     )
-    with pytest.raises(TrainerError) as failed:
+    with pytest.raises(FailureError) as failed:
         _scan(job, tmp_path, two)
     assert failed.value.reason == Reason.DATASET_INVALID
     assert failed.value.message.startswith(f"line {broken}: completion: missing")
@@ -200,7 +200,7 @@ def test_bad_rows_after_the_first_are_counted_as_far_as_they_are_read(tmp_path: 
     good, bad = (json.dumps({"prompt": "p", "completion": c}) for c in ("c", ""))
 
     def told(lines: list[str]) -> str:
-        with Cores(1) as cores, pytest.raises(TrainerError) as failed:
+        with Cores(1) as cores, pytest.raises(FailureError) as failed:
             _scan(_data(tmp_path, lines), tmp_path, cores)
         return failed.value.message
 
@@ -221,7 +221,7 @@ def test_the_first_rows_format_is_that_of_every_block(
     # A line is a block: the odd one begins its own.
     monkeypatch.setattr("qwen3_trainer.preflight.scan.BLOCK", len(lines[0]) + 1)
     lines[60] = json.dumps({"instruction": "p", "output": "c"})
-    with pytest.raises(TrainerError, match="line 61: prompt: missing"):
+    with pytest.raises(FailureError, match="line 61: prompt: missing"):
         _scan(_data(tmp_path, lines), tmp_path, two)
 
 
@@ -233,7 +233,7 @@ def test_thinking_enabled_names_the_first_row_without_reasoning(tmp_path: Path) 
     strict = job.model_copy(
         update={"dataset": job.dataset.model_copy(update={"thinking": "Enabled"})}
     )
-    with Cores(1) as cores, pytest.raises(TrainerError, match=r"line 2: .*no reasoning") as failed:
+    with Cores(1) as cores, pytest.raises(FailureError, match=r"line 2: .*no reasoning") as failed:
         _scan(strict, tmp_path, cores)
     assert "dataset.chatTemplate.thinking" in failed.value.hint
 
@@ -430,7 +430,7 @@ def test_what_was_not_counted_is_bounded_by_the_worst_rate_of_heavy_rows() -> No
 def test_truncation_over_the_limit_fails_with_its_numbers() -> None:
     job = preflight_job(**{"dataset.max_sequence_length": 100, "checks.max_truncated_percent": 20})
     check_lengths(job, _lengths([100] * 8 + [101] * 2, 100))
-    with pytest.raises(TrainerError) as failed:
+    with pytest.raises(FailureError) as failed:
         check_lengths(job, _lengths([100] * 7 + [150] * 2 + [400], 100))
     error = failed.value
     assert error.reason == Reason.DATASET_CHECK_FAILED
@@ -445,7 +445,7 @@ def test_truncation_over_the_limit_fails_with_its_numbers() -> None:
 @pytest.mark.parametrize(("dropped", "allowed"), [(1, 5), (10, 100)])
 def test_dropped_rows_over_the_limit_fail_first_and_all_always(dropped: int, allowed: int) -> None:
     job = preflight_job(**{"checks.max_dropped_percent": allowed})
-    with pytest.raises(TrainerError) as failed:
+    with pytest.raises(FailureError) as failed:
         check_lengths(job, _lengths([900] * 10, 160, dropped))
     assert failed.value.reason == Reason.DATASET_CHECK_FAILED
     assert f"{dropped * 10}.00 % of 10 rows" in failed.value.message
@@ -457,21 +457,21 @@ def test_duplicates_fail_where_a_limit_is_set() -> None:
     check_duplicates(preflight_job(), 10, 9)
     strict = preflight_job(**{"checks.max_duplicate_percent": 20})
     check_duplicates(strict, 10, 2)
-    with pytest.raises(TrainerError) as failed:
+    with pytest.raises(FailureError) as failed:
         check_duplicates(strict, 9, 2)
     assert failed.value.reason == Reason.DATASET_CHECK_FAILED
     assert failed.value.message.startswith("22.22 % of 9 training rows repeat another one (20 %")
     assert "dataset.checks.maxDuplicatePercent" in failed.value.hint
     none = preflight_job(**{"checks.max_duplicate_percent": 0})
     check_duplicates(none, 9, 0)
-    with pytest.raises(TrainerError):
+    with pytest.raises(FailureError):
         check_duplicates(none, 1_000_000, 1)
 
 
 def test_leakage_fails_unless_it_may() -> None:
     check_leakage(preflight_job(), 9, [])
     check_leakage(preflight_job(**{"checks.fail_on_leakage": False}), 9, [1, 2])
-    with pytest.raises(TrainerError) as failed:
+    with pytest.raises(FailureError) as failed:
         check_leakage(preflight_job(), 9, list(range(3, 10)))
     assert failed.value.reason == Reason.DATASET_LEAKAGE
     assert "7 of 9 validation rows" in failed.value.message
@@ -483,9 +483,9 @@ def test_leakage_fails_unless_it_may() -> None:
 
 
 def test_a_preflight_that_found_nothing_yet_still_makes_a_document() -> None:
-    failure = TrainerError(Reason.STORAGE_DENIED, "m", "h")
-    document = Findings().to_document("abc", failure.to_failure())
-    assert document.failure == failure.to_failure()
+    failure = FailureError(Reason.STORAGE_DENIED, "m", "h")
+    document = Findings().to_document("abc", failure.failure)
+    assert document.failure == failure.failure
     assert (document.rows, document.lengths, document.shape) == (0, None, None)
 
 
@@ -494,7 +494,7 @@ def test_a_preflight_that_found_nothing_yet_still_makes_a_document() -> None:
     [Reason.DATASET_LEAKAGE, Reason.DATASET_CHECK_FAILED, Reason.START_ADAPTER_NOT_FOUND],
 )
 def test_what_a_user_must_mend_is_not_tried_again(reason: Reason) -> None:
-    assert ACTIONS[TrainerError(reason, "m").exit_code] is PodFailureAction.FAIL_JOB
+    assert ACTIONS[FailureError(reason, "m").exit_code] is PodFailureAction.FAIL_JOB
 
 
 @pytest.mark.parametrize(
@@ -541,7 +541,7 @@ def test_rows_may_not_be_longer_than_the_base_s_window(tmp_path: Path) -> None:
     shape = _hub(tmp_path, QWEN3_8B, COMPLETE).shape
     check_window(preflight_job(**{"dataset.max_sequence_length": 40960}), shape)
     over = preflight_job(**{"dataset.max_sequence_length": 40961})
-    with pytest.raises(TrainerError) as caught:
+    with pytest.raises(FailureError) as caught:
         check_window(over, shape)
     assert caught.value.exit_code == ExitCode.USER_ERROR
     assert "dataset.maxSequenceLength is 40961" in caught.value.message
@@ -570,7 +570,7 @@ def test_the_worker_reads_the_window_by_itself(tmp_path: Path) -> None:
     ],
 )
 def test_a_config_that_is_none_is_refused(tmp_path: Path, config: object, words: str) -> None:
-    with pytest.raises(TrainerError) as failed:
+    with pytest.raises(FailureError) as failed:
         _hub(tmp_path, config, COMPLETE)
     assert failed.value.reason == Reason.BASE_MODEL_NOT_FOUND
     assert words in failed.value.message
@@ -602,7 +602,7 @@ def test_what_is_out_of_scope_is_refused_before_a_gpu(
     tmp_path: Path, config: object, card: str, names: set[str], words: str
 ) -> None:
     (tmp_path / "README.md").write_text(card)
-    with pytest.raises(TrainerError) as failed:
+    with pytest.raises(FailureError) as failed:
         _hub(tmp_path, config, names)
     assert failed.value.reason == Reason.BASE_MODEL_UNSUPPORTED
     assert ACTIONS[failed.value.exit_code] is PodFailureAction.FAIL_JOB
@@ -624,7 +624,7 @@ def test_a_card_that_can_t_be_read_refuses_nothing(tmp_path: Path, card: bytes) 
     ],
 )
 def test_missing_files_of_the_base_are_named(tmp_path: Path, missing: str, words: str) -> None:
-    with pytest.raises(TrainerError, match=words.replace("*", r"\*")) as failed:
+    with pytest.raises(FailureError, match=words.replace("*", r"\*")) as failed:
         _hub(tmp_path, QWEN3_8B, COMPLETE - {missing})
     assert failed.value.reason == Reason.BASE_MODEL_NOT_FOUND
 
@@ -633,6 +633,6 @@ def test_every_file_of_the_index_must_be_there(tmp_path: Path) -> None:
     index = {"weight_map": {"a": "model-1-of-2.safetensors", "b": "model-2-of-2.safetensors"}}
     (tmp_path / "model.safetensors.index.json").write_text(json.dumps(index))
     names = {"config.json", "tokenizer.json", "model-1-of-2.safetensors"}
-    with pytest.raises(TrainerError, match=r"lacks 1 of 2 files .* model-2-of-2.safetensors"):
+    with pytest.raises(FailureError, match=r"lacks 1 of 2 files .* model-2-of-2.safetensors"):
         _hub(tmp_path, QWEN3_8B, names)
     assert _hub(tmp_path, QWEN3_8B, names | {"model-2-of-2.safetensors"}).shape.head_dim == 128

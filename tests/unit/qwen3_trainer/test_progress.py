@@ -8,8 +8,8 @@ from collections.abc import Callable
 import pytest
 
 from qwen3_api.job.report import Progress
+from qwen3_api.pod.failure import FailureError
 from qwen3_api.v1alpha1.conditions import Reason
-from qwen3_trainer.failures import TrainerError
 from qwen3_trainer.progress import Pace, ProgressWriter
 
 FIRST = Progress(
@@ -122,7 +122,7 @@ def test_a_failing_bucket_is_tried_again() -> None:
     def write(body: bytes) -> None:
         if failures:
             failures.pop()
-            raise TrainerError(Reason.STORAGE_UNAVAILABLE, "away")
+            raise FailureError(Reason.STORAGE_UNAVAILABLE, "away")
         record(body)
 
     writer = ProgressWriter(FIRST, write, seconds=0)

@@ -9,9 +9,9 @@ import yaml
 from pydantic import ValidationError
 
 from qwen3_api.job.report import Metrics, Provenance, Sizing
+from qwen3_api.pod.failure import FailureError
 from qwen3_api.v1alpha1.conditions import Reason
 from qwen3_trainer.card import render_card, render_plain_card, resolved_configuration
-from qwen3_trainer.failures import TrainerError
 from qwen3_trainer.publish import ADAPTER_FILES, finish_adapter, served_config
 from support.train_jobs import LOCATION, train_job
 
@@ -77,7 +77,7 @@ def test_equal_adapters_have_equal_digests(tmp_path: Path) -> None:
 def test_an_adapter_without_safetensors_is_unusable(tmp_path: Path) -> None:
     folder = _adapter(tmp_path / "a", PEFT_CONFIG)
     (folder / "adapter_model.safetensors").rename(folder / "adapter_model.bin")
-    with pytest.raises(TrainerError) as caught:
+    with pytest.raises(FailureError) as caught:
         finish_adapter(folder, "b/m", "card")
     assert caught.value.reason == Reason.ADAPTER_UNUSABLE
 

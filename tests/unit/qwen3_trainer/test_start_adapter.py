@@ -9,8 +9,8 @@ from qwen3_api.job.adapter_files import MAX_CONFIG_BYTES
 from qwen3_api.job.base import FileDigest
 from qwen3_api.job.report import adapter_digest
 from qwen3_api.job.train import JobAdapter
+from qwen3_api.pod.failure import FailureError
 from qwen3_api.v1alpha1.conditions import Reason
-from qwen3_trainer.failures import TrainerError
 from qwen3_trainer.start_adapter import fetch, misfits
 from qwen3_trainer.store import Buckets
 from support.start_adapters import CONFIG, OVERSIZE, commit_adapter
@@ -64,7 +64,7 @@ def test_a_new_adapter_needs_no_files(tmp_path: Path) -> None:
 def test_nothing_is_fetched_for_a_doubtful_order(
     tmp_path: Path, adapter: JobAdapter, problem: str
 ) -> None:
-    with pytest.raises(TrainerError, match=problem) as caught:
+    with pytest.raises(FailureError, match=problem) as caught:
         fetch(adapter, Buckets(), tmp_path)
     assert caught.value.reason == Reason.START_ADAPTER_NOT_FOUND
     assert list(tmp_path.iterdir()) == []
@@ -79,7 +79,7 @@ def test_a_commit_that_nothing_should_parse_is_no_start(
     tmp_path: Path, changes: dict[str, bytes], words: str
 ) -> None:
     start, buckets = commit_adapter(changes)
-    with pytest.raises(TrainerError, match=words) as caught:
+    with pytest.raises(FailureError, match=words) as caught:
         fetch(train_job(**{"adapter.start": start.model_dump()}).adapter, buckets, tmp_path)
     assert caught.value.reason == Reason.START_ADAPTER_NOT_FOUND
 

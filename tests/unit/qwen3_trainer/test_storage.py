@@ -2,15 +2,15 @@
 
 import pytest
 
+from qwen3_api.pod.failure import FailureError
 from qwen3_api.v1alpha1.conditions import Reason
-from qwen3_trainer.failures import TrainerError
 from qwen3_trainer.storage_check import write_first
 from qwen3_trainer.store import patiently
 from support.memory_bucket import MemoryBucket
 
 
-def away() -> TrainerError:
-    return TrainerError(Reason.STORAGE_UNAVAILABLE, "the object store doesn't answer")
+def away() -> FailureError:
+    return FailureError(Reason.STORAGE_UNAVAILABLE, "the object store doesn't answer")
 
 
 def test_an_action_is_repeated_until_the_store_answers() -> None:
@@ -18,7 +18,7 @@ def test_an_action_is_repeated_until_the_store_answers() -> None:
 
     def action() -> str:
         answer = answers.pop(0)
-        if isinstance(answer, TrainerError):
+        if isinstance(answer, FailureError):
             raise answer
         return answer
 
@@ -29,11 +29,11 @@ def test_an_action_is_repeated_until_the_store_answers() -> None:
     ("error", "seconds", "times"),
     [
         pytest.param(away(), 0, 1, id="the time is over"),
-        pytest.param(TrainerError(Reason.STORAGE_DENIED, "no"), 60, 1, id="waiting doesn't help"),
+        pytest.param(FailureError(Reason.STORAGE_DENIED, "no"), 60, 1, id="waiting doesn't help"),
     ],
 )
 def test_what_waiting_does_not_mend_is_raised(
-    error: TrainerError, seconds: float, times: int
+    error: FailureError, seconds: float, times: int
 ) -> None:
     called = []
 
@@ -41,7 +41,7 @@ def test_what_waiting_does_not_mend_is_raised(
         called.append(1)
         raise error
 
-    with pytest.raises(TrainerError) as caught:
+    with pytest.raises(FailureError) as caught:
         patiently(action, seconds, pause=0)
     assert caught.value is error
     assert len(called) == times
@@ -50,7 +50,7 @@ def test_what_waiting_does_not_mend_is_raised(
 def test_a_store_that_ignores_conditions_can_not_carry_results() -> None:
     bucket = MemoryBucket(conditional=False)
 
-    with pytest.raises(TrainerError) as caught:
+    with pytest.raises(FailureError) as caught:
         write_first(bucket, "progress.json", b"{}")
 
     assert caught.value.reason == Reason.STORAGE_NOT_CONFIGURED

@@ -13,13 +13,14 @@ import pytest
 
 from qwen3_api.job.exit_codes import ACTIONS, ExitCode, PodFailureAction
 from qwen3_api.job.report import Progress, SavedCheckpoint
+from qwen3_api.pod.failure import FailureError
 from qwen3_api.v1alpha1.conditions import Reason
 from qwen3_trainer.attempt import Attempt
 from qwen3_trainer.base_model import BaseModel
 from qwen3_trainer.checkpoints import Restored
 from qwen3_trainer.data.dataset import PreparedData, Rows
 from qwen3_trainer.environment import Paths
-from qwen3_trainer.failures import Interrupted, TrainerError
+from qwen3_trainer.failures import Interrupted
 from qwen3_trainer.progress import ProgressWriter
 from qwen3_trainer.run import verify
 from qwen3_trainer.shutdown import Shutdown
@@ -184,7 +185,7 @@ def test_without_a_checkpoint_of_its_own_it_goes_on_from_the_earlier_attempt_s(
 def test_the_lowest_rung_gives_up_in_numbers(tmp_path: Path) -> None:
     guards = {"allow_quantization": True}
     run = Run(tmp_path, NEVER, guards=guards)
-    with pytest.raises(TrainerError) as caught:
+    with pytest.raises(FailureError) as caught:
         run.run.train()
     error = caught.value
     assert error.exit_code == ExitCode.OUT_OF_MEMORY
@@ -215,7 +216,7 @@ def test_a_verification_that_hangs_is_a_stall(tmp_path: Path) -> None:
     trained = run.run.train()
     (tmp_path / "work" / "hang").touch()
 
-    with pytest.raises(TrainerError) as caught:
+    with pytest.raises(FailureError) as caught:
         verify(run.attempt, trained, run.run.data, run.run.base)
 
     assert caught.value.exit_code == ExitCode.STALLED
@@ -224,7 +225,7 @@ def test_a_verification_that_hangs_is_a_stall(tmp_path: Path) -> None:
 
 def test_without_leave_nothing_is_tried(tmp_path: Path) -> None:
     run = Run(tmp_path, NEVER, guards={"adapt_to_memory": False})
-    with pytest.raises(TrainerError) as caught:
+    with pytest.raises(FailureError) as caught:
         run.run.train()
     assert caught.value.reason == Reason.OUT_OF_MEMORY
     assert len(run.plans) == 1
@@ -234,7 +235,7 @@ def test_without_leave_nothing_is_tried(tmp_path: Path) -> None:
 
 def test_a_killed_worker_is_not_adapted(tmp_path: Path) -> None:
     run = Run(tmp_path, "os.kill(os.getpid(), signal.SIGKILL)")
-    with pytest.raises(TrainerError, match="no out-of-memory kill") as caught:
+    with pytest.raises(FailureError, match="no out-of-memory kill") as caught:
         run.run.train()
     assert ACTIONS[caught.value.exit_code] is PodFailureAction.COUNT, "the next pod continues"
     assert len(run.plans) == 1
@@ -254,7 +255,7 @@ def test_at_the_end_of_the_budget_the_checkpoint_is_saved(
 ) -> None:
     run = Run(tmp_path, SAVES_WHEN_TOLD, gpus=1, guards={"max_gpu_seconds": 1000})
     run.on_upload = lambda: setattr(run.attempt.meter, "earlier", 960.0)
-    with pytest.raises(TrainerError) as caught:
+    with pytest.raises(FailureError) as caught:
         run.run.train()
     assert caught.value.reason == Reason.BUDGET_EXHAUSTED
     assert caught.value.step == run.writer.current.step == 4
@@ -280,7 +281,7 @@ def test_sigterm_is_an_interruption_and_no_budget(tmp_path: Path, shutdown: Shut
 def test_a_stall_ends_the_worker_and_keeps_its_checkpoint(tmp_path: Path) -> None:
     program = "save(5)\nwhile True: signal.pause()"
     run = Run(tmp_path, program, guards={"stall_timeout_seconds": 1})
-    with pytest.raises(TrainerError) as caught:
+    with pytest.raises(FailureError) as caught:
         run.run.train()
     assert caught.value.reason == Reason.STALL_DETECTED
     assert caught.value.step == 5
@@ -294,6 +295,6 @@ def test_a_loss_that_is_lost_ends_the_worker(tmp_path: Path) -> None:
     trained(200)
     """
     run = Run(tmp_path, program)
-    with pytest.raises(TrainerError) as caught:
+    with pytest.raises(FailureError) as caught:
         run.run.train()
     assert caught.value.reason == Reason.LOSS_DIVERGED

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from qwen3_api.pod.failure import FailureError
 from qwen3_api.v1alpha1.conditions import Reason
-from qwen3_trainer.failures import GpuMemoryError, Interrupted, TrainerError
+from qwen3_trainer.failures import GpuMemoryError, Interrupted
 from qwen3_trainer.shutdown import Shutdown
 from qwen3_trainer.worker.messages import Message, Verified, VerifyPlan
 from qwen3_trainer.workers import Watch, parse_line, run_worker
@@ -77,7 +78,7 @@ def test_output_becomes_log_records(tmp_path: Path, caplog: pytest.LogCaptureFix
     ],
 )
 def test_every_end_has_a_reason(tmp_path: Path, program: str, reason: Reason, words: str) -> None:
-    with pytest.raises(TrainerError) as caught:
+    with pytest.raises(FailureError) as caught:
         _run(tmp_path, program)
     assert caught.value.reason == reason
     assert words in caught.value.message
@@ -149,12 +150,12 @@ class ImpatientWatch:
         """Waits for the worker's message, then loses patience."""
         self.looks += 1
         if self.looks > 1:
-            raise TrainerError(Reason.STALL_DETECTED, "nothing happened")
+            raise FailureError(Reason.STALL_DETECTED, "nothing happened")
         return 20.0
 
 
 def test_a_watch_that_raises_ends_the_worker_and_what_it_started(tmp_path: Path) -> None:
-    with pytest.raises(TrainerError, match="nothing happened"):
+    with pytest.raises(FailureError, match="nothing happened"):
         _run(
             tmp_path,
             """

@@ -15,8 +15,8 @@ from qwen3_api.job.base import FileDigest
 from qwen3_api.job.preflight import ModelShape
 from qwen3_api.job.report import adapter_digest
 from qwen3_api.job.train import HuggingFaceModel, JobBaseModel, S3Model
+from qwen3_api.pod.failure import FailureError
 from qwen3_api.v1alpha1.conditions import Reason
-from qwen3_trainer.failures import TrainerError
 from qwen3_trainer.front_matter import MODEL_CARD, License, read_front_matter, read_license
 from qwen3_trainer.store import CHUNK, Bucket, Buckets
 from qwen3_trainer.window import DEFAULT_WINDOW
@@ -67,7 +67,7 @@ def fetch(
 ) -> BaseModel:
     """Brings the base model to the disk; `download` takes it from the hub.
 
-    Raises TrainerError: BaseModelNotFound, BaseModelUnsupported, the store's, or TrainerFailed when
+    Raises FailureError: BaseModelNotFound, BaseModelUnsupported, the store's, or TrainerFailed when
     the hub is silent.
     """
     source = model.source
@@ -80,8 +80,8 @@ def fetch(
     return replace(fetched, license=read_license(model.name, fetched.path))
 
 
-def _not_found(message: str, hint: str = _HINT) -> TrainerError:
-    return TrainerError(Reason.BASE_MODEL_NOT_FOUND, message, hint)
+def _not_found(message: str, hint: str = _HINT) -> FailureError:
+    return FailureError(Reason.BASE_MODEL_NOT_FOUND, message, hint)
 
 
 def _from_bucket(name: str, source: S3Model, buckets: Buckets, folder: Path) -> BaseModel:
@@ -118,7 +118,7 @@ def describe(
     """What there is to know without the weights, and that they are there; `from_hub` is
     `hub.describe`.
 
-    Raises TrainerError: BaseModelNotFound, BaseModelUnsupported, the store's or the hub's.
+    Raises FailureError: BaseModelNotFound, BaseModelUnsupported, the store's or the hub's.
     """
     source, commit = model.source, None
     if isinstance(source, S3Model):
@@ -157,7 +157,7 @@ def _check_weights(name: str, folder: Path, names: frozenset[str]) -> None:
 
 
 def read_shape(name: str, config: dict[str, Any]) -> ModelShape:
-    """The shape in a config.json, as transformers' Qwen3Config fills it up. Raises TrainerError:
+    """The shape in a config.json, as transformers' Qwen3Config fills it up. Raises FailureError:
     BaseModelNotFound."""
     defaults = {
         "head_dim": 128,
@@ -201,7 +201,7 @@ def _require_supported(
     task = read_front_matter(folder).fields.get("pipeline_tag")
     found = find_unsupported(name, config, names, task)
     if found is not None:
-        raise TrainerError(Reason.BASE_MODEL_UNSUPPORTED, found.message, found.hint)
+        raise FailureError(Reason.BASE_MODEL_UNSUPPORTED, found.message, found.hint)
 
 
 def file_digest(folder: Path, path: str) -> FileDigest:

@@ -24,8 +24,9 @@ from qwen3_api.job import layout
 from qwen3_api.job.base import Document
 from qwen3_api.job.report import CheckpointManifest, SavedCheckpoint
 from qwen3_api.job.train import TrainJob
+from qwen3_api.pod.failure import FailureError
 from qwen3_trainer.base_model import file_digest
-from qwen3_trainer.failures import TrainerError, disk_full, is_disk_full
+from qwen3_trainer.failures import disk_full, is_disk_full
 from qwen3_trainer.progress import now
 from qwen3_trainer.store import Bucket, ObjectMissingError
 
@@ -197,7 +198,7 @@ class CheckpointStore:
     def save(self, source: Path, step: int) -> SavedCheckpoint:
         """Uploads a checkpoint that transformers wrote, the manifest last, and prunes older ones.
 
-        Raises TrainerError of the store, and TrainerFailed for an incomplete folder.
+        Raises FailureError of the store, and TrainerFailed for an incomplete folder.
         """
         (source / ORIGIN).write_bytes(self._origin.to_json())
         present = {path.name for path in source.iterdir() if is_state_file(path.name)}
@@ -218,9 +219,9 @@ class CheckpointStore:
         self._bucket.put(f"{prefix}/{layout.CHECKPOINT_MANIFEST}", manifest.to_json())
         try:
             self._prune(step, best_step(source))
-        except TrainerError as error:
+        except FailureError as error:
             # This one is whole; the older ones cost room, not the run.
-            log.warning("older checkpoints stay in the bucket: %s. %s", error.message, error.hint)
+            log.warning("older checkpoints stay in the bucket: %s", error.advice)
         return SavedCheckpoint(step=step, prefix=prefix, time=manifest.written)
 
     def _candidates(self) -> list[Candidate]:
@@ -301,7 +302,7 @@ class CheckpointUploader:
         self._uploading: Path | None = None
         self._kept: list[Path] = []
         self._best: int | None = None
-        self._disk_full: TrainerError | None = None
+        self._disk_full: FailureError | None = None
         self._closing = False
         self._condition = threading.Condition()
         self._thread = threading.Thread(target=self._run, name="checkpoints", daemon=True)
@@ -315,7 +316,7 @@ class CheckpointUploader:
     def submit(self, folder: Path, step: int) -> None:
         """Hands a complete local checkpoint over.
 
-        Raises TrainerError: DiskFull, when an earlier one could not be prepared for that.
+        Raises FailureError: DiskFull, when an earlier one could not be prepared for that.
         """
         if self._disk_full is not None:
             raise self._disk_full
@@ -378,7 +379,7 @@ class CheckpointUploader:
     def _upload(self, folder: Path, step: int) -> bool:
         try:
             self._on_saved(self._save(folder, step))
-        except TrainerError as error:
+        except FailureError as error:
             log.warning("checkpoint %d is not in the bucket: %s", step, error.message)
             return False
         except Exception as error:

@@ -10,10 +10,11 @@ from qwen3_api.job import layout
 from qwen3_api.job.exit_codes import ExitCode
 from qwen3_api.job.export import ExportJob
 from qwen3_api.job.preflight import PreflightJob
+from qwen3_api.pod.failure import FailureError, end_with
 from qwen3_api.pod.termination import write_termination
 from qwen3_api.v1alpha1.conditions import Reason
 from qwen3_trainer.environment import Paths
-from qwen3_trainer.failures import Interrupted, TrainerError
+from qwen3_trainer.failures import Interrupted
 from qwen3_trainer.logs import configure
 from qwen3_trainer.order import read_order
 from qwen3_trainer.shutdown import Shutdown
@@ -33,7 +34,7 @@ def run_order(
     """Runs what the job file orders. Returns the exit code; a failure is the termination message.
 
     run: gets the order, the pod's uid, its paths, its shutdown and its environment; raises
-    TrainerError and Interrupted.
+    FailureError and Interrupted.
     """
     environ = os.environ if environ is None else environ
     paths = Paths.from_environment(environ)
@@ -46,13 +47,11 @@ def run_order(
         identity = {"namespace": job.namespace, "name": job.name, "revision": job.revision}
         configure(identity | {command: pod_uid})
         run(job, pod_uid, paths, shutdown, environ)
-    except TrainerError as error:
-        log.error("%s: %s", error.reason, error.message, exc_info=error.__cause__ is not None)
-        write_termination(paths.termination_log, error.to_failure())
-        return int(error.exit_code)
+    except FailureError as error:
+        return int(end_with(error, paths.termination_log))
     except Interrupted:
         log.info("interrupted")
-        told = TrainerError(Reason.INTERRUPTED, "received SIGTERM")
-        write_termination(paths.termination_log, told.to_failure())
-        return int(ExitCode.INTERRUPTED)
+        told = FailureError(Reason.INTERRUPTED, "received SIGTERM")
+        write_termination(paths.termination_log, told.failure)
+        return int(told.exit_code)
     return int(ExitCode.SUCCEEDED)

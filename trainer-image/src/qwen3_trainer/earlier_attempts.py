@@ -33,7 +33,7 @@ class EarlierAttempts:
 
 
 def read_earlier(bucket: Bucket, revision: str, own_prefix: str) -> EarlierAttempts:
-    """Reads every other attempt's progress. Raises TrainerError of the store."""
+    """Reads every other attempt's progress. Raises FailureError of the store."""
     found = []
     for key, size in bucket.list(f"{revision}/{layout.ATTEMPTS}/"):
         attempt, _, name = key.rpartition("/")

@@ -1,8 +1,7 @@
-"""What can go wrong, in the words of the contract.
+"""What can go wrong in a trainer, as the contract's FailureError.
 
-TrainerError        a failure with a reason, a message for the user and a hint what to do
-├ GpuMemoryError    OutOfMemory that a smaller sizing may cure (`ladder`)
-Interrupted         received SIGTERM (BaseException: no library's `except Exception` may eat it)
+GpuMemoryError    OutOfMemory that a smaller sizing may cure (`ladder`)
+Interrupted       received SIGTERM (BaseException: no library's `except Exception` may eat it)
 
 Torch-free: errors of the ML libraries are recognised by class name and text.
 """
@@ -10,45 +9,11 @@ Torch-free: errors of the ML libraries are recognised by class name and text.
 import errno
 
 from qwen3_api.job.base import Failure
-from qwen3_api.job.exit_codes import ExitCode
 from qwen3_api.job.export import ExportJob
 from qwen3_api.job.train import TrainJob
-from qwen3_api.pod.text import cut
+from qwen3_api.pod.failure import FailureError
 from qwen3_api.v1alpha1.conditions import Reason
 from qwen3_trainer.ladder import MemoryUse, sizing_of, smaller_micro_batch
-
-TEXT_LIMIT = 1024
-"""Longest message or hint of a Failure, in characters."""
-
-EXIT_CODES: dict[Reason, ExitCode] = {
-    Reason.BAD_CONFIG: ExitCode.USER_ERROR,
-    Reason.INVALID_SPEC: ExitCode.USER_ERROR,
-    Reason.BASE_MODEL_NOT_FOUND: ExitCode.USER_ERROR,
-    Reason.BASE_MODEL_UNSUPPORTED: ExitCode.USER_ERROR,
-    Reason.GATED_MODEL: ExitCode.USER_ERROR,
-    Reason.BUCKET_NOT_FOUND: ExitCode.USER_ERROR,
-    Reason.STORAGE_DENIED: ExitCode.USER_ERROR,
-    Reason.STORAGE_NOT_CONFIGURED: ExitCode.USER_ERROR,
-    Reason.DATASET_NOT_FOUND: ExitCode.USER_ERROR,
-    Reason.DATASET_EMPTY: ExitCode.USER_ERROR,
-    Reason.DATASET_INVALID: ExitCode.USER_ERROR,
-    Reason.DATASET_LEAKAGE: ExitCode.USER_ERROR,
-    Reason.DATASET_CHECK_FAILED: ExitCode.USER_ERROR,
-    Reason.START_ADAPTER_NOT_FOUND: ExitCode.USER_ERROR,
-    Reason.INTERRUPTED: ExitCode.INTERRUPTED,
-    Reason.OUT_OF_MEMORY: ExitCode.OUT_OF_MEMORY,
-    Reason.LOSS_NAN: ExitCode.DIVERGED,
-    Reason.LOSS_DIVERGED: ExitCode.DIVERGED,
-    Reason.STALL_DETECTED: ExitCode.STALLED,
-    Reason.BUDGET_EXHAUSTED: ExitCode.BUDGET_EXHAUSTED,
-    Reason.DISK_FULL: ExitCode.DISK_FULL,
-    Reason.EXPORT_FAILED: ExitCode.EXPORT_FAILED,
-    Reason.STORAGE_UNAVAILABLE: ExitCode.STORAGE_UNAVAILABLE,
-    Reason.GPU_UNAVAILABLE: ExitCode.GPU_UNAVAILABLE,
-    Reason.ADAPTER_UNUSABLE: ExitCode.ADAPTER_UNUSABLE,
-    Reason.TRAINER_FAILED: ExitCode.UNEXPECTED,
-}
-"""Every reason that a trainer may end with, and its exit code."""
 
 _OUT_OF_MEMORY_TEXTS = (
     "out of memory",
@@ -71,42 +36,7 @@ CONTAINER_MEMORY_HINT = (
 )
 
 
-class TrainerError(Exception):
-    """A failure with a name. `reason` is a key of `EXIT_CODES`."""
-
-    def __init__(
-        self, reason: Reason, message: str, hint: str = "", step: int | None = None
-    ) -> None:
-        super().__init__(message)
-        self.reason = reason
-        self.message = message
-        self.hint = hint
-        self.step = step
-
-    @property
-    def exit_code(self) -> ExitCode:
-        """How the process ends."""
-        return EXIT_CODES[self.reason]
-
-    def to_failure(self) -> Failure:
-        """The failure as the contract carries it, texts cut to their limits."""
-        return Failure(
-            reason=self.reason,
-            message=cut(self.message, TEXT_LIMIT),
-            hint=cut(self.hint, TEXT_LIMIT),
-            step=self.step,
-        )
-
-    @classmethod
-    def from_failure(cls, failure: Failure) -> "TrainerError":
-        """The error behind a failure. Raises ValueError for a reason that no trainer ends with."""
-        reason = Reason(failure.reason)
-        if reason not in EXIT_CODES:
-            raise ValueError(f"{failure.reason} is no reason of a trainer")
-        return cls(reason, failure.message, failure.hint, failure.step)
-
-
-class GpuMemoryError(TrainerError):
+class GpuMemoryError(FailureError):
     """OutOfMemory as the training process itself met it, so a smaller sizing may go on."""
 
     def __init__(self, failure: Failure, use: MemoryUse | None) -> None:
@@ -131,18 +61,18 @@ def is_out_of_memory(error: BaseException) -> bool:
     return isinstance(error, RuntimeError) and any(t in text for t in _OUT_OF_MEMORY_TEXTS)
 
 
-def classify(error: Exception, job: TrainJob | ExportJob, step: int | None = None) -> TrainerError:
+def classify(error: Exception, job: TrainJob | ExportJob, step: int | None = None) -> FailureError:
     """The named failure behind any exception of the trainer or of one of its workers."""
-    if isinstance(error, TrainerError):
+    if isinstance(error, FailureError):
         return error
     text = f"{type(error).__name__}: {error}"
     if is_out_of_memory(error):
         if isinstance(job, ExportJob):
-            return TrainerError(Reason.OUT_OF_MEMORY, text, CONTAINER_MEMORY_HINT)
+            return FailureError(Reason.OUT_OF_MEMORY, text, CONTAINER_MEMORY_HINT)
         return out_of_memory(job, text, step)
     if is_disk_full(error):
         return disk_full(text, step)
-    return TrainerError(Reason.TRAINER_FAILED, text, "The log of the pod has the traceback.", step)
+    return FailureError(Reason.TRAINER_FAILED, text, "The log of the pod has the traceback.", step)
 
 
 def is_disk_full(error: BaseException) -> bool:
@@ -158,9 +88,9 @@ def is_disk_full(error: BaseException) -> bool:
     return False
 
 
-def disk_full(detail: str, step: int | None = None) -> TrainerError:
+def disk_full(detail: str, step: int | None = None) -> FailureError:
     """DiskFull with its hint."""
-    return TrainerError(
+    return FailureError(
         Reason.DISK_FULL,
         f"the scratch volume of the pod is full: {detail}",
         "Ask the platform team for a larger one; base model, data and two checkpoints have to "
@@ -169,19 +99,19 @@ def disk_full(detail: str, step: int | None = None) -> TrainerError:
     )
 
 
-def out_of_memory(job: TrainJob, detail: str, step: int | None = None) -> TrainerError:
+def out_of_memory(job: TrainJob, detail: str, step: int | None = None) -> FailureError:
     """OutOfMemory with the fields to lower, and to what, most effective first."""
-    return TrainerError(Reason.OUT_OF_MEMORY, f"out of memory: {detail}", memory_hint(job), step)
+    return FailureError(Reason.OUT_OF_MEMORY, f"out of memory: {detail}", memory_hint(job), step)
 
 
-def killed_for_memory(command: str, noticed: TrainerError | None = None) -> TrainerError:
+def killed_for_memory(command: str, noticed: FailureError | None = None) -> FailureError:
     """OutOfMemory because the kernel ended a process, by its own count: the GPU has nothing to do
     with it.
 
     noticed: how another process failed for that.
     """
     noted = f" ({noticed.message})" if noticed else ""
-    return TrainerError(
+    return FailureError(
         Reason.OUT_OF_MEMORY,
         f"the kernel killed the {command} process: the container ran out of memory{noted}",
         CONTAINER_MEMORY_HINT,
@@ -189,7 +119,7 @@ def killed_for_memory(command: str, noticed: TrainerError | None = None) -> Trai
     )
 
 
-def killed_without_proof(command: str, *, counted: bool) -> TrainerError:
+def killed_without_proof(command: str, *, counted: bool) -> FailureError:
     """TrainerFailed, which is tried again: SIGKILL came from somewhere.
 
     counted: the kernel's count was read, and shows no process that it ended for memory.
@@ -199,7 +129,7 @@ def killed_without_proof(command: str, *, counted: bool) -> TrainerError:
         if counted
         else "the kernel's count of out-of-memory kills can't be read here"
     )
-    return TrainerError(
+    return FailureError(
         Reason.TRAINER_FAILED,
         f"the {command} process was killed (SIGKILL); {memory}",
         "It is tried again, from the last checkpoint if there is one. If it repeats, ask the "
@@ -231,3 +161,7 @@ def memory_hint(job: TrainJob, longest: int | None = None) -> str:
         return "Ask for a GPU with more memory."
     text = ", or ".join(steps)
     return f"{text[0].upper()}{text[1:]}."
+
+
+TrainerError = FailureError
+"""The name that `store` still has for it."""

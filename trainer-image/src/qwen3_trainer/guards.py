@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from statistics import median
 
 from qwen3_api.job.train import TrainJob
+from qwen3_api.pod.failure import FailureError
 from qwen3_api.v1alpha1.conditions import Reason
-from qwen3_trainer.failures import TrainerError
 
 LOOK_SECONDS = 5.0
 """Longest time between two looks at the guards."""
@@ -79,9 +79,9 @@ class Budget:
         """Used and allowed, in words."""
         return f"{self._meter.revision(at):.0f} of {self.limit} GPU seconds are used"
 
-    def exhausted(self, at: float, step: int | None = None) -> TrainerError:
+    def exhausted(self, at: float, step: int | None = None) -> FailureError:
         """BudgetExhausted with its hint."""
-        return TrainerError(
+        return FailureError(
             Reason.BUDGET_EXHAUSTED,
             f"{self.describe(at)} by all attempts, those for the last checkpoint included",
             "Raise limits.maxGPUSeconds: the run resumes from its last checkpoint.",
@@ -112,12 +112,12 @@ class StallWatch:
         return self._last + self._timeout - at
 
     def check(self, at: float) -> None:
-        """Raises TrainerError: StallDetected."""
+        """Raises FailureError: StallDetected."""
         if self.left(at) > 0:
             return
         silent = at - self._last
         where = "before the first step" if self._step is None else f"after step {self._step}"
-        raise TrainerError(
+        raise FailureError(
             Reason.STALL_DETECTED,
             f"nothing happened for {silent:.0f} s {where}",
             "The next attempt resumes from the last checkpoint. If single steps or the start take "
@@ -137,10 +137,10 @@ class Deadline:
         self._ends = clock() + timeout
 
     def look(self, _stop: Callable[[], None], _warn: Callable[[str], None]) -> float:
-        """Seconds until the next look. Raises TrainerError: StallDetected."""
+        """Seconds until the next look. Raises FailureError: StallDetected."""
         left = self._ends - self._clock()
         if left <= 0:
-            raise TrainerError(
+            raise FailureError(
                 Reason.STALL_DETECTED,
                 f"{self._what} has not ended after {self._timeout:.0f} s",
                 "The next attempt resumes from the last checkpoint. If it takes so long, raise "
@@ -178,9 +178,9 @@ class LossWatch:
         self._above = self._above + 1 if self.current > 3 * self.best + 1 else 0
         return self._above >= self._patience
 
-    def diverged(self, step: int) -> TrainerError:
+    def diverged(self, step: int) -> FailureError:
         """LossDiverged with its hint."""
-        return TrainerError(
+        return FailureError(
             Reason.LOSS_DIVERGED,
             f"the loss was {self.best:.3f} at best and has been around {self.current:.3f} for the "
             f"last {self._patience} logged windows (medians of {self._recent.maxlen})",
@@ -202,7 +202,7 @@ class Guards:
         """The worker was told to save and stop because the budget ends."""
 
     def alive(self, step: int, loss: float | None = None) -> None:
-        """A sign of life from the loop. Raises TrainerError: LossDiverged."""
+        """A sign of life from the loop. Raises FailureError: LossDiverged."""
         now = self._clock()
         self._begun = True
         self._stall.alive(now, step)
@@ -213,7 +213,7 @@ class Guards:
     def look(self, stop: Callable[[], None], warn: Callable[[str], None]) -> float:
         """Calls `stop` at the end of the budget. Returns seconds until the next look.
 
-        Raises TrainerError: StallDetected, or BudgetExhausted before there is anything to save.
+        Raises FailureError: StallDetected, or BudgetExhausted before there is anything to save.
         """
         now = self._clock()
         self._stall.check(now)
@@ -227,6 +227,6 @@ class Guards:
             stop()
         return max(0.0, min(LOOK_SECONDS, self._stall.left(now)))
 
-    def exhausted(self, step: int | None) -> TrainerError:
+    def exhausted(self, step: int | None) -> FailureError:
         """BudgetExhausted, after the worker has saved."""
         return self._budget.exhausted(self._clock(), step)

@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from qwen3_api.job.report import Progress
-from qwen3_trainer.failures import TrainerError
+from qwen3_api.pod.failure import FailureError
 
 log = logging.getLogger(__name__)
 
@@ -132,7 +132,7 @@ class ProgressWriter:
         self._last_write = time.monotonic()
         try:
             self._write(document.to_json())
-        except TrainerError as error:
+        except FailureError as error:
             if not self._failing:
                 log.warning("progress can't be written, training continues: %s", error.message)
             self._failing = True

@@ -15,9 +15,9 @@ from qwen3_api.job import layout
 from qwen3_api.job.adapter_files import HEADER_LENGTH_BYTES, MAX_CONFIG_BYTES, find_header_problem
 from qwen3_api.job.base import FileDigest
 from qwen3_api.job.report import Commit
+from qwen3_api.pod.failure import FailureError
 from qwen3_api.v1alpha1.conditions import Reason
 from qwen3_trainer.base_model import file_digest
-from qwen3_trainer.failures import TrainerError
 from qwen3_trainer.store import Bucket, ObjectExistsError, ObjectMissingError
 
 log = logging.getLogger(__name__)
@@ -45,10 +45,10 @@ def find_oversize(folder: Path) -> str | None:
 def finish_adapter(folder: Path, base_name: str, card: str) -> list[FileDigest]:
     """Makes the folder ready to be served and returns the digests of its files.
 
-    Raises TrainerError: AdapterUnusable, when PEFT left something else than safetensors.
+    Raises FailureError: AdapterUnusable, when PEFT left something else than safetensors.
     """
     if not (folder / WEIGHTS).is_file():
-        raise TrainerError(Reason.ADAPTER_UNUSABLE, f"training left no {WEIGHTS}")
+        raise FailureError(Reason.ADAPTER_UNUSABLE, f"training left no {WEIGHTS}")
     config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
     (folder / CONFIG).write_text(
         json.dumps(served_config(config, base_name), indent=2, sort_keys=True) + "\n",
@@ -71,7 +71,7 @@ def served_config(config: dict[str, Any], base_name: str) -> dict[str, Any]:
 
 
 def upload_verified(bucket: Bucket, folder: Path, prefix: str, files: list[FileDigest]) -> None:
-    """Uploads the adapter and reads it back. Raises TrainerError of the store, StorageUnavailable
+    """Uploads the adapter and reads it back. Raises FailureError of the store, StorageUnavailable
     too when it gives back other bytes."""
     for file in files:
         key = f"{prefix}/{file.path}"

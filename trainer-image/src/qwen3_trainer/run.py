@@ -24,6 +24,7 @@ from qwen3_api.job.report import (
     require_small,
 )
 from qwen3_api.job.train import HuggingFaceModel
+from qwen3_api.pod.failure import FailureError, end_with
 from qwen3_api.pod.termination import write_termination
 from qwen3_api.pod.text import cut
 from qwen3_api.v1alpha1.conditions import Reason
@@ -35,7 +36,7 @@ from qwen3_trainer.data.dataset import PreparedData, prepare
 from qwen3_trainer.earlier_attempts import read_earlier
 from qwen3_trainer.environment import Paths, download_environment, worker_environment
 from qwen3_trainer.extras import extra
-from qwen3_trainer.failures import Interrupted, TrainerError, classify
+from qwen3_trainer.failures import Interrupted, classify
 from qwen3_trainer.guards import Deadline
 from qwen3_trainer.ladder import describe, lowest, sizing_of, with_sizing
 from qwen3_trainer.logs import LogTail, configure
@@ -63,7 +64,7 @@ class Ending:
 
     outcome: str
     exit_code: ExitCode
-    error: TrainerError | None = None
+    error: FailureError | None = None
 
 
 def main(arguments: list[str], environ: Mapping[str, str] | None = None) -> int:
@@ -76,10 +77,8 @@ def main(arguments: list[str], environ: Mapping[str, str] | None = None) -> int:
         shutdown.install()
         job, pod_uid = read_job(Path(arguments[0] if arguments else layout.JOB_FILE), environ)
         return run_attempt(Attempt(job, pod_uid, paths, shutdown, environ))
-    except TrainerError as error:
-        log.error("%s: %s", error.reason, error.message)
-        write_termination(paths.termination_log, error.to_failure())
-        return int(error.exit_code)
+    except FailureError as error:
+        return int(end_with(error, paths.termination_log))
     except Interrupted:  # before there was anything to report
         return int(ExitCode.INTERRUPTED)
 
@@ -109,7 +108,7 @@ def _run_to_the_end(attempt: Attempt) -> Ending:
             attempt.step = interrupted.step
         log.info("interrupted at step %d", attempt.step)
         return Ending("Interrupted", ExitCode.INTERRUPTED)
-    except TrainerError as error:
+    except FailureError as error:
         log.error("%s: %s", error.reason, error.message, exc_info=error.__cause__ is not None)
         return Ending("Failed", error.exit_code, error)
     except Exception as error:
@@ -322,10 +321,10 @@ def describe_provenance(
 
 def _report(attempt: Attempt, ending: Ending, tail: LogTail) -> None:
     """Leaves the ending in the bucket and in the termination message, as well as it can."""
-    failure = ending.error.to_failure() if ending.error else None
+    failure = ending.error.failure if ending.error else None
     if ending.outcome == "Interrupted":
-        failure_text = TrainerError(Reason.INTERRUPTED, "received SIGTERM", step=attempt.step)
-        write_termination(attempt.paths.termination_log, failure_text.to_failure())
+        failure_text = FailureError(Reason.INTERRUPTED, "received SIGTERM", step=attempt.step)
+        write_termination(attempt.paths.termination_log, failure_text.failure)
     elif failure is not None:
         write_termination(attempt.paths.termination_log, failure)
 

@@ -6,9 +6,9 @@ from typing import Any
 
 from qwen3_api.job.report import adapter_digest
 from qwen3_api.job.train import JobAdapter, StartAdapter
+from qwen3_api.pod.failure import FailureError
 from qwen3_api.v1alpha1.conditions import Reason
 from qwen3_trainer.base_model import file_digest
-from qwen3_trainer.failures import TrainerError
 from qwen3_trainer.publish import ADAPTER_FILES, CARD, CONFIG, WEIGHTS, find_oversize
 from qwen3_trainer.store import Buckets, ObjectMissingError
 
@@ -16,7 +16,7 @@ from qwen3_trainer.store import Buckets, ObjectMissingError
 def fetch(adapter: JobAdapter, buckets: Buckets, folder: Path) -> Path | None:
     """Downloads config and weights; None if the order starts from a new adapter.
 
-    Raises TrainerError: StartAdapterNotFound, when files are missing, differ from the commit's
+    Raises FailureError: StartAdapterNotFound, when files are missing, differ from the commit's
     digests, are larger than an adapter's, or hold one of another shape than the order's; and the
     store's.
     """
@@ -90,8 +90,8 @@ def _shown(value: Any) -> str:
     return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
-def _not_found(start: StartAdapter, problem: str, hint: str = "") -> TrainerError:
-    return TrainerError(
+def _not_found(start: StartAdapter, problem: str, hint: str = "") -> FailureError:
+    return FailureError(
         Reason.START_ADAPTER_NOT_FOUND,
         f"can't start from {start.location.uri}: {problem}",
         hint or "Name a revision with a committed adapter in adapter.from.",

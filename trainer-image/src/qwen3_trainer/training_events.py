@@ -37,7 +37,7 @@ class TrainingEvents:
     def on_message(self, message: Message) -> None:
         """Takes one message; never waits for the bucket.
 
-        Raises TrainerError: LossDiverged, and DiskFull when a checkpoint can't be prepared.
+        Raises FailureError: LossDiverged, and DiskFull when a checkpoint can't be prepared.
         """
         if isinstance(message, Started | Alive | Step | Saved):
             loss = message.loss if isinstance(message, Step) else None

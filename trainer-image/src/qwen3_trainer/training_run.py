@@ -12,6 +12,7 @@ from pathlib import Path
 
 from qwen3_api.job import layout
 from qwen3_api.job.report import SavedCheckpoint, Sizing
+from qwen3_api.pod.failure import FailureError
 from qwen3_trainer import ladder
 from qwen3_trainer.attempt import Attempt
 from qwen3_trainer.base_model import BaseModel
@@ -19,7 +20,7 @@ from qwen3_trainer.checkpoints import CheckpointUploader, Restored
 from qwen3_trainer.data.dataset import PreparedData
 from qwen3_trainer.environment import TRACKING_FOLDER, cpu_is_allowed, training_environment
 from qwen3_trainer.extras import extra
-from qwen3_trainer.failures import GpuMemoryError, Interrupted, TrainerError, memory_hint
+from qwen3_trainer.failures import GpuMemoryError, Interrupted, memory_hint
 from qwen3_trainer.guards import Guards
 from qwen3_trainer.progress import ProgressWriter
 from qwen3_trainer.training_events import TrainingEvents
@@ -54,7 +55,7 @@ class TrainingRun:
     def train(self) -> Trained:
         """Trains in workers. The last checkpoint is in the bucket when this returns or raises.
 
-        Raises TrainerError: OutOfMemory from the lowest rung, StallDetected, BudgetExhausted,
+        Raises FailureError: OutOfMemory from the lowest rung, StallDetected, BudgetExhausted,
         LossDiverged, DiskFull, and what a worker fails with. Raises Interrupted.
         """
         uploader = CheckpointUploader(self.save, self._on_saved)
@@ -115,7 +116,7 @@ class TrainingRun:
         )
 
     def _step_down(self, error: GpuMemoryError) -> None:
-        """Takes the next rung. Raises TrainerError: OutOfMemory, when there is none."""
+        """Takes the next rung. Raises FailureError: OutOfMemory, when there is none."""
         attempt, guards = self.attempt, self.attempt.job.guards
         rung = ladder.next_rung(attempt.sizing, allow_quantization=guards.allow_quantization)
         if rung is None or not guards.adapt_to_memory:
@@ -132,9 +133,9 @@ class TrainingRun:
             adaptations=attempt.adaptations[-MAX_ADAPTATIONS:],
         )
 
-    def _give_up(self, error: GpuMemoryError) -> TrainerError:
+    def _give_up(self, error: GpuMemoryError) -> FailureError:
         attempt = self.attempt
-        return TrainerError(
+        return FailureError(
             error.reason,
             exhausted_message(error, attempt.sizing, attempt.adaptations),
             memory_hint(ladder.with_sizing(attempt.job, attempt.sizing), attempt.longest_row),

@@ -3,7 +3,7 @@
 import logging
 from pathlib import Path
 
-from qwen3_trainer.failures import TrainerError
+from qwen3_api.pod.failure import FailureError
 from qwen3_trainer.store import Bucket
 
 log = logging.getLogger(__name__)
@@ -25,7 +25,7 @@ def upload_offline_runs(bucket: Bucket, prefix: str, folder: Path) -> int:
                 continue
             try:
                 bucket.upload(path, f"{prefix}/{path.relative_to(run.parent).as_posix()}")
-            except TrainerError as error:
+            except FailureError as error:
                 log.warning("the offline W&B run is not in the bucket: %s", error.message)
                 return uploaded
             except (OSError, UnicodeError) as error:

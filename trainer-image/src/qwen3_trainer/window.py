@@ -9,8 +9,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from qwen3_api.pod.failure import FailureError
 from qwen3_api.v1alpha1.conditions import Reason
-from qwen3_trainer.failures import TrainerError
 
 DEFAULT_WINDOW = 32_768
 """max_position_embeddings of transformers' Qwen3Config."""
@@ -23,9 +23,9 @@ def read_window(folder: Path) -> int:
 
 
 def require_window(name: str, length: int, window: int) -> None:
-    """Raises TrainerError: InvalidSpec, as rows of `length` tokens would not fit."""
+    """Raises FailureError: InvalidSpec, as rows of `length` tokens would not fit."""
     if length > window:
-        raise TrainerError(
+        raise FailureError(
             Reason.INVALID_SPEC,
             f"dataset.maxSequenceLength is {length}, but {name} knows {window} positions "
             "(max_position_embeddings in its config.json)",

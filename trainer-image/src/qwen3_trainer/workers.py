@@ -19,11 +19,11 @@ from pathlib import Path
 from typing import IO, Protocol
 
 from qwen3_api.job.base import Document
+from qwen3_api.pod.failure import FailureError
 from qwen3_api.v1alpha1.conditions import Reason
 from qwen3_trainer.failures import (
     GpuMemoryError,
     Interrupted,
-    TrainerError,
     killed_for_memory,
     killed_without_proof,
 )
@@ -84,7 +84,7 @@ def run_worker(
 ) -> Message:
     """Runs `python -m qwen3_trainer.worker <command>` to its end. Returns its last message.
 
-    Raises TrainerError for what failed in it or what the watch found, and Interrupted when it
+    Raises FailureError for what failed in it or what the watch found, and Interrupted when it
     received SIGTERM.
     """
     plan_file = folder / f"{command}.json"
@@ -222,16 +222,16 @@ def _outcome(command: str, status: int, last: Message | None, struck: bool | Non
         raise named
     if status == -signal.SIGKILL:
         raise killed_without_proof(command, counted=struck is not None)
-    raise TrainerError(
+    raise FailureError(
         Reason.TRAINER_FAILED,
         f"the {command} process ended with {end}",
         "The log of the pod has its last lines.",
     )
 
 
-def _failed(last: Failed) -> TrainerError:
+def _failed(last: Failed) -> FailureError:
     if last.failure.reason != Reason.OUT_OF_MEMORY:
-        return TrainerError.from_failure(last.failure)
+        return FailureError.from_failure(last.failure)
     use = None
     if last.gpu_peak_mib is not None and last.gpu_total_mib is not None:
         use = MemoryUse(last.gpu_peak_mib, last.gpu_total_mib)

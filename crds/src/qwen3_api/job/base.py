@@ -53,6 +53,11 @@ class S3Location(Document):
         return self.model_copy(update={"prefix": "/".join(p for p in (self.prefix, *parts) if p)})
 
 
+def advise(message: str, hint: str) -> str:
+    """The message, followed by the hint if there is one."""
+    return f"{message}. {hint}" if hint else message
+
+
 class Failure(Document):
     """Failure of a pod; also the JSON of its termination message (at most 4 KiB)."""
 
@@ -62,6 +67,11 @@ class Failure(Document):
     hint: str = Field(default="", max_length=1024)
     step: int | None = None
     """Optimizer step of the failure."""
+
+    @property
+    def advice(self) -> str:
+        """Message and hint."""
+        return advise(self.message, self.hint)
 
 
 class FileDigest(Document):

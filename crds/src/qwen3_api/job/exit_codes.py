@@ -7,6 +7,8 @@ the failure.
 
 from enum import IntEnum, StrEnum
 
+from qwen3_api.v1alpha1.conditions import Reason
+
 
 class ExitCode(IntEnum):
     """Exit code of a pod."""
@@ -62,3 +64,43 @@ ACTIONS: dict[ExitCode, PodFailureAction] = {
     ExitCode.DISK_FULL: PodFailureAction.FAIL_JOB,
     ExitCode.EXPORT_FAILED: PodFailureAction.FAIL_JOB,
 }
+
+EXIT_CODES: dict[str, ExitCode] = {
+    Reason.BAD_CONFIG: ExitCode.USER_ERROR,
+    Reason.INVALID_SPEC: ExitCode.USER_ERROR,
+    Reason.CREDENTIALS_NOT_FOUND: ExitCode.USER_ERROR,
+    Reason.BASE_MODEL_NOT_FOUND: ExitCode.USER_ERROR,
+    Reason.BASE_MODEL_UNSUPPORTED: ExitCode.USER_ERROR,
+    Reason.GATED_MODEL: ExitCode.USER_ERROR,
+    Reason.BUCKET_NOT_FOUND: ExitCode.USER_ERROR,
+    Reason.STORAGE_DENIED: ExitCode.USER_ERROR,
+    Reason.STORAGE_NOT_CONFIGURED: ExitCode.USER_ERROR,
+    Reason.DATASET_NOT_FOUND: ExitCode.USER_ERROR,
+    Reason.DATASET_EMPTY: ExitCode.USER_ERROR,
+    Reason.DATASET_INVALID: ExitCode.USER_ERROR,
+    Reason.DATASET_LEAKAGE: ExitCode.USER_ERROR,
+    Reason.DATASET_CHECK_FAILED: ExitCode.USER_ERROR,
+    Reason.START_ADAPTER_NOT_FOUND: ExitCode.USER_ERROR,
+    Reason.ARTIFACT_CORRUPT: ExitCode.USER_ERROR,
+    Reason.ARTIFACT_REFUSED: ExitCode.USER_ERROR,
+    Reason.LOAD_FAILED: ExitCode.USER_ERROR,
+    Reason.HOLDOUT_LEAKED: ExitCode.USER_ERROR,
+    Reason.HOLDOUT_UNKNOWN: ExitCode.USER_ERROR,
+    Reason.JUDGE_UNUSABLE: ExitCode.USER_ERROR,
+    # A refusal by its server. Where only time is missing, the error says BACKOFF.
+    Reason.JUDGE_UNAVAILABLE: ExitCode.USER_ERROR,
+    Reason.EVALUATOR_FAILED: ExitCode.USER_ERROR,
+    Reason.INTERRUPTED: ExitCode.INTERRUPTED,
+    Reason.OUT_OF_MEMORY: ExitCode.OUT_OF_MEMORY,
+    Reason.LOSS_NAN: ExitCode.DIVERGED,
+    Reason.LOSS_DIVERGED: ExitCode.DIVERGED,
+    Reason.STALL_DETECTED: ExitCode.STALLED,
+    Reason.BUDGET_EXHAUSTED: ExitCode.BUDGET_EXHAUSTED,
+    Reason.DISK_FULL: ExitCode.DISK_FULL,
+    Reason.EXPORT_FAILED: ExitCode.EXPORT_FAILED,
+    Reason.STORAGE_UNAVAILABLE: ExitCode.STORAGE_UNAVAILABLE,
+    Reason.GPU_UNAVAILABLE: ExitCode.GPU_UNAVAILABLE,
+    Reason.ADAPTER_UNUSABLE: ExitCode.ADAPTER_UNUSABLE,
+    Reason.TRAINER_FAILED: ExitCode.UNEXPECTED,
+}
+"""Every reason that a pod may end with, and its exit code."""

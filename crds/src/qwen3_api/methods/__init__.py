@@ -1,4 +1,4 @@
-"""Training methods: a module for each declares it (`base.Method`), this one lists them.
+"""Training methods: each has a module that declares it (`base.Method`); this module lists them.
 
 API, planner, trainer and model card read the declarations; nothing else names a method. What needs
 TRL is `qwen3_trainer.methods`. CONTRIBUTING.md has a worked example, "Add a training method".

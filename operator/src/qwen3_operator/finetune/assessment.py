@@ -1,4 +1,4 @@
-"""What was found and decided about one fine-tune, and what it adds up to. Pure."""
+"""The assessment of one fine-tune: the facts and decisions, and the summary of them. Pure."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -56,7 +56,7 @@ class Assessment:
 
     @property
     def blocking_problem(self) -> Problem | None:
-        """What nothing continues without a change of, the earliest stage first."""
+        """The problem that has to be fixed before anything continues, of the earliest stage."""
         if self.settled:
             return None
         if self.recorded_failure is not None:
@@ -114,7 +114,7 @@ def check_verified(a: Assessment) -> Summary | None:
     """The adapter is committed, but its files weren't compared with the commit yet."""
     if a.observed.verified:
         return None
-    message = "the committed files are being checked"
+    message = "the committed files are being verified"
     return Summary(False, Reason.VERIFYING, message, Progress.RECONCILING)
 
 
@@ -131,7 +131,7 @@ def check_unserved(a: Assessment) -> Summary | None:
     """An adapter in the bucket is all that was asked for."""
     if a.serving is not None:
         return None
-    return Summary(True, Reason.TRAINED, "the adapter is stored; serving was not asked for")
+    return Summary(True, Reason.TRAINED, "the adapter is stored; serving wasn't requested")
 
 
 def check_served(a: Assessment) -> Summary | None:
@@ -175,7 +175,7 @@ def degraded_older(a: Assessment) -> Explanation | None:
     status = a.serving.status if a.serving is not None else None
     if status is None or status.revision == a.revision:
         return None
-    message = f"revision {status.revision} serves, {a.revision} is asked for"
+    message = f"revision {status.revision} is in service instead of {a.revision}"
     return Explanation(Reason.OLDER_REVISION, message)
 
 
@@ -195,7 +195,7 @@ def summarise(a: Assessment) -> Summary:
 
 
 def find_degraded(a: Assessment) -> Explanation | None:
-    """How serving falls short, while something serves."""
+    """The shortfall of serving, while something serves."""
     serving = a.serving
     if serving is None:
         return None

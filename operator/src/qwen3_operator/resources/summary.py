@@ -1,4 +1,4 @@
-"""What the stages of an object add up to, and the only writer of the conditions that say so.
+"""The summary of an object's stages, and the only writer of the conditions that report it.
 
 Ready, Reconciling, Stalled and Degraded (kstatus) are decided together, as one `Summary`, and
 written together: no path can set one and forget that another stands from before.
@@ -16,7 +16,7 @@ from qwen3_operator.resources.conditions import Conditions, find
 class Progress(Enum):
     """Who acts next. Reconciling and Stalled exclude each other."""
 
-    NONE = "nobody: it is Ready, or waits for what was asked for (suspend, an approval)"
+    NONE = "no one: it is Ready, or waits as requested (suspend, an approval)"
     RECONCILING = "the operator, or what it started"
     STALLED = "the user, or the platform team"
 
@@ -31,7 +31,7 @@ class Explanation:
 
 @dataclass(frozen=True)
 class Summary:
-    """What status reports in one line."""
+    """The state of an object in one line."""
 
     ready: bool
     reason: str

@@ -9,13 +9,13 @@ from typing import Literal
 from qwen3_api.data_sources import DataSource
 from qwen3_api.job.train import JobDataset, TrainJob
 from qwen3_api.methods import MethodType
+from qwen3_api.pod.failure import FailureError
 from qwen3_api.v1alpha1.conditions import Reason
 from qwen3_api.v1alpha1.training import DatasetFormat
 from qwen3_trainer.data.files import Source, open_source
 from qwen3_trainer.data.formats import convert, detect_format, formats_hint, require_format
 from qwen3_trainer.data.rows import LineError, Message, Row, RowError, encode_row
 from qwen3_trainer.data.thinking import apply_thinking
-from qwen3_trainer.failures import TrainerError
 from qwen3_trainer.store import Buckets
 
 Role = Literal["train", "validation"]
@@ -44,7 +44,7 @@ class PreparedData:
 
 
 def prepare(job: TrainJob, buckets: Buckets, folder: Path) -> PreparedData:
-    """Reads and checks everything. Raises TrainerError: DatasetNotFound, DatasetEmpty,
+    """Reads and checks everything. Raises FailureError: DatasetNotFound, DatasetEmpty,
     DatasetInvalid, or the store's."""
     folder.mkdir(parents=True, exist_ok=True)
     dataset = job.dataset
@@ -75,7 +75,7 @@ def open_checked(
     scratch: Path,
     method: MethodType = MethodType.SFT,
 ) -> Iterator[Source]:
-    """`open_source`, with a LineError of the block as the TrainerError DatasetInvalid."""
+    """`open_source`, with a LineError of the block as the FailureError DatasetInvalid."""
     with open_source(source, buckets, scratch) as opened:
         try:
             yield opened
@@ -87,7 +87,7 @@ def open_checked(
 def refused_rows(
     dataset: JobDataset, role: Role, method: MethodType = MethodType.SFT
 ) -> Iterator[None]:
-    """A LineError of the block, about a checked row that can't be rendered, as the TrainerError
+    """A LineError of the block, about a checked row that can't be rendered, as the FailureError
     DatasetInvalid."""
     try:
         yield
@@ -108,19 +108,19 @@ def numbered(number: int) -> Iterator[None]:
         raise LineError(number, str(error)) from error
 
 
-def _invalid(error: LineError, role: str, name: str, method: MethodType) -> TrainerError:
+def _invalid(error: LineError, role: str, name: str, method: MethodType) -> FailureError:
     cause = error.__cause__
     hint = cause.hint if isinstance(cause, RowError) else ""
-    return TrainerError(
+    return FailureError(
         Reason.DATASET_INVALID,
         f"{_prefix(role)}{error} ({name})",
         hint or formats_hint(method),
     )
 
 
-def no_rows(role: str, name: str, method: MethodType = MethodType.SFT) -> TrainerError:
+def no_rows(role: str, name: str, method: MethodType = MethodType.SFT) -> FailureError:
     """DatasetEmpty."""
-    return TrainerError(
+    return FailureError(
         Reason.DATASET_EMPTY, f"{_prefix(role)}no rows in {name}", formats_hint(method)
     )
 

@@ -19,11 +19,11 @@ from typing import Any, BinaryIO, cast
 import msgspec
 
 from qwen3_api.data_sources import DataSource
+from qwen3_api.pod.failure import FailureError
 from qwen3_api.v1alpha1.conditions import Reason
 from qwen3_trainer.data.rows import LineError, RawRow
 from qwen3_trainer.data.sources import open_file
 from qwen3_trainer.data.sources.base import DigestingReader
-from qwen3_trainer.failures import TrainerError
 from qwen3_trainer.store import CHUNK, Buckets, ObjectReader
 
 MAX_LINE = 32 << 20
@@ -60,7 +60,7 @@ class Source:
 
 @contextmanager
 def open_source(source: DataSource, buckets: Buckets, scratch: Path) -> Iterator[Source]:
-    """Opens a data source. Raises TrainerError (DatasetNotFound, DatasetInvalid, the store's)."""
+    """Opens a data source. Raises FailureError (DatasetNotFound, DatasetInvalid, the store's)."""
     file = open_file(source, buckets)
     path, takes_all = file.path, file.json_by_default
     with file.reader:
@@ -75,7 +75,7 @@ def open_source(source: DataSource, buckets: Buckets, scratch: Path) -> Iterator
         elif takes_all or path.endswith(_JSON_ENDINGS):
             rows = json_rows(stream)
         else:
-            raise TrainerError(
+            raise FailureError(
                 Reason.DATASET_INVALID,
                 f"{source.name}: unknown kind of file",
                 "Store rows as .jsonl, .jsonl.gz or .parquet.",

@@ -12,8 +12,8 @@ from pydantic import ValidationError
 from qwen3_api.job import layout
 from qwen3_api.job.export import Export, ExportJob
 from qwen3_api.job.report import adapter_digest
+from qwen3_api.pod.failure import FailureError
 from qwen3_trainer.base_model import file_digest
-from qwen3_trainer.failures import TrainerError
 from qwen3_trainer.progress import now
 from qwen3_trainer.publish import upload_verified
 from qwen3_trainer.report import library_versions
@@ -49,7 +49,7 @@ class Publisher:
     def publish(
         self, artifact: str, folder: Path, tensor_types: dict[str, int] | None = None
     ) -> None:
-        """Uploads all files of the folder. Raises TrainerError of the store."""
+        """Uploads all files of the folder. Raises FailureError of the store."""
         names = sorted(p.name for p in folder.iterdir() if p.is_file())
         files = [file_digest(folder, name) for name in names]
         prefix = f"{self._folder(artifact)}/{self.pod_uid}"
@@ -95,5 +95,5 @@ class Publisher:
         keys = [key for key, _ in self.bucket.list(self._folder(artifact) + "/") if key != keep]
         try:
             self.bucket.delete([k for k in keys if k.startswith(prefix + "/") != won])
-        except TrainerError as error:  # costs room, not the export, which is committed
-            log.warning("files of other attempts stay: %s. %s", error.message, error.hint)
+        except FailureError as error:  # costs room, not the export, which is committed
+            log.warning("files of other attempts stay: %s", error.advice)

@@ -16,6 +16,7 @@ from pathlib import Path
 from qwen3_api.job.export import MERGED, ExportJob, gguf_name
 from qwen3_api.job.report import adapter_digest
 from qwen3_api.job.train import HuggingFaceModel
+from qwen3_api.pod.failure import FailureError
 from qwen3_api.v1alpha1.conditions import Reason
 from qwen3_api.v1alpha1.export import Quantization
 from qwen3_trainer import base_model
@@ -25,7 +26,7 @@ from qwen3_trainer.environment import Paths, download_environment, offline_envir
 from qwen3_trainer.export.artifacts import Publisher
 from qwen3_trainer.export.card import render_card
 from qwen3_trainer.export.modelfile import render_modelfile
-from qwen3_trainer.failures import TrainerError, is_disk_full, is_out_of_memory
+from qwen3_trainer.failures import is_disk_full, is_out_of_memory
 from qwen3_trainer.publish import CARD, CONFIG, WEIGHTS, find_oversize
 from qwen3_trainer.shutdown import Shutdown
 from qwen3_trainer.store import Buckets, ObjectMissingError
@@ -100,18 +101,18 @@ def main(arguments: list[str], environ: Mapping[str, str] | None = None) -> int:
     return run_order(arguments, environ, ExportJob, "export", run)
 
 
-def name_failure(error: Exception) -> TrainerError:
+def name_failure(error: Exception) -> FailureError:
     """The failure behind any error, with the hint that fits an export."""
-    text = error.message if isinstance(error, TrainerError) else f"{type(error).__name__}: {error}"
-    reason = error.reason if isinstance(error, TrainerError) else None
+    text = error.message if isinstance(error, FailureError) else f"{type(error).__name__}: {error}"
+    reason = error.reason if isinstance(error, FailureError) else None
     if reason is Reason.OUT_OF_MEMORY or (reason is None and is_out_of_memory(error)):
-        return TrainerError(Reason.OUT_OF_MEMORY, text, MEMORY_HINT)
+        return FailureError(Reason.OUT_OF_MEMORY, text, MEMORY_HINT)
     if reason is Reason.DISK_FULL or (reason is None and is_disk_full(error)):
-        return TrainerError(Reason.DISK_FULL, text, DISK_HINT)
-    if isinstance(error, TrainerError):
+        return FailureError(Reason.DISK_FULL, text, DISK_HINT)
+    if isinstance(error, FailureError):
         return error
     hint = "The log of the export's pod has the traceback."
-    return TrainerError(Reason.TRAINER_FAILED, text, hint)
+    return FailureError(Reason.TRAINER_FAILED, text, hint)
 
 
 def _run(run: Run) -> None:
@@ -142,7 +143,7 @@ def _run(run: Run) -> None:
 
 
 def fetch_adapter(run: Run) -> Path:
-    """The committed adapter on the disk. Raises TrainerError: ExportFailed, when it isn't what the
+    """The committed adapter on the disk. Raises FailureError: ExportFailed, when it isn't what the
     commit says, or no reader should parse it."""
     start, folder = run.job.adapter, run.work / "adapter"
     bucket = run.buckets.at(start.location)
@@ -163,8 +164,8 @@ def fetch_adapter(run: Run) -> Path:
     return folder
 
 
-def _corrupt(message: str) -> TrainerError:
-    return TrainerError(
+def _corrupt(message: str) -> FailureError:
+    return FailureError(
         Reason.EXPORT_FAILED,
         message,
         "The result in the bucket was damaged. Change a training input (the seed, say) to train "
@@ -178,7 +179,7 @@ def _fetch_base(run: Run) -> BaseModel:
         job.base_model, run.buckets, run.work / "base", lambda source: _download(run, source)
     )
     if base.commit != job.base_commit:
-        raise TrainerError(
+        raise FailureError(
             Reason.EXPORT_FAILED,
             f"{job.base_model.name} is {base.commit[:12]} now; the adapter was trained on "
             f"{job.base_commit[:12]}",
@@ -202,14 +203,14 @@ def _download(run: Run, source: HuggingFaceModel) -> Path:
 
 
 def _require_room(run: Run, base: BaseModel, *, converts: bool) -> None:
-    """Raises TrainerError: DiskFull, when what is to come surely doesn't fit."""
+    """Raises FailureError: DiskFull, when what is to come surely doesn't fit."""
     sizes = [path.stat().st_size for path in base.path.glob("*.safetensors")]
     # Merged shards take the place of those of the base, but for the one in work.
     own = base.path.resolve().is_relative_to(run.work.resolve())
     needed = (max(sizes) if own else sum(sizes)) if not converts else sum(sizes) * (1 if own else 2)
     free = shutil.disk_usage(run.work).free
     if free < needed * SLACK:
-        raise TrainerError(
+        raise FailureError(
             Reason.DISK_FULL,
             f"the export needs {needed * SLACK / 2**30:.1f} GiB more of the scratch volume, "
             f"{free / 2**30:.1f} GiB are free",

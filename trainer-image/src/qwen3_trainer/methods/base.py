@@ -49,7 +49,7 @@ class TrainerMethod(ABC):
     ) -> TokenizedRows:
         """A file of checked rows as the table that the trainer reads, stored below `cache`.
 
-        Raises TrainerError: DatasetInvalid, when no row has anything to learn; and LineError for a
+        Raises FailureError: DatasetInvalid, when no row has anything to learn; and LineError for a
         row that the chat template can't write.
         """
 

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 
 from qwen3_api.job.preflight import ModelShape, PreflightJob
+from qwen3_api.pod.failure import FailureError
 from qwen3_api.v1alpha1.conditions import Reason
-from qwen3_trainer.failures import TrainerError
 from qwen3_trainer.preflight.lengths import Lengths
 from qwen3_trainer.window import require_window
 
@@ -12,13 +12,13 @@ _SHOWN_LINES = 5
 
 
 def check_leakage(job: PreflightJob, validation_rows: int, leaked: Sequence[int]) -> None:
-    """Raises TrainerError: DatasetLeakage, if the order doesn't let it pass. `leaked` are line
+    """Raises FailureError: DatasetLeakage, if the order doesn't let it pass. `leaked` are line
     numbers of the validation data."""
     if not leaked or not job.checks.fail_on_leakage:
         return
     shown = ", ".join(str(number) for number in leaked[:_SHOWN_LINES])
     more = ", …" if len(leaked) > _SHOWN_LINES else ""
-    raise TrainerError(
+    raise FailureError(
         Reason.DATASET_LEAKAGE,
         f"{len(leaked)} of {validation_rows} validation rows are training rows too "
         f"(validation data, line {shown}{more}): the validation loss would be too good",
@@ -55,11 +55,11 @@ def warn_of_odd_roles(rows: int, late_system_rows: int, unanswered_rows: int) ->
 
 
 def check_duplicates(job: PreflightJob, rows: int, duplicates: int) -> None:
-    """Raises TrainerError: DatasetCheckFailed."""
+    """Raises FailureError: DatasetCheckFailed."""
     allowed = job.checks.max_duplicate_percent
     if allowed is None or 100 * duplicates <= allowed * rows:
         return
-    raise TrainerError(
+    raise FailureError(
         Reason.DATASET_CHECK_FAILED,
         f"{100 * duplicates / rows:.2f} % of {rows} training rows repeat another one ({allowed} % "
         "are allowed)",
@@ -68,19 +68,19 @@ def check_duplicates(job: PreflightJob, rows: int, duplicates: int) -> None:
 
 
 def check_window(job: PreflightJob, shape: ModelShape) -> None:
-    """Raises TrainerError: InvalidSpec, if rows may be longer than the base model's window."""
+    """Raises FailureError: InvalidSpec, if rows may be longer than the base model's window."""
     if shape.max_position_embeddings is not None:
         length = job.dataset.max_sequence_length
         require_window(job.base_model.name, length, shape.max_position_embeddings)
 
 
 def check_lengths(job: PreflightJob, lengths: Lengths) -> None:
-    """Raises TrainerError: DatasetCheckFailed."""
+    """Raises FailureError: DatasetCheckFailed."""
     counted, limit = len(lengths.counts), job.dataset.max_sequence_length
     of = f"of {counted} rows that were counted"
     allowed = job.checks.max_dropped_percent
     if lengths.dropped_percent > allowed or lengths.dropped == counted:
-        raise TrainerError(
+        raise FailureError(
             Reason.DATASET_CHECK_FAILED,
             f"{lengths.dropped_percent:.2f} % {of} have nothing to learn left within {limit} "
             f"tokens: their prompts alone are as long ({allowed} % are allowed)",
@@ -88,7 +88,7 @@ def check_lengths(job: PreflightJob, lengths: Lengths) -> None:
         )
     allowed = job.checks.max_truncated_percent
     if lengths.truncated_percent > allowed:
-        raise TrainerError(
+        raise FailureError(
             Reason.DATASET_CHECK_FAILED,
             f"{lengths.truncated_percent:.2f} % {of} are longer than {limit} tokens and would be "
             f"cut ({allowed} % are allowed)",

@@ -19,12 +19,13 @@ from qwen3_api.job import layout
 from qwen3_api.job.exit_codes import ACTIONS, PodFailureAction
 from qwen3_api.job.preflight import Preflight, PreflightJob
 from qwen3_api.job.train import HuggingFaceModel
+from qwen3_api.pod.failure import FailureError
 from qwen3_api.v1alpha1.conditions import Reason
 from qwen3_trainer import base_model
 from qwen3_trainer.cpu_run import run_order
 from qwen3_trainer.data.dataset import refused_rows
 from qwen3_trainer.environment import Paths
-from qwen3_trainer.failures import TrainerError, disk_full, is_disk_full, killed_for_memory
+from qwen3_trainer.failures import disk_full, is_disk_full, killed_for_memory
 from qwen3_trainer.oom_kills import count_oom_kills, has_struck
 from qwen3_trainer.preflight.checks import (
     check_duplicates,
@@ -89,7 +90,7 @@ def main(arguments: list[str], environ: Mapping[str, str] | None = None) -> int:
 
 
 def look_and_tell(run: Run) -> None:
-    """Looks, unless it was told already. Raises TrainerError after it was written down, if it is to
+    """Looks, unless it was told already. Raises FailureError after it was written down, if it is to
     be."""
     if patiently(lambda: _is_told_already(run)):
         log.info("the preflight of this revision is in the bucket already")
@@ -132,43 +133,43 @@ def _is_told_already(run: Run) -> bool:
             return True
     try:
         run.bucket.delete([run.key])
-    except TrainerError as refused:
+    except FailureError as refused:
         if refused.reason == Reason.STORAGE_DENIED:
             # What is there would be believed: it is overwritten by why it can't be removed.
-            document = run.found.to_document(run.job.spec_hash, refused.to_failure())
+            document = run.found.to_document(run.job.spec_hash, refused.failure)
             run.bucket.put(run.key, document.to_json())
         raise
     return False
 
 
-def _write(run: Run, error: TrainerError | None) -> None:
-    document = run.found.to_document(run.job.spec_hash, error.to_failure() if error else None)
+def _write(run: Run, error: FailureError | None) -> None:
+    document = run.found.to_document(run.job.spec_hash, error.failure if error else None)
     with run.shutdown.finishing():
         try:
             run.bucket.put(run.key, document.to_json(), only_if_absent=True)
         except ObjectExistsError:  # an answer was lost and botocore asked again, or another pod
             log.info("preflight.json is there already")
-        except TrainerError as refused:
+        except FailureError as refused:
             if error is None:
                 raise
             log.warning("no preflight.json: %s", refused.message)
 
 
-def name_failure(error: Exception, struck: bool | None) -> TrainerError:
+def name_failure(error: Exception, struck: bool | None) -> FailureError:
     """The failure behind any error, with the hint that fits a preflight.
 
     struck: the kernel ended a process of this container for memory meanwhile; None: unknown.
     """
-    if isinstance(error, TrainerError):
+    if isinstance(error, FailureError):
         return error
     if isinstance(error, BrokenProcessPool) and struck:
         named = killed_for_memory("preflight")
-        return TrainerError(named.reason, named.message, MEMORY_HINT)
+        return FailureError(named.reason, named.message, MEMORY_HINT)
     if is_disk_full(error):
         return disk_full(f"{type(error).__name__}: {error}")
     detail = f"{type(error).__name__}: {error}"
     hint = "The log of the preflight's pod has the traceback."
-    return TrainerError(Reason.TRAINER_FAILED, detail, hint)
+    return FailureError(Reason.TRAINER_FAILED, detail, hint)
 
 
 def _look(run: Run) -> None:
@@ -236,7 +237,7 @@ def _count_tokens(run: Run, sample: RowSample, cores: Cores) -> None:
     try:
         tokenizer = open_tokenizer(found.base.path)
     except ValueError as error:
-        raise TrainerError(
+        raise FailureError(
             Reason.BASE_MODEL_NOT_FOUND,
             f"{job.base_model.name}: {error}",
             "The folder needs the tokenizer.json of a Qwen3 model.",

@@ -71,7 +71,7 @@ class Scanner:
     ) -> None:
         """Reads a source to its end into `found`, which has what came before an error too.
 
-        Raises TrainerError: DatasetNotFound, DatasetEmpty, DatasetInvalid, or the store's.
+        Raises FailureError: DatasetNotFound, DatasetEmpty, DatasetInvalid, or the store's.
         """
         job = self.job
         with open_checked(source, role, self.buckets, self.scratch / role, job.method) as opened:

@@ -4,8 +4,9 @@ import logging
 import sys
 from pathlib import Path
 
+from qwen3_api.pod.failure import FailureError
 from qwen3_api.v1alpha1.conditions import Reason
-from qwen3_trainer.failures import TrainerError, classify
+from qwen3_trainer.failures import classify
 from qwen3_trainer.worker.channel import Channel, configure_logging
 from qwen3_trainer.worker.messages import (
     ConvertPlan,
@@ -44,20 +45,20 @@ def main(arguments: list[str]) -> int:
         _run(plan, channel, stop)
     except Exception as error:
         failure = classify(error, plan.job)
-        if not isinstance(error, TrainerError) or error.__cause__ is not None:
+        if not isinstance(error, FailureError) or error.__cause__ is not None:
             log.exception("the %s process failed", command)
         channel.send(_failed(failure, plan))
         return int(failure.exit_code)
     return 0
 
 
-def _failed(failure: TrainerError, plan: Plan) -> Failed:
+def _failed(failure: FailureError, plan: Plan) -> Failed:
     if failure.reason != Reason.OUT_OF_MEMORY or not isinstance(plan, TrainPlan | VerifyPlan):
-        return Failed(failure=failure.to_failure())
+        return Failed(failure=failure.failure)
     from qwen3_trainer.worker.memory import gpu_peak_mib, gpu_total_mib  # noqa: PLC0415
 
     return Failed(
-        failure=failure.to_failure(),
+        failure=failure.failure,
         gpu_peak_mib=gpu_peak_mib(),
         gpu_total_mib=gpu_total_mib(),
     )

@@ -8,8 +8,8 @@ from typing import Any
 from peft import PeftModel, get_peft_model_state_dict, set_peft_model_state_dict
 from safetensors.torch import load_file
 
+from qwen3_api.pod.failure import FailureError
 from qwen3_api.v1alpha1.conditions import Reason
-from qwen3_trainer.failures import TrainerError
 
 log = logging.getLogger(__name__)
 
@@ -20,7 +20,7 @@ ADAPTER = "default"
 def start_from(model: Any, folder: Path) -> None:
     """Replaces the fresh weights of the adapter.
 
-    Raises TrainerError: StartAdapterNotFound, when the tensors are others than the model's.
+    Raises FailureError: StartAdapterNotFound, when the tensors are others than the model's.
     """
     weights = load_file(folder / "adapter_model.safetensors")
     own = get_peft_model_state_dict(model)
@@ -33,8 +33,8 @@ def start_from(model: Any, folder: Path) -> None:
     log.info("going on from the adapter in %s: %d tensors", folder, len(weights))
 
 
-def _misfit(problem: str) -> TrainerError:
-    return TrainerError(
+def _misfit(problem: str) -> FailureError:
+    return FailureError(
         Reason.START_ADAPTER_NOT_FOUND,
         f"the adapter to start from doesn't fit the base model: {problem}",
         "Set baseModel to the one that adapter.from was trained on.",

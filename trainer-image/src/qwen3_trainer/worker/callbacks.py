@@ -9,8 +9,8 @@ from typing import Any
 from transformers import TrainerCallback, TrainerControl, TrainerState
 
 from qwen3_api.job.train import JobEarlyStopping
+from qwen3_api.pod.failure import FailureError
 from qwen3_api.v1alpha1.conditions import Reason
-from qwen3_trainer.failures import TrainerError
 from qwen3_trainer.worker.channel import Channel
 from qwen3_trainer.worker.history import stopped_improving
 from qwen3_trainer.worker.memory import gpu_peak_mib
@@ -65,7 +65,7 @@ class Reporting(TrainerCallback):  # type: ignore[misc]  # transformers is Any h
         logs: dict[str, Any] | None = None,
         **_: Any,
     ) -> None:
-        """Reports losses. Raises TrainerError: LossNaN."""
+        """Reports losses. Raises FailureError: LossNaN."""
         values = logs or {}
         for name in ("loss", "eval_loss"):
             require_finite(values.get(name), name, state.global_step)
@@ -126,10 +126,10 @@ def best_so_far(state: TrainerState, eval_loss: float | None) -> tuple[int | Non
 
 
 def require_finite(loss: float | None, name: str, step: int) -> None:
-    """Raises TrainerError: LossNaN, for a loss that is NaN or infinite."""
+    """Raises FailureError: LossNaN, for a loss that is NaN or infinite."""
     if loss is None or math.isfinite(loss):
         return
-    raise TrainerError(
+    raise FailureError(
         Reason.LOSS_NAN,
         f"{name} became {loss} at step {step}",
         "Lower hyperparameters.learningRate, or raise hyperparameters.warmupRatio.",

@@ -10,7 +10,7 @@ from qwen3_trainer.worker.messages import Downloaded, DownloadPlan
 
 
 def download(plan: DownloadPlan, channel: Channel) -> None:
-    """Downloads, or finds in the cache. Raises TrainerError as `hub.translated`."""
+    """Downloads, or finds in the cache. Raises FailureError as `hub.translated`."""
     source = plan.source
     with hub.translated(source):
         folder = huggingface_hub.snapshot_download(

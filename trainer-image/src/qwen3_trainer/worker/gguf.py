@@ -13,9 +13,9 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+from qwen3_api.pod.failure import FailureError
 from qwen3_api.v1alpha1.conditions import Reason
 from qwen3_api.v1alpha1.export import Quantization
-from qwen3_trainer.failures import TrainerError
 from qwen3_trainer.worker.channel import Channel
 from qwen3_trainer.worker.messages import ConvertPlan, Done, QuantizePlan
 
@@ -35,7 +35,7 @@ PROBES = (
 
 
 def convert(plan: ConvertPlan, channel: Channel) -> None:
-    """The merged model as one GGUF file, in its own 16-bit type. Raises TrainerError:
+    """The merged model as one GGUF file, in its own 16-bit type. Raises FailureError:
     ExportFailed."""
     import gguf  # noqa: PLC0415
     import torch  # noqa: PLC0415
@@ -87,7 +87,7 @@ def read_pre_tokenizer(folder: Path) -> str | None:
 
 def quantize(plan: QuantizePlan, channel: Channel) -> None:
     """One type. Blocks that don't divide a row fall back to larger types, as llama.cpp decides.
-    Raises TrainerError: ExportFailed."""
+    Raises FailureError: ExportFailed."""
     import llama_cpp  # noqa: PLC0415
 
     source, output = Path(plan.source), Path(plan.output)
@@ -124,7 +124,7 @@ def tensor_types(file: Path) -> dict[str, int]:
 
 
 def check(file: Path, tokenizer: Path) -> None:
-    """Loads the file as its users will. Raises TrainerError: ExportFailed."""
+    """Loads the file as its users will. Raises FailureError: ExportFailed."""
     import llama_cpp  # noqa: PLC0415
     from tokenizers import Tokenizer  # noqa: PLC0415
 
@@ -144,7 +144,7 @@ def check(file: Path, tokenizer: Path) -> None:
     model.close()
 
 
-def _failed(message: str) -> TrainerError:
-    return TrainerError(
+def _failed(message: str) -> FailureError:
+    return FailureError(
         Reason.EXPORT_FAILED, message, "The adapter itself is stored and can be served."
     )

@@ -17,8 +17,8 @@ from typing import IO, Any
 import torch
 from safetensors import safe_open
 
+from qwen3_api.pod.failure import FailureError
 from qwen3_api.v1alpha1.conditions import Reason
-from qwen3_trainer.failures import TrainerError
 from qwen3_trainer.publish import CONFIG, WEIGHTS
 from qwen3_trainer.worker.channel import Channel
 from qwen3_trainer.worker.messages import Done, MergePlan
@@ -63,7 +63,7 @@ class Entry:
 
 
 def merge(plan: MergePlan, channel: Channel) -> None:
-    """Writes the merged model. Raises TrainerError: ExportFailed."""
+    """Writes the merged model. Raises FailureError: ExportFailed."""
     base, output = Path(plan.base), Path(plan.output)
     updates = read_updates(Path(plan.adapter))
     output.mkdir(parents=True)
@@ -87,14 +87,14 @@ def _release(source: Path, scratch: Path) -> None:
         file.unlink()
 
 
-def _failed(message: str) -> TrainerError:
-    return TrainerError(
+def _failed(message: str) -> FailureError:
+    return FailureError(
         Reason.EXPORT_FAILED, message, "The adapter itself is stored and can be served."
     )
 
 
 def read_updates(adapter: Path) -> dict[str, LowRank]:
-    """The updates of a PEFT folder by name of the weight. Raises TrainerError: ExportFailed."""
+    """The updates of a PEFT folder by name of the weight. Raises FailureError: ExportFailed."""
     config = json.loads((adapter / CONFIG).read_text(encoding="utf-8"))
     for setting in _UNMERGEABLE:
         if config.get(setting):
@@ -160,7 +160,7 @@ def _copy(reader: IO[bytes], writer: IO[bytes], size: int) -> None:
 
 def _merged_bytes(reader: IO[bytes], entry: Entry, update: LowRank) -> Any:
     if entry.type not in TYPES:
-        raise TrainerError(
+        raise FailureError(
             Reason.EXPORT_FAILED,
             f"{entry.name} of the base model is {entry.type}: merging needs a base in 16 bits",
             "Name the 16-bit model in spec.baseModel; QLoRA quantises it while it trains.",

@@ -12,8 +12,8 @@ from typing import Any
 import torch
 
 from qwen3_api.job.train import TrainJob
+from qwen3_api.pod.failure import FailureError
 from qwen3_api.v1alpha1.conditions import Reason
-from qwen3_trainer.failures import TrainerError
 from qwen3_trainer.window import read_window, require_window
 from qwen3_trainer.worker.messages import TrainPlan
 
@@ -29,13 +29,13 @@ class LoadedModel:
 
 
 def check_device(job: TrainJob, allow_cpu: bool) -> None:
-    """Raises TrainerError: GPUUnavailable, when the job needs a GPU that torch can't use."""
+    """Raises FailureError: GPUUnavailable, when the job needs a GPU that torch can't use."""
     if job.gpus == 0 or allow_cpu:
         return
     found = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if found >= job.gpus:
         return
-    raise TrainerError(
+    raise FailureError(
         Reason.GPU_UNAVAILABLE,
         f"{job.gpus} GPU asked for, but torch {torch.__version__} finds {found or 'none'}",
         "Check the node's driver (580 or newer for CUDA 13) and its device plugin.",
@@ -45,7 +45,7 @@ def check_device(job: TrainJob, allow_cpu: bool) -> None:
 def load(plan: TrainPlan) -> LoadedModel:
     """Loads the base and adds the adapter, a new one or one to go on from.
 
-    Raises TrainerError: GPUUnavailable, StartAdapterNotFound, and InvalidSpec when the order's
+    Raises FailureError: GPUUnavailable, StartAdapterNotFound, and InvalidSpec when the order's
     rows may be longer than the base's window (no preflight looked).
     """
     job = plan.job

@@ -20,8 +20,8 @@ from torch import Tensor
 from trl import SFTTrainer
 
 from qwen3_api.job.train import JobHyperparameters
+from qwen3_api.pod.failure import FailureError
 from qwen3_api.v1alpha1.conditions import Reason
-from qwen3_trainer.failures import TrainerError
 from qwen3_trainer.worker.passes import even_passes
 from qwen3_trainer.worker.ranks import world_size
 
@@ -106,7 +106,7 @@ def claim(dataset: Any, max_length: int) -> None:
 
 
 def require(trainer: Any) -> None:
-    """Raises TrainerError: TrainerFailed, when Unsloth pads all the same, or the passes of a step
+    """Raises FailureError: TrainerFailed, when Unsloth pads all the same, or the passes of a step
     would each weigh the same instead of by their labels."""
     problem = None
     if not trainer.args.padding_free:
@@ -114,4 +114,4 @@ def require(trainer: Any) -> None:
     elif not trainer.model_accepts_loss_kwargs:
         problem = "the model doesn't take the step's number of labels, so a step can't be cut"
     if problem is not None:
-        raise TrainerError(Reason.TRAINER_FAILED, f"{problem}; see the log of the trainer")
+        raise FailureError(Reason.TRAINER_FAILED, f"{problem}; see the log of the trainer")

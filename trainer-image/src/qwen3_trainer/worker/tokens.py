@@ -15,11 +15,11 @@ import msgspec
 from datasets import Dataset, Features, List, Value
 from datasets.arrow_writer import ArrowWriter
 
+from qwen3_api.pod.failure import FailureError
 from qwen3_api.v1alpha1.conditions import Reason
 from qwen3_trainer.data.dataset import numbered
 from qwen3_trainer.data.rows import Conversation, Preference
 from qwen3_trainer.data.thinking import Thinking
-from qwen3_trainer.failures import TrainerError
 from qwen3_trainer.worker.rendering import (
     IGNORED,
     TrainingTemplate,
@@ -75,7 +75,7 @@ def tokenize(
     Each row is filled up with padding, from which nothing is learned, to a multiple of
     `multiple_of` tokens; that may be more than `max_length`.
 
-    Raises TrainerError: DatasetInvalid, when no row has anything to learn within `max_length`; and
+    Raises FailureError: DatasetInvalid, when no row has anything to learn within `max_length`; and
     LineError for a row that the template can't write.
     """
     truncated = dropped = longest = 0
@@ -142,7 +142,7 @@ def _tokenized(
     path: Path, arrow: str, truncated: int, dropped: int, longest: int, max_length: int
 ) -> TokenizedRows:
     if longest == 0:
-        raise TrainerError(
+        raise FailureError(
             Reason.DATASET_INVALID,
             f"no row has an answer within {max_length} tokens: the prompts alone are longer",
             f"Raise dataset.maxSequenceLength above {max_length}.",

@@ -12,9 +12,10 @@ from safetensors.torch import load_file
 from transformers import PrinterCallback, TrainerState
 
 from qwen3_api.job.train import MAX_EVALUATION_ROWS
+from qwen3_api.pod.failure import FailureError
 from qwen3_api.v1alpha1.conditions import Reason
 from qwen3_trainer.data.dataset import Role, refused_rows
-from qwen3_trainer.failures import TrainerError, classify
+from qwen3_trainer.failures import classify
 from qwen3_trainer.methods.base import RunInputs, TrainerMethod, load_method
 from qwen3_trainer.worker.adapter import save_adapter
 from qwen3_trainer.worker.best import STATE, WEIGHTS, checkpoint_folder, forget_lost_best
@@ -35,7 +36,7 @@ log = logging.getLogger(__name__)
 def train(plan: TrainPlan, loaded: LoadedModel, channel: Channel, stop: StopFlag) -> None:
     """Trains to the last step, or to the step after SIGTERM; the last message tells which.
 
-    Raises TrainerError: LossNaN, OutOfMemory, DatasetInvalid, TrainerFailed.
+    Raises FailureError: LossNaN, OutOfMemory, DatasetInvalid, TrainerFailed.
     """
     datasets.disable_progress_bars()
     transformers.utils.logging.disable_progress_bar()
@@ -152,7 +153,7 @@ def _is_finished(state: TrainerState, plan: TrainPlan) -> bool:
 
 def _require_stop(stop: StopFlag, state: TrainerState) -> None:
     if not stop.requested:
-        raise TrainerError(
+        raise FailureError(
             Reason.TRAINER_FAILED,
             f"training ended at step {state.global_step} of {state.max_steps} without a stop",
             step=state.global_step,
@@ -169,7 +170,7 @@ def _take_best(trainer: Any, plan: TrainPlan) -> tuple[int | None, float | None]
     if plan.job.checkpoint.load_best and best is not None and best != state.global_step:
         folder = checkpoint_folder(plan, best)
         if folder is None:
-            raise TrainerError(
+            raise FailureError(
                 Reason.TRAINER_FAILED, f"the best checkpoint, of step {best}, is gone", step=best
             )
         set_peft_model_state_dict(trainer.model, load_file(folder / WEIGHTS))

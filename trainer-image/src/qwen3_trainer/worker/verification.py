@@ -13,9 +13,10 @@ from peft import PeftModel, get_peft_model_state_dict
 from safetensors import safe_open
 from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
 
+from qwen3_api.pod.failure import FailureError
 from qwen3_api.pod.text import cut
 from qwen3_api.v1alpha1.conditions import Reason
-from qwen3_trainer.failures import TrainerError, is_out_of_memory
+from qwen3_trainer.failures import is_out_of_memory
 from qwen3_trainer.worker.channel import Channel
 from qwen3_trainer.worker.messages import Verified, VerifyPlan
 
@@ -30,13 +31,13 @@ attention to the last ones."""
 
 
 def verify(plan: VerifyPlan, channel: Channel) -> None:
-    """Loads base and adapter and generates. Raises TrainerError: AdapterUnusable."""
+    """Loads base and adapter and generates. Raises FailureError: AdapterUnusable."""
     transformers.utils.logging.disable_progress_bar()
     try:
         model, tokenizer = _load(plan)
         _require_same_keys(model, Path(plan.adapter))
         sample = _generate(model, tokenizer, plan)
-    except TrainerError:
+    except FailureError:
         raise
     except Exception as error:
         if is_out_of_memory(error):
@@ -45,8 +46,8 @@ def verify(plan: VerifyPlan, channel: Channel) -> None:
     channel.send(Verified(sample=cut(sample, SAMPLE_LIMIT)))
 
 
-def _unusable(detail: str) -> TrainerError:
-    return TrainerError(
+def _unusable(detail: str) -> FailureError:
+    return FailureError(
         Reason.ADAPTER_UNUSABLE,
         f"base and adapter don't work together: {detail}",
         "The training may have diverged: lower hyperparameters.learningRate.",

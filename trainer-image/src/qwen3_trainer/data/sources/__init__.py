@@ -9,7 +9,7 @@ from qwen3_trainer.store import Buckets
 
 
 def open_file(source: DataSource, buckets: Buckets) -> OpenFile:
-    """The file of a source. Raises TrainerError (DatasetNotFound, the store's)."""
+    """The file of a source. Raises FailureError (DatasetNotFound, the store's)."""
     module = import_module(f"{__name__}.{source.type.lower()}")
     opened: OpenFile = module.open_file(source, buckets)
     return opened

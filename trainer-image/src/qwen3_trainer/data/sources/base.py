@@ -5,8 +5,8 @@ import io
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 
+from qwen3_api.pod.failure import FailureError
 from qwen3_api.v1alpha1.conditions import Reason
-from qwen3_trainer.failures import TrainerError
 from qwen3_trainer.store import ObjectReader
 
 
@@ -51,6 +51,6 @@ class OpenFile:
     """Without an ending that is known it is JSON lines; else it is refused."""
 
 
-def not_found(name: str, hint: str) -> TrainerError:
+def not_found(name: str, hint: str) -> FailureError:
     """DatasetNotFound."""
-    return TrainerError(Reason.DATASET_NOT_FOUND, f"{name} doesn't exist", hint)
+    return FailureError(Reason.DATASET_NOT_FOUND, f"{name} doesn't exist", hint)

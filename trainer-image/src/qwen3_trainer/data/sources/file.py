@@ -8,7 +8,7 @@ from qwen3_trainer.store import Buckets
 
 
 def open_file(source: FileData, _buckets: Buckets) -> OpenFile:
-    """Raises TrainerError: DatasetNotFound."""
+    """Raises FailureError: DatasetNotFound."""
     try:
         stream = Path(source.path).open("rb")  # noqa: SIM115  (the reader closes it)
     except OSError as error:

@@ -6,7 +6,7 @@ from qwen3_trainer.store import Buckets, ObjectMissingError
 
 
 def open_file(source: S3Data, buckets: Buckets) -> OpenFile:
-    """Raises TrainerError: DatasetNotFound, or the store's."""
+    """Raises FailureError: DatasetNotFound, or the store's."""
     key = source.location.prefix
     try:
         return OpenFile(key, buckets.at(source.location).open(key))
