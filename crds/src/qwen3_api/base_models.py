@@ -7,8 +7,7 @@ Judged by what its files say, never by its name, and before any weights are down
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
-ARCHITECTURE = "Qwen3ForCausalLM"
-MODEL_TYPE = "qwen3"
+from qwen3_api.families.qwen3 import ARCHITECTURE, MODEL_TYPE
 
 _QUANTIZED_FIELDS = ("quantization_config", "compression_config", "quantization")
 """Of config.json: transformers' (AWQ, GPTQ, FP8, bitsandbytes, …), earlier compressed-tensors', and

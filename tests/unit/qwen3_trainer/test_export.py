@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
+from qwen3_api.families.qwen3 import PRE_TOKENIZER_SPLIT
 from qwen3_api.job.base import S3Location
 from qwen3_api.job.export import ExportJob, gguf_name
 from qwen3_api.job.train import HuggingFaceModel, JobBaseModel, StartAdapter
@@ -19,7 +20,7 @@ from qwen3_trainer.export.card import render_card
 from qwen3_trainer.export.run import DISK_HINT, MEMORY_HINT, Run, fetch_adapter, name_failure
 from qwen3_trainer.failures import killed_for_memory, killed_without_proof
 from qwen3_trainer.shutdown import Shutdown
-from qwen3_trainer.worker.gguf import QWEN2_SPLIT, read_pre_tokenizer
+from qwen3_trainer.worker.gguf import read_pre_tokenizer
 from support.start_adapters import OVERSIZE, commit_adapter
 
 BUCKET = S3Location(endpoint=None, region=None, bucket="qwen3", prefix="runs/r1")
@@ -77,8 +78,8 @@ def pre_tokenizer(regex: str, **level: Any) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("found", "name"),
     [
-        (pre_tokenizer(QWEN2_SPLIT), "qwen2"),
-        (pre_tokenizer(QWEN2_SPLIT, use_regex=True), None),
+        (pre_tokenizer(PRE_TOKENIZER_SPLIT), "qwen2"),
+        (pre_tokenizer(PRE_TOKENIZER_SPLIT, use_regex=True), None),
         (pre_tokenizer(r"\s+"), None),
         ({"type": "ByteLevel"}, None),
         (None, None),

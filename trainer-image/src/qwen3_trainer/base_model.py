@@ -11,6 +11,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from qwen3_api.base_models import find_unsupported
+from qwen3_api.families.qwen3 import CONFIG_DEFAULTS
 from qwen3_api.job.base import FileDigest
 from qwen3_api.job.preflight import ModelShape
 from qwen3_api.job.report import adapter_digest
@@ -19,7 +20,6 @@ from qwen3_api.pod.failure import FailureError
 from qwen3_api.v1alpha1.conditions import Reason
 from qwen3_trainer.front_matter import MODEL_CARD, License, read_front_matter, read_license
 from qwen3_trainer.store import CHUNK, Bucket, Buckets
-from qwen3_trainer.window import DEFAULT_WINDOW
 
 log = logging.getLogger(__name__)
 
@@ -159,12 +159,7 @@ def _check_weights(name: str, folder: Path, names: frozenset[str]) -> None:
 def read_shape(name: str, config: dict[str, Any]) -> ModelShape:
     """The shape in a config.json, as transformers' Qwen3Config fills it up. Raises FailureError:
     BaseModelNotFound."""
-    defaults = {
-        "head_dim": 128,
-        "tie_word_embeddings": False,
-        "max_position_embeddings": DEFAULT_WINDOW,
-    }
-    values = {key: config.get(key, defaults.get(key)) for key in ModelShape.model_fields}
+    values = {key: config.get(key, CONFIG_DEFAULTS.get(key)) for key in ModelShape.model_fields}
     missing = sorted(key for key, value in values.items() if value is None)
     if missing:
         raise _not_found(f"config.json of {name} lacks {', '.join(missing)}")

@@ -9,17 +9,15 @@ import json
 from pathlib import Path
 from typing import Any
 
+from qwen3_api.families.qwen3 import DEFAULT_POSITIONS
 from qwen3_api.pod.failure import FailureError
 from qwen3_api.v1alpha1.conditions import Reason
-
-DEFAULT_WINDOW = 32_768
-"""max_position_embeddings of transformers' Qwen3Config."""
 
 
 def read_window(folder: Path) -> int:
     """What config.json of a base model that was looked at already says."""
     config: dict[str, Any] = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    return int(config.get("max_position_embeddings") or DEFAULT_WINDOW)
+    return int(config.get("max_position_embeddings") or DEFAULT_POSITIONS)
 
 
 def require_window(name: str, length: int, window: int) -> None:

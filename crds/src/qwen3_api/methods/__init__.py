@@ -37,7 +37,7 @@ class MethodType(StrEnum):
     DPO = "DPO"
 
 
-METHODS: Mapping[MethodType, Method] = {MethodType(method.name): method for method in (SFT, DPO)}
+METHODS: Mapping[MethodType, Method] = {MethodType(each.name): each for each in (SFT, DPO)}
 
 MethodName = Annotated[MethodType, listed(MethodType, "Method")]
 """The method in a document of the contract."""

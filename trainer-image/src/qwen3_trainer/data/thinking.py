@@ -6,11 +6,11 @@ row holds as reasoning is `reasoning_content`, or what stands before `</think>` 
 
 from typing import Literal
 
+from qwen3_api.families.qwen3 import THINK_CLOSE, THINK_OPEN
 from qwen3_trainer.data.rows import Message, Row, RowError
 
 Thinking = Literal["AsInData", "Enabled", "Disabled"]
 
-_END = "</think>"
 _HINT = (
     "Give the last answer of each row its reasoning (reasoning_content, or <think>…</think> in "
     "front of it), or set dataset.chatTemplate.thinking to AsInData or Disabled."
@@ -46,8 +46,8 @@ def _last_reasons(messages: list[Message]) -> bool:
 def _reasons(answer: Message) -> bool:
     reasoning = answer.get("reasoning_content")
     if reasoning is None:
-        before, end, _ = answer["content"].partition(_END)
-        reasoning = before.split("<think>")[-1] if end else ""
+        before, end, _ = answer["content"].partition(THINK_CLOSE)
+        reasoning = before.split(THINK_OPEN)[-1] if end else ""
     return bool(reasoning.strip())
 
 
@@ -55,6 +55,6 @@ def _without_reasoning(message: Message) -> Message:
     if message["role"] != "assistant":
         return message
     kept = {k: v for k, v in message.items() if k != "reasoning_content"}
-    if _END in kept["content"]:
-        kept["content"] = kept["content"].split(_END)[-1].lstrip("\n")
+    if THINK_CLOSE in kept["content"]:
+        kept["content"] = kept["content"].split(THINK_CLOSE)[-1].lstrip("\n")
     return kept

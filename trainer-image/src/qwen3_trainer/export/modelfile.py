@@ -7,13 +7,13 @@ cards); greedy decoding makes thinking models repeat themselves.
 
 from typing import Literal
 
+from qwen3_api.families.qwen3 import EMPTY_THINK, TURN_END, TURN_START
+
 Thinking = Literal["AsInData", "Enabled", "Disabled"]
 
-STOP = ("<|im_start|>", "<|im_end|>")
+STOP = (TURN_START, TURN_END)
 THINKING_SAMPLING = {"temperature": "0.6", "top_p": "0.95", "top_k": "20", "min_p": "0"}
 PLAIN_SAMPLING = {"temperature": "0.7", "top_p": "0.8", "top_k": "20", "min_p": "0"}
-
-_EMPTY_THINKING = "<think>\n\n</think>\n\n"
 
 _TEMPLATE = """\
 {{- $lastUser := -1 }}{{ $previous := "" }}
@@ -72,7 +72,7 @@ For each function call, return a json object with function name and arguments wi
 GENERATION{{ end }}
 {{- end }}"""
 
-_CHOICE = f"{{{{ if and $.IsThinkSet (not $.Think) }}}}{_EMPTY_THINKING}{{{{ end }}}}"
+_CHOICE = f"{{{{ if and $.IsThinkSet (not $.Think) }}}}{EMPTY_THINK}{{{{ end }}}}"
 
 
 def render_modelfile(gguf: str, thinking: Thinking) -> str:
@@ -90,5 +90,5 @@ def render_modelfile(gguf: str, thinking: Thinking) -> str:
 
 def render_template(thinking: Thinking) -> str:
     """The template alone."""
-    generation = _EMPTY_THINKING if thinking == "Disabled" else _CHOICE
+    generation = EMPTY_THINK if thinking == "Disabled" else _CHOICE
     return _TEMPLATE.replace("GENERATION", generation)

@@ -13,6 +13,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+from qwen3_api.families.qwen3 import PRE_TOKENIZER, PRE_TOKENIZER_SPLIT
 from qwen3_api.pod.failure import FailureError
 from qwen3_api.v1alpha1.conditions import Reason
 from qwen3_api.v1alpha1.export import Quantization
@@ -21,11 +22,6 @@ from qwen3_trainer.worker.messages import ConvertPlan, Done, QuantizePlan
 
 log = logging.getLogger(__name__)
 
-QWEN2_SPLIT = (
-    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|"
-    r"\s*[\r\n]+|\s+(?!\S)|\s+"
-)
-"""How Qwen2's and Qwen3's tokenizers cut text before BPE; llama.cpp calls it qwen2."""
 PROBES = (
     "<|im_start|>user\nWhat's 12345 + 67?  Tell me, please!<|im_end|>\n<|im_start|>assistant\n",
     "你好，世界！今天是2026年。\n\n\t def f(x):\n    return x ** 2  # done\r\n",
@@ -80,8 +76,8 @@ def read_pre_tokenizer(folder: Path) -> str | None:
         split, level = steps["pretokenizers"]
         regex = (split.get("pattern") or {}).get("Regex")
         plain = level.get("type") == "ByteLevel" and level.get("use_regex") is False
-        if regex == QWEN2_SPLIT and plain and not level.get("add_prefix_space"):
-            return "qwen2"
+        if regex == PRE_TOKENIZER_SPLIT and plain and not level.get("add_prefix_space"):
+            return PRE_TOKENIZER
     return None
 
 

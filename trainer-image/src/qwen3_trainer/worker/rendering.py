@@ -18,6 +18,7 @@ from typing import Any
 
 from jinja2 import TemplateError, TemplateSyntaxError
 
+from qwen3_api.families.qwen3 import EMPTY_THINK, TEMPLATE
 from qwen3_api.pod.text import cut
 from qwen3_trainer.data.rows import Conversation, Message, Preference, Row, RowError
 from qwen3_trainer.data.thinking import Thinking
@@ -26,9 +27,6 @@ log = logging.getLogger(__name__)
 
 IGNORED = -100
 """Label of a token without loss."""
-EMPTY_THINK = "<think>\n\n</think>\n\n"
-"""The text that the template writes in front of an answer without reasoning, and, in a request with
-enable_thinking false, at the end of the prompt."""
 _ROW_ERRORS = (TemplateError, ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
 """Errors that a template raises for a row that it can't write."""
 _TEMPLATE_HINT = (
@@ -64,8 +62,8 @@ def training_template(tokenizer: Any) -> TrainingTemplate:
                 return TrainingTemplate(marked.read_text(encoding="utf-8"), _sha256(own))
         log.info("the tokenizer's chat template is unknown to TRL; rendering with qwen3.jinja")
     return TrainingTemplate(
-        (folder / "qwen3_training.jinja").read_text(encoding="utf-8"),
-        _sha256((folder / "qwen3.jinja").read_text(encoding="utf-8")),
+        (folder / f"{TEMPLATE}{_TRAINING}").read_text(encoding="utf-8"),
+        _sha256((folder / f"{TEMPLATE}.jinja").read_text(encoding="utf-8")),
     )
 
 

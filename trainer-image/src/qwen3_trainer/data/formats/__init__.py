@@ -18,9 +18,14 @@ from qwen3_trainer.data.formats.share_gpt import SHARE_GPT
 from qwen3_trainer.data.messages import parse_tools
 from qwen3_trainer.data.rows import RawRow, Row, RowError
 
-FORMATS: Mapping[DatasetFormat, Format] = {
-    each.name: each for each in (MESSAGES, SHARE_GPT, ALPACA, PROMPT_COMPLETION, PREFERENCE)
-}
+_LISTED = (
+    MESSAGES,
+    SHARE_GPT,
+    ALPACA,
+    PROMPT_COMPLETION,
+    PREFERENCE,
+)
+FORMATS: Mapping[DatasetFormat, Format] = {each.name: each for each in _LISTED}
 _SHOWN_KEYS = 8
 
 
