@@ -161,7 +161,7 @@ MEASURES = (
     Measure("modules that talk S3", count_s3_modules, 4, 1),
     Measure("S3 libraries", count_s3_libraries, 3, 1),
     Measure("modules that set Ready, Reconciling, Stalled, Degraded", count_summary_writers, 1, 1),
-    Measure("types for a failure", lambda: count_classes(FAILURES), 9, 3),
+    Measure("types for a failure", lambda: count_classes(FAILURES), 8, 3),
     Measure("operator: comparisons of spec with None", count_none_specs, 3, 5),
     Measure("operator: calls of resolve_storage", lambda: count_calls("resolve_storage"), 1, 1),
     Measure("operator: calls of spec_hash", lambda: count_calls("spec_hash"), 1, 1),
