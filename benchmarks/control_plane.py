@@ -29,7 +29,7 @@ from qwen3_local import kwok, s3
 from qwen3_local.programs import stop_recorded
 from qwen3_operator.controller.client import ApiServer, Client
 from qwen3_operator.controller.connection import from_kubeconfig
-from qwen3_operator.resources.kinds import FINE_TUNE
+from qwen3_operator.resources.kinds import FINE_TUNE, KINDS
 from qwen3_operator.resources.labels import ANNOTATION_ORDER
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
@@ -143,7 +143,7 @@ async def _ceiling(kubeconfig: Path, count: int) -> float:
     """Jobs per second by server-side apply, THREADS at a time, in the operator's own client."""
     gate = asyncio.Semaphore(THREADS)
     async with ApiServer(from_kubeconfig([kubeconfig])) as api:
-        writer = Client(api, fence=lambda: True)
+        writer = Client(api, KINDS, fence=lambda: True)
 
         async def one(number: int) -> None:
             async with gate:

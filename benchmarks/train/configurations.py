@@ -6,10 +6,10 @@ from typing import Any
 
 from gpu_check.base_model import SHAPES, VOCABULARY
 
+from qwen3_api.data_sources import FileData
 from qwen3_api.job.base import S3Location
 from qwen3_api.job.preflight import ModelShape, TokenHistogram
 from qwen3_api.job.train import (
-    FileData,
     HuggingFaceModel,
     JobAdapter,
     JobBaseModel,

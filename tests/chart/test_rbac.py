@@ -4,7 +4,7 @@ import pytest
 from chart.rendering import Manifest, of_kind, only, render_case
 
 from qwen3_operator.controller.kind import Kind
-from qwen3_operator.resources.kinds import CACHED_KINDS, CUSTOM_KINDS, EVALUATION
+from qwen3_operator.resources.kinds import CUSTOM_KINDS, EVALUATION, KINDS
 
 READ = {"get", "list", "watch"}
 FORBIDDEN_RESOURCES = {
@@ -43,7 +43,7 @@ def test_nothing_dangerous(manifests: tuple[Manifest, ...]) -> None:
 
 
 @pytest.mark.parametrize("case", ["production", "cluster-wide"])
-@pytest.mark.parametrize("kind", CACHED_KINDS, ids=lambda kind: kind.plural)
+@pytest.mark.parametrize("kind", KINDS.cached, ids=lambda kind: kind.plural)
 def test_everything_cached_can_be_read(case: str, kind: Kind) -> None:
     assert verbs_on(render_case(case), kind.group, kind.plural) >= READ
 

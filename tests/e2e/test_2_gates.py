@@ -179,7 +179,7 @@ def test_a_canary_that_keeps_its_clients_waiting_is_taken_back(
     assert is_true(body, "Served")
     assert body["status"]["serving"]["revision"] == first
     assert history(body)[0] == ("Refused", bad)
-    assert "the first byte takes" in failure["message"]
+    assert "the mean time to first byte" in failure["message"]
     assert "autoRollback" in failure["hint"]
     # By chance ten in a row go to one side once in a thousand times.
     wait_for(

@@ -143,7 +143,10 @@ def test_training_goes_on_while_the_bucket_is_away_and_uploads_catch_up(
         assert checkpoint(during) < missed
         assert not is_true(during, "Stalled")
         failure = during["status"]["failure"]
-        assert f"pod {pod.metadata.name} runs, but has written nothing" in failure["message"]
+        assert (
+            f"pod {pod.metadata.name} is running, but has written no heartbeat"
+            in failure["message"]
+        )
         assert "training continues" in failure["hint"]
     body = tenant.wait(CUT_OFF, lambda b: checkpoint(b) > missed, "catches up", 180)
     assert body["status"]["training"]["attempt"] == pod.metadata.uid

@@ -3,6 +3,7 @@
 import itertools
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from qwen3_operator.controller.kind import Manifest
 from qwen3_operator.controller.queue import WorkQueue
 from qwen3_operator.controller.reconciler import Result
 from qwen3_operator.controller.resync import Resync
-from qwen3_operator.resources.kinds import CONFIG_MAP, DEPLOYMENT, FINE_TUNE, JOB, MANAGED_SELECTOR
+from qwen3_operator.resources.kinds import CONFIG_MAP, DEPLOYMENT, FINE_TUNE, JOB, KINDS
 from support.control_plane import ControlPlane
 from support.toy_process import write_token_kubeconfig
 
@@ -49,12 +50,12 @@ async def api(connection: Connection) -> AsyncIterator[ApiServer]:
 
 @pytest.fixture
 def cache() -> Cache:
-    return Cache()
+    return Cache(KINDS)
 
 
 @pytest.fixture
 def client(api: ApiServer, cache: Cache) -> Client:
-    return Client(api, fence=lambda: True, observe=cache.put)
+    return Client(api, KINDS, fence=lambda: True, observe=cache.put)
 
 
 def build_config_map(namespace: str, name: str = "a", **metadata: Any) -> Manifest:
@@ -170,7 +171,7 @@ async def test_status_of_a_namesake(client: Client, namespace: str) -> None:
     assert applied["status"]["observedGeneration"] == 1
     await client.delete(FINE_TUNE, namespace, "bot")
     await client.apply(build_finetune(namespace))
-    with pytest.raises(Conflict, match="namesake"):
+    with pytest.raises(Conflict, match="another object of the same name"):
         await client.apply_status(status)
     status["metadata"]["resourceVersion"] = created["metadata"]["resourceVersion"]
     with pytest.raises(Conflict, match="has been modified"):
@@ -194,7 +195,7 @@ async def test_a_stale_list_of_finalizers_is_refused(client: Client, namespace: 
 
 
 async def test_a_closed_fence_sends_nothing(api: ApiServer, namespace: str) -> None:
-    client = Client(api, fence=lambda: False)
+    client = Client(api, KINDS, fence=lambda: False)
     sent = count("qwen3_operator_api_writes_total", verb="apply", kind="ConfigMap")
     fenced = count("qwen3_operator_writes_fenced_total", verb="apply", kind="ConfigMap")
     with pytest.raises(NotLeader):
@@ -218,7 +219,7 @@ async def test_lists_are_read_in_pages(
     monkeypatch.setattr(client_module, "LIST_PAGE", 2)
     for number in range(5):
         await client.apply(build_config_map(namespace, f"n{number}"))
-    items, version = await client.list(CONFIG_MAP, namespace, MANAGED_SELECTOR)
+    items, version = await client.list(CONFIG_MAP, namespace, KINDS.managed_selector)
     assert sorted(item["metadata"]["name"] for item in items) == [f"n{n}" for n in range(5)]
     assert all(int(item["metadata"]["resourceVersion"]) <= int(version) for item in items)
     assert {item["kind"] for item in items} == {"ConfigMap"}
@@ -237,11 +238,11 @@ async def test_events_reach_the_reader(
 async def test_a_lost_event_does_not_fail_the_reconcile(connection: Connection) -> None:
     lost = count("qwen3_operator_events_lost_total")
     async with ApiServer(replace(connection, server="https://127.0.0.1:1")) as away:
-        client = Client(away, fence=lambda: True)
+        client = Client(away, KINDS, fence=lambda: True)
         await client.create_event(build_finetune("x"), type_="Normal", reason="X", message="y")
         assert count("qwen3_operator_events_lost_total") == lost + 1
         with pytest.raises(NotLeader):
-            await Client(away, fence=lambda: False).create_event(
+            await Client(away, KINDS, fence=lambda: False).create_event(
                 build_finetune("x"), type_="Normal", reason="X", message="y"
             )
 
@@ -258,7 +259,7 @@ async def test_a_missing_right_names_itself(
     path = write_token_kubeconfig(control_plane.kubeconfig, token, tmp_path / "weak")
     weak = from_kubeconfig([path])
     async with ApiServer(weak) as api:
-        client = Client(api, fence=lambda: True)
+        client = Client(api, KINDS, fence=lambda: True)
         assert await client.get(JOB, namespace, "a") is None
         with pytest.raises(Stalled) as caught:
             await client.apply(build_job(namespace))
@@ -292,7 +293,7 @@ async def test_resync_finds_what_no_watch_told(
         return Result()
 
     queue = WorkQueue(reconcile, workers=1)
-    resync = Resync(api, cache, Intake(cache, queue, plain_keys), [namespace], 120)
+    resync = Resync(api, cache, Intake(cache, queue, partial(plain_keys, KINDS)), [namespace], 120)
     await resync.list_all()
     control_plane.kubectl("delete", "cm", "vanishes", "-n", namespace)
     control_plane.kubectl("label", "cm", "stays", "qwen3.dev/managed-", "-n", namespace)

@@ -129,7 +129,7 @@ def test_a_missing_right_is_told_at_once_and_ends_the_process(place: Place) -> N
     toy = place.start("weak", kubeconfig=path)
     wait_for(lambda: toy.log, lambda log: "cannot list" in log, "the refusal is logged", 180, 0.1)
     assert 'cannot list resource \\"jobs\\"' in toy.log
-    assert toy.probe("/readyz") == (503, "caches: first list not finished\n")
+    assert toy.probe("/readyz") == (503, "caches: initial list not finished\n")
     assert toy.process.wait(180) == 1
     assert "FirstListError" not in toy.log.splitlines()[-1]
     assert "Traceback" not in toy.log

@@ -4,6 +4,7 @@ import random
 from collections.abc import Sequence
 from statistics import fmean, stdev
 
+from qwen3_api.data_sources import S3Data
 from qwen3_api.job.base import S3Location
 from qwen3_api.job.evaluate import (
     EvalComparison,
@@ -21,11 +22,11 @@ from qwen3_api.job.evaluate import (
     EvalWeave,
     JudgeOpinion,
     JudgeUsage,
-    MetricName,
     ModelUsage,
 )
 from qwen3_api.job.report import Commit
-from qwen3_api.job.train import JobWandb, S3Data
+from qwen3_api.job.train import JobWandb
+from qwen3_api.metrics import Metric
 from qwen3_evaluator.training import TrainingRecord
 
 BUCKET = S3Location(endpoint=None, region=None, bucket="ml", prefix="q3")
@@ -294,7 +295,7 @@ def _gate_results() -> list[EvalGateResult]:
 
 
 def _scores(
-    samples: Sequence[EvalSample], suite: str, model: str, metric: MetricName, baseline: str | None
+    samples: Sequence[EvalSample], suite: str, model: str, metric: Metric, baseline: str | None
 ) -> dict[int, float]:
     by_line: dict[int, list[float]] = {}
     for s in samples:
@@ -311,7 +312,7 @@ def _scores(
 
 
 def _result(
-    suite: str, metric: MetricName, model: str, baseline: str | None, scores: dict[int, float]
+    suite: str, metric: Metric, model: str, baseline: str | None, scores: dict[int, float]
 ) -> EvalResult:
     value, half = _mean_and_half(list(scores.values()))
     high = value + half if metric == "AssistantLoss" else min(1.0, value + half)
@@ -320,7 +321,7 @@ def _result(
 
 
 def _comparison(
-    suite: str, metric: MetricName, baseline: str, mine: dict[int, float], theirs: dict[int, float]
+    suite: str, metric: Metric, baseline: str, mine: dict[int, float], theirs: dict[int, float]
 ) -> EvalComparison:
     deltas = [mine[line] - theirs[line] for line in mine]
     value, half = _mean_and_half(deltas)

@@ -149,6 +149,8 @@ class Bucket:
     """Nobody gets an answer."""
     refuses: FailureStatus | None = None
     """The answer to the operator; the pods have keys of their own."""
+    poisoned: tuple[str, ...] = ()
+    """Reads of keys with one of these parts raise what nobody expects."""
     held: asyncio.Event | None = None
     """Streams wait for it, if there is one."""
 

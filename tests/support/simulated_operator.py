@@ -17,7 +17,7 @@ from qwen3_operator.controller.errors import Conflict, OperatorError, Transient
 from qwen3_operator.controller.keys import Key
 from qwen3_operator.controller.kind import Kind
 from qwen3_operator.dispatch import Reconcilers
-from qwen3_operator.resources.kinds import CACHED_KINDS, kind_of
+from qwen3_operator.resources.kinds import KINDS, kind_of
 from qwen3_operator.resources.labels import FIELD_MANAGER
 from qwen3_operator.serving.sidecars import Agents
 from qwen3_operator.settings import Settings
@@ -32,6 +32,10 @@ class Crash(BaseException):
     """SIGKILL: no handler of the operator may see it."""
 
 
+class PoisonError(Exception):
+    """An exception that no part of the operator expects."""
+
+
 class StoreModel:
     """`ObjectStore` over a `Bucket`."""
 
@@ -41,6 +45,8 @@ class StoreModel:
 
     async def get(self, location: S3Location) -> Fetched | None:
         self._knock()
+        if any(uid in location.prefix for uid in self._bucket.poisoned):
+            raise PoisonError(location.prefix)
         found = self._bucket.objects.get(location.prefix)
         return Fetched(*found) if found else None
 
@@ -181,13 +187,16 @@ class Operator:
     """Steps (before a write, after it, …) until the process dies."""
     writes: Counter[str] = field(default_factory=Counter)
     errors: list[OperatorError] = field(default_factory=list)
+    tolerant: bool = False
+    """An exception that nobody expected goes into `crashes`, as the queue would take it."""
+    crashes: list[tuple[Key, Exception]] = field(default_factory=list)
     woken: set[Key] = field(default_factory=set)
     settings: Settings = SETTINGS
     patience: float = 5.0
     """Seconds that a reconcile waits for a check of files; nothing here takes as long."""
 
     def __post_init__(self) -> None:
-        self.cache = Cache()
+        self.cache = Cache(KINDS)
         self.context = Context(
             client=cast(Client, ClientModel(self)),
             cache=self.cache,
@@ -203,7 +212,7 @@ class Operator:
         )
         self.reconcilers = Reconcilers(self.context)
         for body in self.world.api.objects.values():
-            if kind_of(body) in CACHED_KINDS:
+            if kind_of(body) in KINDS.cached:
                 self.cache.put(copy.deepcopy(body))
         self.world.api.pending.clear()
 
@@ -220,7 +229,7 @@ class Operator:
         """All that the watches have to tell."""
         pending, self.world.api.pending = self.world.api.pending, []
         for what, body in pending:
-            if kind_of(body) not in CACHED_KINDS:
+            if kind_of(body) not in KINDS.cached:
                 continue
             changed = self.cache.put(body) if what == "put" else self.cache.remove(body)
             if changed:
@@ -228,7 +237,7 @@ class Operator:
 
     def resync(self) -> None:
         """A routine look at everything."""
-        for kind in CACHED_KINDS:
+        for kind in KINDS.cached:
             for body in self.cache.list(kind):
                 self.woken.update(self.reconcilers.keys_for(body))
 
@@ -240,6 +249,11 @@ class Operator:
         except OperatorError as error:
             self.errors.append(error)
             self.woken.add(key)
+            return 1.0
+        except Exception as error:
+            if not self.tolerant:
+                raise
+            self.crashes.append((key, error))
             return 1.0
 
     def work(self, limit: int = 60) -> None:

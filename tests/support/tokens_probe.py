@@ -15,6 +15,7 @@ import trl
 from transformers import AutoTokenizer
 
 from qwen3_api.pod.failure import FailureError
+from qwen3_trainer.data.rows import Row, encode_row
 from qwen3_trainer.data.thinking import apply_thinking
 from qwen3_trainer.worker.rendering import TrainingTemplate, render_preference
 from qwen3_trainer.worker.tokens import (
@@ -25,13 +26,16 @@ from qwen3_trainer.worker.tokens import (
     training_template,
 )
 
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from support.rows import to_row
+
 
 def main(folder: str, output: Path) -> None:
     """Prints one JSON document."""
     tokenizer = AutoTokenizer.from_pretrained(folder)
     everything = json.load(sys.stdin)
-    rows = [row for row in everything if "chosen" not in row]
-    pairs = [row for row in everything if "chosen" in row]
+    rows = [to_row(row) for row in everything if "chosen" not in row]
+    pairs = [to_row(row) for row in everything if "chosen" in row]
     unknown = training_template(tokenizer)
     rendered = []
     for row in rows:
@@ -49,7 +53,7 @@ def main(folder: str, output: Path) -> None:
     tokenizer.chat_template = shipped.read_text(encoding="utf-8")
     known = training_template(tokenizer)
     path = output / "rows.jsonl"
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    path.write_bytes(b"".join(encode_row(row) + b"\n" for row in rows))
     cuts: dict[int, list[Any]] = {}
     for length in (10_000, rendered[0]["length"], 70, 5):
         try:
@@ -107,7 +111,7 @@ def filled(
 
 
 def preferences(
-    pairs: list[dict[str, Any]], tokenizer: Any, template: TrainingTemplate, output: Path
+    pairs: list[Row], tokenizer: Any, template: TrainingTemplate, output: Path
 ) -> dict[str, Any]:
     """The texts of the parts of preference rows, and what cutting does to them."""
     texts: dict[str, Any] = {}
@@ -118,7 +122,7 @@ def preferences(
         )
         texts[policy] = [[tokenizer.decode(ids) for ids in row] for row in parts]
     path = output / "pairs.jsonl"
-    path.write_text("".join(json.dumps(row) + "\n" for row in pairs), encoding="utf-8")
+    path.write_bytes(b"".join(encode_row(row) + b"\n" for row in pairs))
     prompts = [len(render_preference(row, tokenizer, template)[0]) for row in pairs]
     cuts = []
     for length in (10_000, max(prompts), min(prompts) + 8):

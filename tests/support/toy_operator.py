@@ -10,6 +10,8 @@ import sys
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 
+from qwen3_operator.resources.kinds import KINDS
+
 if __name__ == "__main__":
     # As in the operator's image, which lacks this package: kopf imports it whole if it is there.
     sys.modules["kubernetes"] = None  # type: ignore[assignment]
@@ -41,7 +43,7 @@ class Toy:
         self._beats = 0
 
     def keys_for(self, obj: Manifest) -> Iterable[Key]:
-        return plain_keys(obj)
+        return plain_keys(KINDS, obj)
 
     async def reconcile(self, key: Key) -> Result:
         obj = self._cache.get(FINE_TUNE, key.namespace, key.name)

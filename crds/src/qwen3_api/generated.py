@@ -78,6 +78,7 @@ def render_all() -> dict[PurePosixPath, str]:
     for name, document in DOCUMENTS.items():
         files[f"crds/schema/{name}.schema.json"] = render_schema(name, document)
     files["docs/reference/conditions.md"] = reference.render_conditions()
+    files["docs/reference/metrics.md"] = reference.render_metrics()
     files["docs/reference/training-methods.md"] = reference.render_methods()
     files["docs/reference/job-contract.md"] = reference.render_contract(DOCUMENTS)
     return {PurePosixPath(path): text for path, text in files.items()}

@@ -12,6 +12,7 @@ from qwen3_api.job.base import Document
 from qwen3_api.job.exit_codes import ACTIONS, ExitCode
 from qwen3_api.kinds import ResourceKind, object_schema
 from qwen3_api.methods import METHODS, RowKind
+from qwen3_api.metrics import Facts, Metric
 from qwen3_api.structural import NUMBER_OR_STRING_NOTE, Schema, is_number_or_string, walk
 from qwen3_api.v1alpha1.conditions import ConditionType, Reason
 from qwen3_api.v1alpha1.meta import API_VERSION
@@ -257,11 +258,44 @@ def render_conditions() -> str:
     )
 
 
+# --- metrics --------------------------------------------------------------------------------------
+
+
+def render_metrics() -> str:
+    """The page of metrics: a row each, with the facts that the API, gates and report read."""
+    rows = (
+        (
+            _code(doc.value),
+            _cell(doc.doc),
+            _cell(facts.unit),
+            _cell(facts.better),
+            _cell(facts.aggregation + ("; one per baseline" if facts.per_baseline else "")),
+            _cell(facts.scored_by),
+            ", ".join(_code(name) for name in _needs(facts)) or "—",
+        )
+        for doc in member_docs(Metric)
+        for facts in (Metric(doc.value).facts,)
+    )
+    return _page(
+        "Metrics of evaluations",
+        "What `questions.metrics`, `questions.weave.scorers` and `gates[].metric` name. A suite of "
+        "type `EvalScope` has one metric of its own.",
+        _table(
+            ("Metric", "Meaning", "Unit", "Better", "Value of a suite", "Scored by", "Needs"), rows
+        ),
+    )
+
+
+def _needs(facts: Facts) -> list[str]:
+    row_fields = ["pattern"] if facts.needs_pattern else []
+    return ([f"questions.{facts.requires}"] if facts.requires else []) + row_fields
+
+
 # --- training methods -----------------------------------------------------------------------------
 
 
 def render_methods() -> str:
-    """The page of what each training method learns from and costs."""
+    """The page of training methods: their rows and costs."""
     rows = (
         (
             _code(method.name),
@@ -279,9 +313,9 @@ def render_methods() -> str:
     columns = ("Method", "Rows", "Sequences per row", "Reference", "Without padding", "Settings")
     return _page(
         "Training methods",
-        "Values of `spec.method.type`. A reference is a frozen copy of the starting adapter: it "
-        "takes memory, and each micro-batch goes forward through it too. The planner sizes a run "
-        "by these factors.",
+        "Values of `spec.method.type`. A reference is a frozen copy of the initial adapter: it "
+        "takes memory and a forward pass for each micro-batch. The planner sizes a run by these "
+        "factors.",
         _table(columns, rows),
         "## Rows",
         _table(("Rows", "Meaning"), kinds),
@@ -357,7 +391,8 @@ def _document_object(title: str, node: Mapping[str, Any]) -> str:
 def _document_type(node: Mapping[str, Any]) -> str:
     """The type of a field of a document, in words."""
     if "$ref" in node:
-        return str(node["$ref"]).removeprefix("#/$defs/")
+        name = str(node["$ref"]).removeprefix("#/$defs/")
+        return f"[{name}](metrics.md)" if name == Metric.__name__ else name
     if options := node.get("anyOf") or node.get("oneOf"):
         return " \\| ".join(_document_type(option) for option in options)
     if values := [node["const"]] if "const" in node else node.get("enum"):

@@ -30,8 +30,8 @@ from qwen3_evaluator.chat import (
     parse_completion,
     read_api_key,
 )
-from qwen3_evaluator.loss import UnscorableError, compute_answer_loss
-from qwen3_evaluator.metrics import Scorer, needs_answer
+from qwen3_evaluator.metrics import Scorer, needs_answer, needs_loss
+from qwen3_evaluator.metrics.assistant_loss import UnscorableError, compute_answer_loss
 from qwen3_evaluator.questions import Question
 from qwen3_evaluator.thinking import split_thinking
 
@@ -106,7 +106,7 @@ class Asker:
         question; the answer or the loss can't be scored.
         """
         where = f"suite {suite.name}, line {question.line}, model {self._endpoint.model}"
-        with_loss = "AssistantLoss" in suite.metrics and sample == 0
+        with_loss = needs_loss(suite) and sample == 0
         answer: str | None = None
         reasoning: str | None = None
         prompt_ids: list[int] | None = None

@@ -3,8 +3,9 @@
 import logging
 from typing import Any
 
+from qwen3_api.data_sources import DataSource
 from qwen3_api.job.evaluate import EvalBenchmark, EvalSample, EvalSuite
-from qwen3_api.job.train import DataSource
+from qwen3_api.metrics import Metric
 from qwen3_api.pod.failure import FailureError
 from qwen3_api.v1alpha1.conditions import Reason
 from qwen3_evaluator.benchmark_rows import (
@@ -90,7 +91,8 @@ class EvalScope(Worker[Loaded | Scored | Refused]):
                 "suite %s, line %d, model %s: counted as wrong: %s",
                 *(suite.name, sample.line, sample.model, reply.note),
             )
-        return sample.model_copy(update={"scores": {**sample.scores, "Accuracy": reply.score}})
+        scores = {**sample.scores, Metric.ACCURACY: reply.score}
+        return sample.model_copy(update={"scores": scores})
 
 
 async def _read(

@@ -51,7 +51,7 @@ def decide_report(gates: Sequence[EvalGateResult]) -> ReportVerdict:
 def decide_gate(gate: EvalGate, job: EvalJob, scores: Scores) -> EvalGateResult:
     """Decide one of the job's gates.
 
-    JudgeWin has a value per baseline and all must pass; the result is that of the worst.
+    A metric per baseline has as many values and all must pass; the result is that of the worst.
     """
     found = _find_quantities(gate, job, scores)
     chances = len(job.gates) * max(1, len(found))
@@ -72,10 +72,10 @@ def _find_quantities(gate: EvalGate, job: EvalJob, scores: Scores) -> list[tuple
     target = job.target.name
     place = f"on suite {gate.suite}"
     found: list[tuple[str, Quantity | None]]
-    if gate.metric == "JudgeWin":
+    if gate.metric.facts.per_baseline:
         found = [
             (
-                f"JudgeWin of the target against {b.name} {place}",
+                f"{gate.metric} of the target against {b.name} {place}",
                 scores.value(gate.suite, gate.metric, target, b.name),
             )
             for b in job.baselines
@@ -99,7 +99,7 @@ class _Evidence:
 
     def __init__(self, gate: EvalGate, quantity: Quantity, chances: int) -> None:
         """chances: how many looks at the data could refuse a good candidate."""
-        turned = gate.baseline is not None and gate.metric == "AssistantLoss"
+        turned = gate.baseline is not None and gate.metric.facts.lower_is_better
         self._quantity = quantity
         self._sign = -1 if turned else 1
         self.n = quantity.n

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import aiohttp
 
 from qwen3_api.job.evaluate import EvalJudge, EvalSuite, JudgeOpinion, JudgeUsage
+from qwen3_api.metrics import Metric, ScoredBy
 from qwen3_api.pod.failure import FailureError
 from qwen3_api.v1alpha1.conditions import Reason
 from qwen3_evaluator.judge_client import JudgeClient, Meter
@@ -140,10 +141,24 @@ def count_requests(suite: EvalSuite, questions: int, baselines: int) -> int:
     """
     if suite.judge is None:
         return 0
-    by_itself = 1 + baselines if "JudgeScore" in suite.metrics else 0
+    by_itself = 1 + baselines if is_judged_alone(suite) else 0
     orders = 2 if suite.judge.swap_positions else 1
-    in_pairs = orders * baselines if "JudgeWin" in suite.metrics else 0
+    in_pairs = orders * baselines if is_judged_in_pairs(suite) else 0
     return len(suite.judge.endpoints) * questions * suite.samples * (by_itself + in_pairs)
+
+
+def is_judged_alone(suite: EvalSuite) -> bool:
+    """Whether judges score each answer by itself."""
+    return any(m.facts.scores_one_answer for m in _judged(suite))
+
+
+def is_judged_in_pairs(suite: EvalSuite) -> bool:
+    """Whether judges compare the target's answers with each baseline's."""
+    return any(m.facts.per_baseline for m in _judged(suite))
+
+
+def _judged(suite: EvalSuite) -> list[Metric]:
+    return [m for m in suite.metrics if m.facts.scored_by is ScoredBy.JUDGES]
 
 
 def is_blank(answer: str) -> bool:

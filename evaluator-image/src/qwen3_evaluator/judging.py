@@ -1,18 +1,18 @@
 """The second pass: what the judges are asked, once the answers are there. Pure.
 
-A judgement is about one answer by itself (JudgeScore), or about the target's and a baseline's
-answer to the same question with the same seed (JudgeWin). Its opinions are kept in the sample of
+A judgement is about one answer by itself, or about the target's and a baseline's answer to the
+same question with the same seed. Its opinions are kept in the sample of
 the answer, for a pair in the target's.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from statistics import fmean
 
 from qwen3_api.job.evaluate import EvalJob, EvalSample, JudgeOpinion, JudgeUsage
 from qwen3_api.pod.failure import FailureError
 from qwen3_api.v1alpha1.conditions import Reason
-from qwen3_evaluator.judge import count_requests
+from qwen3_evaluator.judge import count_requests, is_judged_alone, is_judged_in_pairs
+from qwen3_evaluator.metrics.judge_score import with_judge_score
 from qwen3_evaluator.questions import Question, QuestionSet
 from qwen3_evaluator.report import SampleKey, Unit
 
@@ -43,9 +43,9 @@ def plan_judgements(job: EvalJob, units: Sequence[Unit]) -> list[Judgement]:
     """Everything that the juries are asked, in the order of the answers."""
     judgements = []
     for unit in units:
-        if "JudgeScore" in unit.suite.metrics:
+        if is_judged_alone(unit.suite):
             judgements.append(Judgement(unit.key, unit.question, None))
-        if "JudgeWin" in unit.suite.metrics and unit.endpoint is job.target:
+        if is_judged_in_pairs(unit.suite) and unit.endpoint is job.target:
             judgements += [Judgement(unit.key, unit.question, b.name) for b in job.baselines]
     return judgements
 
@@ -65,12 +65,8 @@ def check_judges(job: EvalJob, sets: Mapping[str, QuestionSet]) -> None:
 
 
 def with_opinions(sample: EvalSample, opinions: Sequence[JudgeOpinion]) -> EvalSample:
-    """The sample with more opinions; those of the answer by itself make its JudgeScore."""
-    scores = dict(sample.scores)
-    alone = [o.score for o in opinions if o.baseline is None]
-    if alone:
-        scores["JudgeScore"] = fmean(alone)
-    return sample.model_copy(update={"opinions": [*sample.opinions, *opinions], "scores": scores})
+    """The sample with more opinions; those of the answer by itself make its score."""
+    return with_judge_score(sample.model_copy(update={"opinions": [*sample.opinions, *opinions]}))
 
 
 def sum_usage(usages: Sequence[JudgeUsage]) -> JudgeUsage:

@@ -13,9 +13,9 @@ from typing import IO, Annotated, Any, Protocol, TypeVar
 import regex
 from pydantic import BaseModel, ConfigDict, StringConstraints, ValidationError
 
+from qwen3_api.data_sources import DataSource, FileData, S3Data
 from qwen3_api.job import layout
 from qwen3_api.job.base import Sha256
-from qwen3_api.job.train import DataSource, FileData, S3Data
 from qwen3_api.pod.failure import FailureError
 from qwen3_api.v1alpha1.conditions import Reason
 from qwen3_evaluator.store import Store
@@ -30,7 +30,7 @@ _CHUNK = 1 << 20
 _GZIP_MAGIC = b"\x1f\x8b"
 _ROW_HINT = (
     'Each line is a JSON object with text in "question" and "answer"; "category" and "system" '
-    'are optional, and so is "pattern" unless the suite measures RegexMatch.'
+    'are optional, and so is "pattern" unless a metric needs it, as RegexMatch does.'
 )
 
 Text = Annotated[str, StringConstraints(pattern=r"\S")]
@@ -69,7 +69,7 @@ class Question:
     category: str | None = None
     system: str | None = None
     pattern: str | None = None
-    """Regular expression of RegexMatch; checked to be one where that is measured."""
+    """Regular expression; checked to be one where a metric needs it."""
     row_text: str | None = None
     """What the row itself asks, where `question` is a benchmark's prompt around it."""
 

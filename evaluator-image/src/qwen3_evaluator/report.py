@@ -24,9 +24,10 @@ from qwen3_api.job.evaluate import (
     JudgeUsage,
     ModelUsage,
 )
+from qwen3_api.metrics import OF_WEAVE
 from qwen3_evaluator import VERSION
 from qwen3_evaluator.gate import decide_gates, decide_report
-from qwen3_evaluator.metrics import WEAVE, needs_answer
+from qwen3_evaluator.metrics import needs_answer
 from qwen3_evaluator.questions import Question, QuestionSet, collect_digests
 from qwen3_evaluator.scores import Scores, build_comparisons, build_results
 
@@ -195,6 +196,6 @@ def collect_versions(job: EvalJob) -> dict[str, str]:
     """Versions of Python and of what asks and scores."""
     own = {"qwen3-evaluator": VERSION, "python": platform.python_version()}
     with_benchmarks = any(suite.benchmark is not None for suite in job.suites)
-    with_scorers = any(metric in WEAVE for suite in job.suites for metric in suite.metrics)
+    with_scorers = any(metric in OF_WEAVE for suite in job.suites for metric in suite.metrics)
     used = _LIBRARIES + _OF_BENCHMARKS * with_benchmarks + _OF_SCORERS * with_scorers
     return own | {name: version(name) for name in used}

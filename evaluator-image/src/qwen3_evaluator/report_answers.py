@@ -6,13 +6,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
-from qwen3_api.job.evaluate import EvalSample, EvalSuite, MetricName
+from qwen3_api.job.evaluate import EvalSample, EvalSuite
+from qwen3_api.metrics import Metric
+from qwen3_evaluator.metrics import read_score
 
 Answers = Mapping[int, Sequence[EvalSample]]
 """Answers of one model to one suite: by line of the data, in the order of `sample`."""
-
-LOSS: MetricName = "AssistantLoss"
-WIN: MetricName = "JudgeWin"
 
 _HAN = re.compile(r"[㐀-䶿一-鿿豈-﫿]")
 _KANA = re.compile(r"[぀-ヿ]")
@@ -64,40 +63,25 @@ def group_answers(
     return groups
 
 
-def choose_metric(suite: EvalSuite) -> MetricName:
+def choose_metric(suite: EvalSuite) -> Metric:
     """What the suite's questions are sorted by: its first metric that scores an answer by itself;
-    else JudgeWin; else AssistantLoss."""
-    alone = [m for m in suite.metrics if m not in (LOSS, WIN)]
-    return (alone or sorted(suite.metrics, key=lambda m: m == LOSS))[0]
-
-
-def score_sample(sample: EvalSample, metric: MetricName, baseline: str | None) -> float | None:
-    """An answer's score; None when it has none.
-
-    AssistantLoss: nats per token. JudgeWin: the judges' mean against `baseline`.
-    """
-    if metric == LOSS:
-        if sample.loss is None or not sample.answer_tokens:
-            return None
-        return sample.loss / sample.answer_tokens
-    if metric == WIN:
-        wins = [o.score for o in sample.opinions if baseline is not None and o.baseline == baseline]
-        return fmean(wins) if wins else None
-    return sample.scores.get(metric)
+    else one of pairs of answers; else one that needs no answer."""
+    alone = [m for m in suite.metrics if m.facts.scores_one_answer]
+    return (alone or sorted(suite.metrics, key=lambda m: not m.facts.needs_answer))[0]
 
 
 def score_question(
-    answers: Sequence[EvalSample], metric: MetricName, baseline: str | None = None
+    answers: Sequence[EvalSample], metric: Metric, baseline: str | None = None
 ) -> float | None:
     """Mean score of the answers to one question; None when none is scored."""
-    scores = [score_sample(s, metric, baseline) for s in answers]
+    scores = [read_score(s, metric, baseline) for s in answers]
     known = [s for s in scores if s is not None]
     return fmean(known) if known else None
 
 
 def choose_answer(
     answers: Sequence[EvalSample],
-    metric: MetricName,
+    metric: Metric,
     baseline: str | None = None,
     *,
     best: bool = False,
@@ -108,10 +92,10 @@ def choose_answer(
     shows what the question is listed for.
     """
     mean = score_question(answers, metric, baseline)
-    sign = -1 if best != (metric == LOSS) else 1
+    sign = -1 if best != metric.facts.lower_is_better else 1
 
     def rank(sample: EvalSample) -> tuple[float, float]:
-        score = score_sample(sample, metric, baseline)
+        score = read_score(sample, metric, baseline)
         if score is None or mean is None:
             return math.inf, 0.0
         # Rounded: means of thirds make equal distances differ in the last bit.

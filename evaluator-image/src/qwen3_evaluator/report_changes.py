@@ -4,17 +4,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
-from qwen3_api.job.evaluate import EvalJob, EvalSample, EvalSuite, MetricName
+from qwen3_api.job.evaluate import EvalJob, EvalSample, EvalSuite
+from qwen3_api.metrics import Metric
+from qwen3_evaluator.metrics import read_score
 from qwen3_evaluator.report_answers import (
-    LOSS,
-    WIN,
     Answers,
     Clipped,
     choose_answer,
     choose_metric,
     clip,
     score_question,
-    score_sample,
 )
 from qwen3_evaluator.report_charts import format_number
 
@@ -124,7 +123,7 @@ class _Pairing:
     """Of whom and by what the questions of a list are."""
 
     suite: EvalSuite
-    metric: MetricName
+    metric: Metric
     target: str
     baseline: str | None
     marks: Mapping[str, int]
@@ -208,10 +207,10 @@ def _change(pairing: _Pairing, baseline: str, line: int) -> _Change | None:
     return _Change(line, size, fmean(d for d in others if d is not None))
 
 
-def _difference(pairing: _Pairing, baseline: str, line: int, metric: MetricName) -> float | None:
-    """Improvement of the target over the baseline; of JudgeWin, what it has above a tie."""
+def _difference(pairing: _Pairing, baseline: str, line: int, metric: Metric) -> float | None:
+    """Improvement of the target over the baseline; of pairs, what it has above a tie."""
     mine = score_question(pairing.of(pairing.target, line), metric, baseline)
-    if metric == WIN:
+    if metric.facts.per_baseline:
         return None if mine is None else mine - 0.5
     theirs = score_question(pairing.of(baseline, line), metric)
     if mine is None or theirs is None:
@@ -219,8 +218,8 @@ def _difference(pairing: _Pairing, baseline: str, line: int, metric: MetricName)
     return _goodness(mine, metric) - _goodness(theirs, metric)
 
 
-def _goodness(score: float, metric: MetricName) -> float:
-    return -score if metric == LOSS else score
+def _goodness(score: float, metric: Metric) -> float:
+    return -score if metric.facts.lower_is_better else score
 
 
 def _item(pairing: _Pairing, line: int, better: bool, characters: int) -> ItemView:
@@ -228,7 +227,7 @@ def _item(pairing: _Pairing, line: int, better: bool, characters: int) -> ItemVi
     targets = pairing.of(pairing.target, line)
     theirs = pairing.of(baseline, line) if baseline else ()
     after = score_question(targets, metric, baseline)
-    before = score_question(theirs, metric) if metric != WIN else None
+    before = score_question(theirs, metric) if not metric.facts.per_baseline else None
     shown = choose_answer(targets, metric, baseline, best=better)
     answers = [_answer(pairing, shown, len(targets), characters)]
     if theirs:
@@ -250,7 +249,7 @@ def _answer(pairing: _Pairing, sample: EvalSample, samples: int, characters: int
     scores = [
         (metric, _short(score))
         for metric in pairing.suite.metrics
-        if metric != WIN and (score := score_sample(sample, metric, None)) is not None
+        if not metric.facts.per_baseline and (score := read_score(sample, metric, None)) is not None
     ]
     return AnswerView(
         model=sample.model,

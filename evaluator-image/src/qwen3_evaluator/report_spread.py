@@ -4,15 +4,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
-from qwen3_api.job.evaluate import EvalJob, EvalSuite, MetricName
+from qwen3_api.job.evaluate import EvalJob, EvalSuite
+from qwen3_api.metrics import Metric
+from qwen3_evaluator.metrics import read_score
 from qwen3_evaluator.report_answers import (
-    LOSS,
-    WIN,
     Answers,
     choose_metric,
     clip,
     score_question,
-    score_sample,
 )
 from qwen3_evaluator.report_charts import (
     Axis,
@@ -97,7 +96,7 @@ def build_heat_maps(job: EvalJob, groups: Mapping[tuple[str, str], Answers]) -> 
     maps = []
     for suite in job.suites:
         metric = choose_metric(suite)
-        if metric in (LOSS, WIN):
+        if not metric.facts.scores_one_answer:
             continue
         answers = {
             e.name: groups.get((suite.name, e.name), {}) for e in (job.target, *job.baselines)
@@ -118,7 +117,7 @@ def _categories(answers: Answers) -> list[tuple[str | None, list[int]]]:
 
 def _heat_map(
     suite: EvalSuite,
-    metric: MetricName,
+    metric: Metric,
     answers: Mapping[str, Answers],
     categories: Sequence[tuple[str | None, list[int]]],
 ) -> HeatMap:
@@ -133,7 +132,7 @@ def _heat_map(
         rows.append(_heat_row(None, len(rest), pooled, metric, answers))
     everything = [line for _, lines in categories for line in lines]
     scores = (
-        score_sample(sample, metric, None)
+        read_score(sample, metric, None)
         for model in answers.values()
         for samples in model.values()
         for sample in samples
@@ -152,14 +151,14 @@ def _heat_row(
     category: str | None,
     pooled: int,
     lines: Sequence[int],
-    metric: MetricName,
+    metric: Metric,
     answers: Mapping[str, Answers],
 ) -> HeatRow:
     cells = tuple(_cell(lines, metric, model) for model in answers.values())
     return HeatRow(category, pooled, len(lines), cells)
 
 
-def _cell(lines: Sequence[int], metric: MetricName, answers: Answers) -> Cell:
+def _cell(lines: Sequence[int], metric: Metric, answers: Answers) -> Cell:
     scores = [score_question(answers.get(line, ()), metric) for line in lines]
     known = [s for s in scores if s is not None]
     if not known:
@@ -184,7 +183,7 @@ def build_loss(job: EvalJob, groups: Mapping[tuple[str, str], Answers]) -> list[
     """Loss per token of each question, of each suite that measures it."""
 
     def losses(answers: Answers) -> tuple[list[float], int]:
-        every = [score_question(samples, LOSS) for samples in answers.values()]
+        every = [score_question(samples, Metric.ASSISTANT_LOSS) for samples in answers.values()]
         return [loss for loss in every if loss is not None], len(every)
 
     measured = {key: losses(answers) for key, answers in groups.items()}

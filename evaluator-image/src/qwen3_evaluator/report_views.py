@@ -15,11 +15,10 @@ from qwen3_api.job.evaluate import (
     EvalSample,
     EvalSuite,
     JudgeUsage,
-    MetricName,
 )
-from qwen3_evaluator.metrics import WEAVE
+from qwen3_api.metrics import OF_WEAVE, Metric, Unit
 from qwen3_evaluator.questions import describe
-from qwen3_evaluator.report_answers import LOSS, WIN, group_answers
+from qwen3_evaluator.report_answers import group_answers
 from qwen3_evaluator.report_changes import ChangesView, Limits, build_changes
 from qwen3_evaluator.report_charts import (
     Axis,
@@ -78,7 +77,7 @@ class GateView:
 
 @dataclass(frozen=True)
 class ScoreRow:
-    """A metric of a model (of a pair, for JudgeWin)."""
+    """A metric of a model (of a pair, for a metric per baseline)."""
 
     model: str
     baseline: str | None
@@ -107,7 +106,7 @@ class DifferenceRow:
 class MetricScores:
     """A metric of a suite: a panel of the chart, a group of rows of the table."""
 
-    metric: MetricName
+    metric: Metric
     unit: str
     """Key of the text that says what the axis shows."""
     axis: Axis
@@ -290,26 +289,24 @@ def build_scores(job: EvalJob, report: EvalReport) -> list[SuiteScores]:
     return suites
 
 
-def _results_of(report: EvalReport, suite: str, metric: MetricName) -> list[EvalResult]:
+def _results_of(report: EvalReport, suite: str, metric: Metric) -> list[EvalResult]:
     return [r for r in report.results if r.suite == suite and r.metric == metric]
 
 
 def _metric_scores(
-    metric: MetricName,
+    metric: Metric,
     results: Sequence[EvalResult],
     comparisons: Sequence[EvalComparison],
     marks: dict[str, int],
 ) -> MetricScores:
     numbers = [x for r in results for x in (r.value, r.low, r.high) if x is not None]
     # A score's axis is all that it can be; a loss has no upper end.
-    axis = build_axis(numbers) if metric == LOSS else UNIT_AXIS
+    axis = build_axis(numbers) if metric.facts.unit is Unit.NATS else UNIT_AXIS
     return MetricScores(
         metric=metric,
-        unit={LOSS: "unit_loss", WIN: "unit_win"}.get(
-            metric, "unit_weave" if metric in WEAVE else "unit_score"
-        ),
+        unit="unit_weave" if metric in OF_WEAVE else UNIT_TEXTS[metric.facts.unit],
         axis=axis,
-        reference_at=50.0 if metric == WIN else None,
+        reference_at=50.0 if metric.facts.unit is Unit.WINS else None,
         rows=tuple(_score_row(r, axis, marks) for r in results),
         differences=tuple(
             _difference_row(c, marks)
@@ -319,6 +316,7 @@ def _metric_scores(
     )
 
 
+UNIT_TEXTS = {Unit.SHARE: "unit_score", Unit.NATS: "unit_loss", Unit.WINS: "unit_win"}
 UNIT_AXIS = Axis(0.0, 1.0, tuple(Tick(100.0 * k / 4, format_number(k / 4, 2)) for k in range(5)))
 
 

@@ -25,7 +25,7 @@ from qwen3_evaluator.holdout import check_holdout
 from qwen3_evaluator.html_report import render_html
 from qwen3_evaluator.judge import Jury
 from qwen3_evaluator.judging import Judgement, check_judges, plan_judgements
-from qwen3_evaluator.metrics import Scorer
+from qwen3_evaluator.metrics import Scorer, needs_pattern
 from qwen3_evaluator.questions import QuestionSet, collect_digests, read_questions
 from qwen3_evaluator.recorder import JSON, JSONL, Recorder, now
 from qwen3_evaluator.report import (
@@ -133,7 +133,7 @@ async def _read_all(job: EvalJob, store: Store, evalscope: EvalScope) -> dict[st
             sets[suite.name] = await evalscope.load(suite, store)
         else:
             sets[suite.name] = await read_questions(
-                suite.data, suite.limit, store, with_pattern="RegexMatch" in suite.metrics
+                suite.data, suite.limit, store, with_pattern=needs_pattern(suite)
             )
         log.info("suite %s has %d questions", suite.name, len(sets[suite.name].questions))
     return sets

@@ -6,7 +6,9 @@ from statistics import fmean
 
 import numpy as np
 
-from qwen3_api.job.evaluate import EvalComparison, EvalJob, EvalResult, EvalSample, MetricName
+from qwen3_api.job.evaluate import EvalComparison, EvalJob, EvalResult, EvalSample
+from qwen3_api.metrics import Aggregation, Metric
+from qwen3_evaluator.metrics import read_score
 from qwen3_evaluator.statistics import (
     Difference,
     Floats,
@@ -37,23 +39,23 @@ class Scores:
         return cls(groups)
 
     def value(
-        self, suite: str, metric: MetricName, model: str, baseline: str | None = None
+        self, suite: str, metric: Metric, model: str, baseline: str | None = None
     ) -> Quantity | None:
         """The metric of a model; None when nothing was scored.
 
-        baseline: only for JudgeWin, whom the model was compared with.
+        baseline: only for a metric per baseline, whom the model was compared with.
         """
-        if metric == "AssistantLoss":
+        if metric.facts.aggregation is Aggregation.WEIGHTED_BY_LENGTH:
             losses = self._losses(suite, model)
             return _loss(losses, sorted(losses)) if losses else None
         scores = self._scores(suite, metric, model, baseline)
         return Mean(_column(scores, sorted(scores))) if scores else None
 
     def difference(
-        self, suite: str, metric: MetricName, target: str, baseline: str
+        self, suite: str, metric: Metric, target: str, baseline: str
     ) -> Difference | None:
         """Target minus baseline, over the questions that both have a score of; None without any."""
-        if metric == "AssistantLoss":
+        if metric.facts.aggregation is Aggregation.WEIGHTED_BY_LENGTH:
             mine, theirs = self._losses(suite, target), self._losses(suite, baseline)
             lines = sorted(mine.keys() & theirs.keys())
             return LossDifference(_loss(mine, lines), _loss(theirs, lines)) if lines else None
@@ -63,12 +65,12 @@ class Scores:
         return MeanDifference(_column(ours, lines), _column(others, lines)) if lines else None
 
     def _scores(
-        self, suite: str, metric: MetricName, model: str, baseline: str | None
+        self, suite: str, metric: Metric, model: str, baseline: str | None
     ) -> dict[int, float]:
         """Mean over the answers to each question, by line."""
         found = {}
         for line, samples in self.samples.get((suite, model), {}).items():
-            known = [s for x in samples if (s := _score(x, metric, baseline)) is not None]
+            known = [s for x in samples if (s := read_score(x, metric, baseline)) is not None]
             if known:
                 found[line] = fmean(known)
         return found
@@ -81,13 +83,6 @@ class Scores:
             for sample in samples
             if sample.loss is not None and sample.answer_tokens
         }
-
-
-def _score(sample: EvalSample, metric: MetricName, baseline: str | None) -> float | None:
-    if metric != "JudgeWin":
-        return sample.scores.get(metric)
-    wins = [o.score for o in sample.opinions if baseline is not None and o.baseline == baseline]
-    return fmean(wins) if wins else None
 
 
 def _column(scores: Mapping[int, float], lines: list[int]) -> Floats:
@@ -105,7 +100,7 @@ def build_results(job: EvalJob, scores: Scores) -> list[EvalResult]:
     for suite in job.suites:
         for endpoint in (job.target, *job.baselines):
             for metric in suite.metrics:
-                if metric != "JudgeWin":
+                if not metric.facts.per_baseline:
                     value = scores.value(suite.name, metric, endpoint.name)
                     results.append(_result(suite.name, metric, endpoint.name, None, value))
                 elif endpoint is job.target:
@@ -120,7 +115,7 @@ def build_results(job: EvalJob, scores: Scores) -> list[EvalResult]:
 
 
 def _result(
-    suite: str, metric: MetricName, model: str, baseline: str | None, value: Quantity | None
+    suite: str, metric: Metric, model: str, baseline: str | None, value: Quantity | None
 ) -> EvalResult | None:
     if value is None:
         return None
@@ -138,12 +133,12 @@ def _result(
 
 
 def build_comparisons(job: EvalJob, scores: Scores) -> list[EvalComparison]:
-    """The target against each baseline by each metric of an answer; JudgeWin is one by itself."""
+    """The target against each baseline by each metric that isn't a comparison by itself."""
     comparisons = []
     for suite in job.suites:
         for baseline in job.baselines:
             for metric in suite.metrics:
-                if metric == "JudgeWin":
+                if metric.facts.per_baseline:
                     continue
                 found = scores.difference(suite.name, metric, job.target.name, baseline.name)
                 if found is not None:
@@ -151,7 +146,7 @@ def build_comparisons(job: EvalJob, scores: Scores) -> list[EvalComparison]:
     return comparisons
 
 
-def _comparison(suite: str, metric: MetricName, baseline: str, found: Difference) -> EvalComparison:
+def _comparison(suite: str, metric: Metric, baseline: str, found: Difference) -> EvalComparison:
     interval = found.interval(LEVEL)
     return EvalComparison(
         suite=suite,

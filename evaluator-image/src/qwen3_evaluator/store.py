@@ -1,6 +1,6 @@
 """The object store: the only file that knows aiobotocore.
 
-Each call raises EvaluationError with the reason that the user or the Job can act on.
+Each call raises FailureError with the reason that the user or the Job can act on.
 """
 
 import os
@@ -23,8 +23,8 @@ from botocore.exceptions import (
 )
 
 from qwen3_api.job.base import S3Location
+from qwen3_api.pod.failure import FailureError
 from qwen3_api.v1alpha1.conditions import Reason
-from qwen3_evaluator.failures import EvaluationError
 
 _CHUNK = 1 << 20
 _DENIED = frozenset(
@@ -188,7 +188,7 @@ def _reasons(location: S3Location, missing: Reason | None = None) -> Iterator[No
     try:
         yield
     except (NoCredentialsError, PartialCredentialsError) as error:
-        raise EvaluationError(
+        raise FailureError(
             Reason.CREDENTIALS_NOT_FOUND,
             f"no credentials for {location.uri}: {error}",
             hint="The Secret needs AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY.",
@@ -205,27 +205,23 @@ def _reasons(location: S3Location, missing: Reason | None = None) -> Iterator[No
     ) as error:
         raise _unavailable(location, f"{type(error).__name__}: {error}") from error
     except BotoCoreError as error:
-        raise EvaluationError(
+        raise FailureError(
             Reason.STORAGE_NOT_CONFIGURED, f"{location.uri}: {type(error).__name__}: {error}"
         ) from error
 
 
-def _from_reply(
-    error: ClientError, location: S3Location, missing: Reason | None
-) -> EvaluationError:
+def _from_reply(error: ClientError, location: S3Location, missing: Reason | None) -> FailureError:
     code = str(error.response.get("Error", {}).get("Code", ""))
     if code == "NoSuchBucket":
-        return EvaluationError(
+        return FailureError(
             Reason.BUCKET_NOT_FOUND,
             f"bucket {location.bucket} doesn't exist",
             hint="Create it, or correct its name.",
         )
     if code == "NoSuchKey" and missing is not None:
-        return EvaluationError(
-            missing, f"{location.uri} doesn't exist", hint="Check bucket and key."
-        )
+        return FailureError(missing, f"{location.uri} doesn't exist", hint="Check bucket and key.")
     if code in _DENIED:
-        return EvaluationError(
+        return FailureError(
             Reason.STORAGE_DENIED,
             f"the object store refused {error.operation_name} on {location.uri}: {code}",
             hint="The credentials must be allowed to read the data and to read, write, list and "
@@ -234,8 +230,8 @@ def _from_reply(
     return _unavailable(location, str(error))
 
 
-def _unavailable(location: S3Location, message: str) -> EvaluationError:
-    return EvaluationError(
+def _unavailable(location: S3Location, message: str) -> FailureError:
+    return FailureError(
         Reason.STORAGE_UNAVAILABLE,
         f"{location.uri}: {message}",
         hint="The object store must be reachable from the pods of the namespace.",

@@ -14,7 +14,8 @@ from typing import IO, Any
 from pydantic import BaseModel, Field, create_model
 from weave.scorers import PydanticScorer, StringMatchScorer, ValidJSONScorer, ValidXMLScorer
 
-from qwen3_api.job.evaluate import PydanticField, WeaveScorerName
+from qwen3_api.job.evaluate import PydanticField
+from qwen3_api.metrics import Metric
 from qwen3_evaluator.weave_wire import Refused, Score, Scored, to_score
 
 _TYPES: dict[str, Any] = {
@@ -25,11 +26,11 @@ _TYPES: dict[str, Any] = {
     "List": list[Any],
     "Object": dict[str, Any],
 }
-_BUILD: dict[WeaveScorerName, Callable[[list[PydanticField]], Any]] = {
-    "ValidJSONScorer": lambda _: ValidJSONScorer(),
-    "ValidXMLScorer": lambda _: ValidXMLScorer(),
-    "PydanticScorer": lambda fields: PydanticScorer(model=build_model(fields)),
-    "StringMatchScorer": lambda _: StringMatchScorer(),
+_BUILD: dict[Metric, Callable[[list[PydanticField]], Any]] = {
+    Metric.VALID_JSON_SCORER: lambda _: ValidJSONScorer(),
+    Metric.VALID_XML_SCORER: lambda _: ValidXMLScorer(),
+    Metric.PYDANTIC_SCORER: lambda fields: PydanticScorer(model=build_model(fields)),
+    Metric.STRING_MATCH_SCORER: lambda _: StringMatchScorer(),
 }
 
 
@@ -57,7 +58,7 @@ class Scorers:
 
     def reply(self, request: Score) -> Scored | Refused:
         """Scores by all that are asked for; the first that fails is told instead."""
-        scores: dict[WeaveScorerName, float] = {}
+        scores: dict[Metric, float] = {}
         for name in request.scorers:
             try:
                 scores[name] = self._score(name, request)
@@ -67,15 +68,15 @@ class Scorers:
                 return Refused(scorer=name, complaint=complaint)
         return Scored(scores=scores)
 
-    def _score(self, name: WeaveScorerName, request: Score) -> float:
-        if name == "StringMatchScorer" and not request.answer.strip():
+    def _score(self, name: Metric, request: Score) -> float:
+        if name is Metric.STRING_MATCH_SCORER and not request.answer.strip():
             # Weave looks for the answer in the expected one, and "" is in every text.
             return 0.0
         scorer = self._get(name, request.fields)
         say = type(scorer).score.resolve_fn
         return to_score(say(scorer, output=request.answer, target=request.expected))
 
-    def _get(self, name: WeaveScorerName, fields: list[PydanticField]) -> Any:
+    def _get(self, name: Metric, fields: list[PydanticField]) -> Any:
         key = (name, json.dumps([field.model_dump() for field in fields]))
         if key not in self._made:
             self._made[key] = _BUILD[name](fields)

@@ -4,9 +4,9 @@ An evaluation without them never starts it, so it never imports Weave.
 """
 
 from qwen3_api.job.evaluate import EvalSample, EvalSuite
+from qwen3_api.metrics import OF_WEAVE
 from qwen3_api.pod.failure import FailureError
 from qwen3_api.v1alpha1.conditions import Reason
-from qwen3_evaluator.metrics import WEAVE
 from qwen3_evaluator.weave_wire import REPLY, Refused, Score, Scored
 from qwen3_evaluator.worker import Worker
 
@@ -35,7 +35,7 @@ class WeaveScorers(Worker[Scored | Refused]):
 
         Raises FailureError: a scorer failed on the answer; the process ended.
         """
-        scorers = [name for name in WEAVE if name in suite.metrics]
+        scorers = [name for name in OF_WEAVE if name in suite.metrics]
         if not scorers:
             return sample
         request = Score(

@@ -6,13 +6,14 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, TypeAdapter
 
 from qwen3_api.job.base import Document
-from qwen3_api.job.evaluate import PydanticField, WeaveScorerName
+from qwen3_api.job.evaluate import PydanticField
+from qwen3_api.metrics import Metric
 
 
 class Score(Document):
     """Score an answer."""
 
-    scorers: list[WeaveScorerName]
+    scorers: list[Metric]
     fields: list[PydanticField]
     """Of PydanticScorer's model."""
     answer: str
@@ -24,14 +25,14 @@ class Scored(Document):
     """What the scorers say of the answer, 0 to 1."""
 
     kind: Literal["Scored"] = "Scored"
-    scores: dict[WeaveScorerName, float]
+    scores: dict[Metric, float]
 
 
 class Refused(Document):
     """A scorer raised, or said what is no score."""
 
     kind: Literal["Refused"] = "Refused"
-    scorer: WeaveScorerName
+    scorer: Metric
     complaint: str
 
 

@@ -24,12 +24,13 @@ from qwen3_operator.controller.connection import Connection
 from qwen3_operator.controller.election import Elector, LeaseLostError, LeaseRef
 from qwen3_operator.controller.intake import Intake
 from qwen3_operator.controller.keys import Key
-from qwen3_operator.controller.kind import Manifest
+from qwen3_operator.controller.kind import Kinds, Manifest
 from qwen3_operator.controller.logs import get_logger
 from qwen3_operator.controller.probes import LoopLag, build_probe_app, serve
 from qwen3_operator.controller.queue import WorkQueue
 from qwen3_operator.controller.reconciler import Result
 from qwen3_operator.controller.resync import FirstListError, Resync
+from qwen3_operator.resources.kinds import KINDS
 
 GRACE_SECONDS = 25.0
 """For running reconciles at SIGTERM; the pod's terminationGracePeriodSeconds is 30."""
@@ -80,6 +81,7 @@ class Watch(Protocol):
     def __call__(
         self,
         *,
+        kinds: Kinds,
         observe: Callable[[str | None, Manifest], None],
         connection: Connection,
         activity: WatchActivity,
@@ -141,8 +143,10 @@ class Application:
         if await self._until_stopped(elector.acquire()):
             await elector.release()
             return 0
-        cache = Cache()
-        client = Client(api, fence=elector.fence, observe=cache.put, reporter=config.identity)
+        cache = Cache(KINDS)
+        client = Client(
+            api, KINDS, fence=elector.fence, observe=cache.put, reporter=config.identity
+        )
         holding = asyncio.create_task(elector.hold(), name="lease")
         try:
             async with self._build(client, cache, self._wake) as reconcilers:
@@ -178,10 +182,11 @@ class Application:
             return _report_failed(ended)
         # No worker may see a half-filled cache: it would take what isn't there yet for deleted.
         queue.start()
-        activity = WatchActivity(on_gap=resync.poke)
+        activity = WatchActivity(KINDS, on_gap=resync.poke)
         self._activity = activity
         watching = asyncio.create_task(
             self._watch(
+                kinds=KINDS,
                 observe=intake.observe,
                 connection=self._connection,
                 activity=activity,
@@ -214,7 +219,7 @@ class Application:
         if self._parts:
             _, hung = await asyncio.wait(self._parts, timeout=STOP_WATCHES_SECONDS)
             for part in hung:
-                logger.warning("does not end", extra={"part": part.get_name()})
+                logger.warning("component doesn't stop", extra={"part": part.get_name()})
                 part.cancel()
 
     async def _until_stopped(self, work: Coroutine[Any, Any, None]) -> bool:
@@ -234,7 +239,7 @@ class Application:
     def _caches(self) -> str | None:
         """A standby is ready; a leader is once it has listed everything."""
         if self._resync is not None and not self._resync.synced:
-            return "first list not finished"
+            return "initial list not finished"
         return None
 
     def _install_signal_handlers(self) -> None:
@@ -254,7 +259,7 @@ def _report_failed(ended: "set[asyncio.Task[None]]") -> bool:
         # These two say it all in their message.
         expected = isinstance(error, LeaseLostError | FirstListError)
         logger.error(
-            "a part of the operator ended, exiting",
+            "a component of the operator stopped, exiting",
             extra={"part": part.get_name(), "error": str(error) if expected else repr(error)},
             exc_info=None if expected else error,
         )

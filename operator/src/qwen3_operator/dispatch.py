@@ -9,15 +9,17 @@ from typing import Any, cast
 from qwen3_operator.artifacts.client import ObjectStore
 from qwen3_operator.artifacts.documents import Artifacts
 from qwen3_operator.context import Context
-from qwen3_operator.controller import keys
 from qwen3_operator.controller.cache import Cache
 from qwen3_operator.controller.client import Client
+from qwen3_operator.controller.errors import OperatorError
 from qwen3_operator.controller.keys import Key
 from qwen3_operator.controller.reconciler import Result
 from qwen3_operator.evaluation.reconcile import reconcile_evaluation
 from qwen3_operator.evaluation.views import parse_evaluation
 from qwen3_operator.finetune.reconcile import reconcile_finetune
 from qwen3_operator.finetune.views import ReadableFineTune, parse_finetune
+from qwen3_operator.incident import report_incident
+from qwen3_operator.resources import keys
 from qwen3_operator.resources.kinds import (
     CONFIG_MAP,
     DEPLOYMENT,
@@ -42,7 +44,21 @@ class Reconcilers:
         self._pools = PoolReconciler(ctx)
 
     async def reconcile(self, key: Key) -> Result:
-        """Reconcile one key."""
+        """Reconcile one key.
+
+        Raises:
+            Exception: what the reconcile raised. One that nobody expected is in the status of its
+                object by then, and the queue retries it later and later.
+        """
+        try:
+            return await self._reconcile(key)
+        except (OperatorError, TimeoutError):
+            raise
+        except Exception as error:
+            await report_incident(self._ctx, key, error)
+            raise
+
+    async def _reconcile(self, key: Key) -> Result:
         if key.kind == keys.FINE_TUNE:
             return await reconcile_finetune(self._ctx, key)
         if key.kind == keys.POOL:

@@ -17,6 +17,7 @@ from qwen3_operator.evaluation.views import (
     ReadableEvaluation,
     named_fine_tunes,
     parse_evaluation,
+    salvage_evaluation,
     wants_adapter,
 )
 from qwen3_operator.finetune.views import (
@@ -24,6 +25,7 @@ from qwen3_operator.finetune.views import (
     ReadableFineTune,
     UnreadableFineTune,
     parse_finetune,
+    salvage_finetune,
 )
 from qwen3_operator.resources.kinds import EVALUATION, FINE_TUNE
 from qwen3_operator.settings import Settings
@@ -32,7 +34,7 @@ T = TypeVar("T")
 
 
 class Reference(NamedTuple):
-    """What objects of a namespace can have in common."""
+    """A property that objects of a namespace can have in common."""
 
     relation: str
     namespace: str
@@ -125,15 +127,30 @@ class ResourceIndex:
                 self._finetunes.remove(namespace, name)
             else:
                 self.parsed += 1
-                ft = parse_finetune(body, self._settings)
+                ft = self._read_finetune(body)
                 self._finetunes.put(namespace, name, ft, frozenset(_references_of(ft)))
         elif kind is EVALUATION:
             if body is None:
                 self._evaluations.remove(namespace, name)
             else:
                 self.parsed += 1
-                ev = parse_evaluation(body, self._settings)
+                ev = self._read_evaluation(body)
                 self._evaluations.put(namespace, name, ev, frozenset(_references_of_eval(ev)))
+
+    def _read_finetune(self, body: Manifest) -> FineTune:
+        """The cache may be in the middle of a list: what one object raises is for its own reconcile
+        to report, hence the broad net."""
+        try:
+            return parse_finetune(body, self._settings)
+        except Exception as error:  # noqa: BLE001  (raised again by reconcile_finetune)
+            return salvage_finetune(body, error)
+
+    def _read_evaluation(self, body: Manifest) -> Evaluation:
+        """As `_read_finetune`."""
+        try:
+            return parse_evaluation(body, self._settings)
+        except Exception as error:  # noqa: BLE001  (raised again by reconcile_evaluation)
+            return salvage_evaluation(body, error)
 
 
 def _references_of(ft: FineTune) -> Iterator[Reference]:

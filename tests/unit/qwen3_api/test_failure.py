@@ -11,7 +11,7 @@ from qwen3_api.v1alpha1.conditions import Reason
 
 ROOT = Path(__file__).parents[3]
 PODS = ("trainer-image/src", "evaluator-image/src", "server-image/src")
-RAISED = {"FailureError", "AdapterError", "StorageError", "TrainerError", "EvaluationError"}
+RAISED = {"FailureError", "AdapterError", "StorageError"}
 
 
 def test_a_failure_survives_the_border() -> None:

@@ -20,6 +20,7 @@ from qwen3_api.job.holdout import (
 from qwen3_trainer.preflight.blocks import Wanted, check_rows, said_texts
 from qwen3_trainer.preflight.digest import DigestBuilder
 from support.preflight_runs import preflight_job
+from support.rows import to_row
 
 WORDS = [f"word{number}" for number in range(14)]
 SHA = "0" * 64
@@ -148,7 +149,7 @@ def test_what_people_and_the_model_say_counts() -> None:
             {"role": "assistant", "content": "Hi"},
         ]
     }
-    assert list(said_texts(row)) == ["Hello", "Hi"]
+    assert list(said_texts(to_row(row))) == ["Hello", "Hi"]
 
     def entries(wanted: Wanted) -> list[int]:
         data = preflight_job().dataset

@@ -3,8 +3,8 @@
 import pytest
 
 from qwen3_api.job.evaluate import EvalReport
+from qwen3_api.metrics import Metric
 from qwen3_api.v1alpha1.evaluation import EvalSpec
-from qwen3_api.v1alpha1.suites import Metric
 
 
 @pytest.mark.parametrize(("field", "sides"), [("results", 1), ("comparisons", 0)])

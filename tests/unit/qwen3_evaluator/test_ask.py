@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from aiohttp import web
 
+from qwen3_api.data_sources import FileData
 from qwen3_api.job.evaluate import EvalEndpoint, EvalSample, EvalSuite
-from qwen3_api.job.train import FileData
 from qwen3_api.pod.failure import FailureError
 from qwen3_evaluator.ask import Asker, Patience
 from qwen3_evaluator.chat import open_session

@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from qwen3_api.job.evaluate import EvalJob, EvalSample, JudgeOpinion, MetricName
+from qwen3_api.job.evaluate import EvalJob, EvalSample, JudgeOpinion
+from qwen3_api.metrics import Metric
 from qwen3_evaluator.report_answers import (
     choose_answer,
     clip,
@@ -18,14 +19,14 @@ from qwen3_evaluator.report_spread import build_heat_maps, build_loss, build_thi
 from support.eval_reports import build_job
 
 
-def order(*metrics: MetricName, baselines: tuple[str, ...] = ("base",)) -> EvalJob:
+def order(*metrics: str, baselines: tuple[str, ...] = ("base",)) -> EvalJob:
     job = build_job()
-    suite = job.suites[0].model_copy(update={"metrics": list(metrics)})
+    suite = job.suites[0].model_copy(update={"metrics": [Metric(m) for m in metrics]})
     kept = [e for e in job.baselines if e.name in baselines]
     return job.model_copy(update={"suites": [suite], "baselines": kept})
 
 
-def answered(model: str, line: int, scores: Mapping[MetricName, float], **more: Any) -> EvalSample:
+def answered(model: str, line: int, scores: Mapping[str, float], **more: Any) -> EvalSample:
     fields: dict[str, Any] = {
         "category": "a",
         "question": f"q{line}",
@@ -34,7 +35,13 @@ def answered(model: str, line: int, scores: Mapping[MetricName, float], **more: 
         "loss": None,
         "answer_tokens": None,
     }
-    return EvalSample(suite="support", model=model, line=line, scores=dict(scores), **fields | more)
+    return EvalSample(
+        suite="support",
+        model=model,
+        line=line,
+        scores={Metric(m): s for m, s in scores.items()},
+        **fields | more,
+    )
 
 
 def changes(job: EvalJob, samples: list[EvalSample], limits: Limits = Limits()) -> ChangesView:  # noqa: B008
@@ -42,7 +49,7 @@ def changes(job: EvalJob, samples: list[EvalSample], limits: Limits = Limits()) 
     return view
 
 
-def pairs(metric: MetricName, scores: Mapping[int, tuple[float, float]]) -> list[EvalSample]:
+def pairs(metric: str, scores: Mapping[int, tuple[float, float]]) -> list[EvalSample]:
     """Samples by line, of target and base."""
     return [
         answered(model, line, {metric: score})
@@ -136,14 +143,14 @@ def test_without_baselines_the_lowest_scores() -> None:
 
 def test_question_scores_the_mean_of_its_samples_and_shows_the_one_nearest_to_it() -> None:
     samples = [answered("target", 1, {"F1": s}, sample=k) for k, s in enumerate((0, 0.6, 0.9))]
-    assert score_question(samples, "F1") == pytest.approx(0.5)
-    assert choose_answer(samples, "F1").sample == 1
+    assert score_question(samples, Metric("F1")) == pytest.approx(0.5)
+    assert choose_answer(samples, Metric("F1")).sample == 1
 
 
 @pytest.mark.parametrize(("best", "sample"), [(True, 1), (False, 0)])
 def test_of_equally_near_answers_the_one_that_shows_the_change(best: bool, sample: int) -> None:
     samples = [answered("target", 1, {"F1": s}, sample=k) for k, s in enumerate((0, 1, 0, 1))]
-    assert choose_answer(samples, "F1", best=best).sample == sample
+    assert choose_answer(samples, Metric("F1"), best=best).sample == sample
 
 
 def test_item_shows_answers_that_differ_as_their_means_do() -> None:
@@ -159,7 +166,7 @@ def test_item_shows_answers_that_differ_as_their_means_do() -> None:
 
 def test_an_answer_without_a_score_never_stands_for_one_with() -> None:
     samples = [answered("target", 1, {}), answered("target", 1, {"F1": 0.2}, sample=1)]
-    assert choose_answer(samples, "F1").sample == 1
+    assert choose_answer(samples, Metric("F1")).sample == 1
 
 
 def test_clipped_text_says_how_much_is_missing() -> None:

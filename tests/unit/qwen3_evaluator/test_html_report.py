@@ -18,6 +18,7 @@ from qwen3_api.job.evaluate import (
     EvalReport,
     EvalSample,
 )
+from qwen3_api.metrics import Metric
 from qwen3_evaluator.html_report import MAX_BYTES, render_html
 from qwen3_evaluator.questions import describe
 from qwen3_evaluator.report_changes import Limits
@@ -142,7 +143,7 @@ def test_the_page_says_which_metrics_are_scorers_of_weave() -> None:
     job = build_job(baselines=())
     (suite,) = job.suites
     job = job.model_copy(
-        update={"suites": [suite.model_copy(update={"metrics": ["ValidXMLScorer"]})]}
+        update={"suites": [suite.model_copy(update={"metrics": [Metric.VALID_XML_SCORER]})]}
     )
     samples = [
         s.model_copy(update={"scores": {"ValidXMLScorer": s.scores["ExactMatch"]}})

@@ -9,8 +9,8 @@ import aiohttp
 import pytest
 from aiohttp import web
 
+from qwen3_api.data_sources import FileData
 from qwen3_api.job.evaluate import EvalEndpoint, EvalJudge, EvalSuite
-from qwen3_api.job.train import FileData
 from qwen3_api.pod.failure import FailureError
 from qwen3_evaluator.ask import Patience
 from qwen3_evaluator.judge import Jury, count_requests, is_blank

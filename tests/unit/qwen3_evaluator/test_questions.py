@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from qwen3_api.data_sources import FileData, S3Data
 from qwen3_api.job.base import S3Location
-from qwen3_api.job.train import FileData, S3Data
 from qwen3_api.pod.failure import FailureError
 from qwen3_evaluator.questions import LINE_LIMIT, Question, parse_questions, read_questions
 from qwen3_evaluator.store import Store

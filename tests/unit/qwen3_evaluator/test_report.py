@@ -5,9 +5,10 @@ from typing import Any
 
 import pytest
 
+from qwen3_api.data_sources import FileData
 from qwen3_api.job.base import S3Location
 from qwen3_api.job.evaluate import EvalEndpoint, EvalJob, EvalSample, EvalSuite
-from qwen3_api.job.train import FileData
+from qwen3_api.metrics import Metric
 from qwen3_api.pod.failure import FailureError
 from qwen3_api.v1alpha1.conditions import Reason
 from qwen3_evaluator.questions import Question, QuestionSet
@@ -51,7 +52,7 @@ SETS = {"one": QuestionSet([Question(1, "q", "a"), Question(3, "r", "b")], "0" *
         {"target": JOB.target.model_copy(update={"model": "a.b.87654321"})},
         {"baselines": []},
         {"suites": [SUITE.model_copy(update={"temperature": 0.5})]},
-        {"suites": [SUITE.model_copy(update={"metrics": ["AssistantLoss"]})]},
+        {"suites": [SUITE.model_copy(update={"metrics": [Metric.ASSISTANT_LOSS]})]},
         {"suites": [SUITE.model_copy(update={"thinking": True})]},
     ],
 )
@@ -90,7 +91,7 @@ def test_each_question_is_asked_as_often_as_the_suite_says() -> None:
     ]
     assert len(units) == 8
     # The loss of an expected answer is the same each time.
-    suite = suite.model_copy(update={"metrics": ["AssistantLoss"]})
+    suite = suite.model_copy(update={"metrics": [Metric.ASSISTANT_LOSS]})
     assert len(plan_units(JOB.model_copy(update={"suites": [suite]}), SETS)) == 4
 
 

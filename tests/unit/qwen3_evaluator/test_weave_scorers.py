@@ -11,10 +11,11 @@ from typing import Any, get_args
 import pytest
 
 from qwen3_api.job.evaluate import EvalSample, EvalSuite, PydanticField
+from qwen3_api.metrics import OF_WEAVE
 from qwen3_api.pod.failure import FailureError
 from qwen3_api.v1alpha1 import weave_scorers
 from qwen3_api.v1alpha1.weave_scorers import REFUSED, SCORERS
-from qwen3_evaluator.metrics import WEAVE, Scorer
+from qwen3_evaluator.metrics import Scorer
 from qwen3_evaluator.questions import Question
 from qwen3_evaluator.report import collect_versions
 from qwen3_evaluator.weave_scorers import WeaveScorers
@@ -87,7 +88,7 @@ async def score(asked: EvalSuite, *samples: EvalSample) -> list[dict[str, float]
 
 async def test_each_class_says_what_it_says() -> None:
     """One answer that is right for each, and one that no class takes."""
-    asked = suite(*WEAVE, fields=FIELDS)
+    asked = suite(*OF_WEAVE, fields=FIELDS)
     json_answer, xml, blue, wrong = await score(
         asked,
         sample(json.dumps(WHOLE)),
@@ -101,9 +102,9 @@ async def test_each_class_says_what_it_says() -> None:
         "PydanticScorer": 1.0,
         "StringMatchScorer": 0.0,
     }
-    assert xml == dict.fromkeys(WEAVE, 0.0) | {"ValidXMLScorer": 1.0}
-    assert blue == dict.fromkeys(WEAVE, 0.0) | {"StringMatchScorer": 1.0}
-    assert wrong == dict.fromkeys(WEAVE, 0.0)
+    assert xml == dict.fromkeys(OF_WEAVE, 0.0) | {"ValidXMLScorer": 1.0}
+    assert blue == dict.fromkeys(OF_WEAVE, 0.0) | {"StringMatchScorer": 1.0}
+    assert wrong == dict.fromkeys(OF_WEAVE, 0.0)
 
 
 async def test_fields_make_the_model_of_pydantic_scorer() -> None:
@@ -214,7 +215,7 @@ async def test_nobody_is_asked_or_told_anything(
     subprocess.run([sys.executable, "-c", look_up], check=True)  # noqa: ASYNC221
     assert file.read_text() == "socket.getaddrinfo\n", "the hook sees it"
     file.unlink()
-    (found,) = await score(suite(*WEAVE, fields=FIELDS), sample(json.dumps(WHOLE)))
+    (found,) = await score(suite(*OF_WEAVE, fields=FIELDS), sample(json.dumps(WHOLE)))
     assert found["PydanticScorer"] == 1.0
     assert not file.exists()
 
@@ -239,7 +240,6 @@ def test_no_op_is_called(probe: dict[str, Any]) -> None:
 
 
 def test_every_class_of_weave_is_run_or_refused_with_a_reason(probe: dict[str, Any]) -> None:
-    assert SCORERS == WEAVE
     # Weave has it in a module of its own, for its import needs boto3.
     assert {*SCORERS, *REFUSED} == {*probe["all"], "BedrockGuardrailScorer"}
 
@@ -256,7 +256,7 @@ def test_types_of_fields_are_those_of_the_api() -> None:
 
 
 def test_they_are_not_scored_elsewhere() -> None:
-    assert Scorer(suite(*WEAVE)).score(Question(1, "q", "5"), "5") == {}
+    assert Scorer(suite(*OF_WEAVE)).score(Question(1, "q", "5"), "5") == {}
 
 
 def test_the_report_names_the_version_where_it_matters() -> None:

@@ -228,13 +228,13 @@ DISRUPTED = {
             {},
             {"exitCode": 137, "reason": "OOMKilled"},
             Reason.OUT_OF_MEMORY,
-            "the container was killed for memory (OOMKilled)",
+            "the container ran out of memory (OOMKilled)",
         ),
         (
             {},
             {"exitCode": 137, "reason": "Error"},
             Reason.TRAINER_FAILED,
-            "pod p was killed (code 137), not for memory as far as its state shows",
+            "pod p was killed (code 137); its state doesn't show out of memory",
         ),
         (
             {},
@@ -244,7 +244,7 @@ DISRUPTED = {
                 "message": "The container could not be located when the pod was terminated",
             },
             Reason.TRAINER_FAILED,
-            "(code 137 (ContainerStatusUnknown)), not for memory as far as its state shows: The "
+            "(code 137 (ContainerStatusUnknown)); its state doesn't show out of memory: The "
             "container could not be located",
         ),
         (

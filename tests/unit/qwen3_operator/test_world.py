@@ -13,7 +13,8 @@ from qwen3_api.job.exit_codes import ExitCode
 from qwen3_api.v1alpha1.failure import FailureStatus
 from qwen3_api.v1alpha1.finetune_status import FineTuneStatus
 from qwen3_api.v1alpha1.meta import Condition
-from qwen3_operator.controller.keys import FINE_TUNE, POOL, Key
+from qwen3_operator.controller.keys import Key
+from qwen3_operator.resources.keys import FINE_TUNE, POOL
 from support.operator_simulator import World
 from support.operator_world import NAMESPACE, build_spec
 from support.simulated_api import LIVE

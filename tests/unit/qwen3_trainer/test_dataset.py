@@ -14,7 +14,8 @@ from pyarrow import parquet
 from qwen3_api.pod.failure import FailureError
 from qwen3_api.v1alpha1.conditions import Reason
 from qwen3_trainer.data.dataset import PreparedData, Role, prepare, refused_rows
-from qwen3_trainer.data.read import MAX_LINE, LineError
+from qwen3_trainer.data.files import MAX_LINE
+from qwen3_trainer.data.rows import LineError
 from qwen3_trainer.store import Buckets
 from support.train_jobs import LOCATION, train_job
 
@@ -172,6 +173,7 @@ def test_dpo_reads_preference_rows(tmp_path: Path) -> None:
     data = _prepare(tmp_path, "rows.jsonl", body, method="DPO")
     first = json.loads(data.train.path.read_text().splitlines()[0])
     assert first == {
+        "type": "Preference",
         "prompt": [{"role": "user", "content": "frage 0"}],
         "chosen": [{"role": "assistant", "content": "ja"}],
         "rejected": [{"role": "assistant", "content": "nein"}],

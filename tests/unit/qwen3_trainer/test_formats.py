@@ -4,16 +4,10 @@ from typing import Any
 
 import pytest
 
-from qwen3_trainer.data.formats import (
-    Format,
-    RowError,
-    convert,
-    detect_format,
-    ends_unanswered,
-    has_late_system,
-    opening,
-    require_format,
-)
+from qwen3_api.v1alpha1.training import DatasetFormat
+from qwen3_trainer.data.formats import convert, detect_format, require_format
+from qwen3_trainer.data.rows import RowError, ends_unanswered, has_late_system
+from support.rows import to_row
 
 USER = {"role": "user", "content": "hi"}
 ANSWER = {"role": "assistant", "content": "hello"}
@@ -35,7 +29,7 @@ PAIR = {"prompt": [USER], "chosen": [ANSWER], "rejected": [WORSE]}
         ({"prompt": "a", "completion": "b"}, "PromptCompletion"),
     ],
 )
-def test_format_is_told_by_the_keys(row: dict[str, Any], expected: Format) -> None:
+def test_format_is_told_by_the_keys(row: dict[str, Any], expected: DatasetFormat) -> None:
     assert detect_format(row) == expected
 
 
@@ -171,9 +165,9 @@ def test_a_format_belongs_to_one_method() -> None:
     ],
 )
 def test_rows_become_chat_messages(
-    shape: Format, row: dict[str, Any], expected: dict[str, Any]
+    shape: DatasetFormat, row: dict[str, Any], expected: dict[str, Any]
 ) -> None:
-    assert convert(row, shape) == expected
+    assert convert(row, shape) == to_row(expected)
 
 
 @pytest.mark.parametrize(
@@ -269,7 +263,7 @@ def test_rows_become_chat_messages(
         (
             "Preference",
             {"chosen": [USER, ANSWER], "rejected": [{**USER, "content": "ho"}, ANSWER]},
-            "rejected: begins with another message than chosen",
+            "rejected: starts with another message than chosen",
         ),
         (
             "Preference",
@@ -284,11 +278,13 @@ def test_rows_become_chat_messages(
         (
             "Preference",
             {"prompt": "ho", "chosen": [USER, ANSWER], "rejected": [USER, WORSE]},
-            "prompt: chosen and rejected begin with other messages",
+            "prompt: chosen and rejected start with other messages",
         ),
     ],
 )
-def test_a_broken_row_names_the_field(shape: Format, row: dict[str, Any], problem: str) -> None:
+def test_a_broken_row_names_the_field(
+    shape: DatasetFormat, row: dict[str, Any], problem: str
+) -> None:
     with pytest.raises(RowError) as caught:
         convert(row, shape)
     assert str(caught.value).startswith(problem)
@@ -314,7 +310,7 @@ def test_a_tool_call_has_a_name_and_arguments(
     call: dict[str, Any], expected: dict[str, Any]
 ) -> None:
     row = convert({"messages": [USER, {**ANSWER, "tool_calls": [call]}]}, "Messages")
-    assert row["messages"][1]["tool_calls"] == [expected]
+    assert row.dialogue()[1]["tool_calls"] == [expected]
 
 
 @pytest.mark.parametrize(
@@ -335,7 +331,7 @@ def test_a_tool_call_has_a_name_and_arguments(
     ],
 )
 @pytest.mark.parametrize("shape", ["Messages", "ShareGPT", "PromptCompletion", "Preference"])
-def test_a_broken_tool_call_names_the_field(shape: Format, call: Any, problem: str) -> None:
+def test_a_broken_tool_call_names_the_field(shape: DatasetFormat, call: Any, problem: str) -> None:
     calling = {"role": "assistant", "content": None, "tool_calls": [call]}
     rows: dict[str, tuple[dict[str, Any], str]] = {
         "Messages": ({"messages": [USER, calling]}, "messages[1]"),
@@ -369,7 +365,9 @@ def test_a_broken_tool_call_names_the_field(shape: Format, call: Any, problem: s
         ),
     ],
 )
-def test_a_tools_result_follows_an_answer(shape: Format, row: dict[str, Any], place: str) -> None:
+def test_a_tools_result_follows_an_answer(
+    shape: DatasetFormat, row: dict[str, Any], place: str
+) -> None:
     with pytest.raises(RowError) as caught:
         convert(row, shape)
     assert (
@@ -379,7 +377,7 @@ def test_a_tools_result_follows_an_answer(shape: Format, row: dict[str, Any], pl
 
 def test_a_system_message_between_call_and_result_is_let_through() -> None:
     messages = [USER, ANSWER, SYSTEM, TOOL, ANSWER]
-    assert convert({"messages": messages}, "Messages")["messages"] == messages
+    assert convert({"messages": messages}, "Messages").dialogue() == messages
 
 
 @pytest.mark.parametrize(
@@ -398,7 +396,7 @@ def test_unusual_orders_of_roles_are_taken_and_noticed(
     messages: list[dict[str, Any]], late_system: bool, unanswered: bool
 ) -> None:
     row = convert({"messages": messages}, "Messages")
-    assert row["messages"] == messages
+    assert row.dialogue() == messages
     assert (has_late_system(row), ends_unanswered(row)) == (late_system, unanswered)
 
 
@@ -417,7 +415,7 @@ def test_errors_never_show_content() -> None:
         ({"prompt": [USER, ANSWER, USER], "completion": [ANSWER]}, [USER, ANSWER, USER]),
     ],
 )
-def test_opening_is_what_has_to_be_answered_first(
+def test_prompt_is_what_has_to_be_answered_first(
     row: dict[str, Any], expected: list[dict[str, Any]]
 ) -> None:
-    assert opening(row) == expected
+    assert to_row(row).prompt == expected

@@ -17,6 +17,7 @@ from qwen3_api.job.preflight import ModelShape, PreflightJob
 from qwen3_api.pod.failure import FailureError
 from qwen3_api.v1alpha1.conditions import Reason
 from qwen3_trainer import base_model
+from qwen3_trainer.data.rows import Row
 from qwen3_trainer.preflight.checks import (
     check_duplicates,
     check_leakage,
@@ -37,6 +38,7 @@ from qwen3_trainer.preflight.scan import Scan, Scanner
 from qwen3_trainer.store import Buckets
 from qwen3_trainer.window import read_window
 from support.preflight_runs import preflight_job
+from support.rows import to_row
 
 ASK = {"role": "user", "content": "hi"}
 SAY = {"role": "assistant", "content": "hello"}
@@ -60,8 +62,8 @@ def _fingerprints(rows: list[dict[str, Any]]) -> Fingerprints:
     return found
 
 
-def _row(text: str) -> dict[str, Any]:
-    return {"messages": [ASK, {"role": "assistant", "content": text}]}
+def _row(text: str) -> Row:
+    return to_row({"messages": [ASK, {"role": "assistant", "content": text}]})
 
 
 # --- fingerprints ---------------------------------------------------------------------------------
@@ -82,8 +84,9 @@ def test_leaked_rows_are_told_with_their_lines() -> None:
 
 def test_the_same_dialogue_has_one_hash_in_any_form() -> None:
     messages = {"messages": [ASK, SAY]}
-    assert fingerprint({"prompt": [ASK], "completion": [SAY]}) == fingerprint(messages)
-    assert fingerprint({"messages": [dict(reversed(ASK.items())), SAY]}) == fingerprint(messages)
+    expected = fingerprint(to_row(messages))
+    assert fingerprint(to_row({"prompt": [ASK], "completion": [SAY]})) == expected
+    assert fingerprint(to_row({"messages": [dict(reversed(ASK.items())), SAY]})) == expected
     others = [
         {"messages": [ASK, SAY, ASK, SAY]},
         {"messages": [{**ASK, "role": "system"}, SAY]},
@@ -91,7 +94,7 @@ def test_the_same_dialogue_has_one_hash_in_any_form() -> None:
         {"prompt": [ASK], "chosen": [SAY], "rejected": [ASK]},
         {"prompt": [ASK], "chosen": [ASK], "rejected": [SAY]},
     ]
-    assert len({fingerprint(row) for row in [messages, *others]}) == 6
+    assert len({fingerprint(to_row(row)) for row in [messages, *others]}) == 6
 
 
 # --- sample ---------------------------------------------------------------------------------------

@@ -4,8 +4,9 @@ from typing import Any
 
 import pytest
 
-from qwen3_trainer.data.formats import RowError
+from qwen3_trainer.data.rows import RowError
 from qwen3_trainer.data.thinking import apply_thinking
+from support.rows import to_row
 
 USER = {"role": "user", "content": "2 * 3"}
 PLAIN = {"role": "assistant", "content": "6"}
@@ -18,7 +19,7 @@ CALL = {"role": "assistant", "content": "", "tool_calls": [{"function": {"name":
 
 @pytest.mark.parametrize("answer", [PLAIN, REASONED, INLINE, EMPTY])
 def test_as_in_data_changes_nothing(answer: dict[str, Any]) -> None:
-    row = {"messages": [USER, answer]}
+    row = to_row({"messages": [USER, answer]})
     assert apply_thinking(row, "AsInData") == row
 
 
@@ -33,7 +34,7 @@ def test_as_in_data_changes_nothing(answer: dict[str, Any]) -> None:
     ],
 )
 def test_enabled_keeps_rows_whose_last_answer_reasons(row: dict[str, Any]) -> None:
-    assert apply_thinking(row, "Enabled") == row
+    assert apply_thinking(to_row(row), "Enabled") == to_row(row)
 
 
 @pytest.mark.parametrize(
@@ -53,21 +54,23 @@ def test_enabled_keeps_rows_whose_last_answer_reasons(row: dict[str, Any]) -> No
 )
 def test_enabled_refuses_rows_without_reasoning(row: dict[str, Any], problem: str) -> None:
     with pytest.raises(RowError) as caught:
-        apply_thinking(row, "Enabled")
+        apply_thinking(to_row(row), "Enabled")
     assert str(caught.value) == f"{problem} has no reasoning"
     assert "dataset.chatTemplate.thinking" in caught.value.hint
 
 
 @pytest.mark.parametrize("answer", [PLAIN, REASONED, INLINE, EMPTY])
 def test_disabled_leaves_reasoning_out(answer: dict[str, Any]) -> None:
-    for name in ("messages", "completion", "chosen", "prompt"):
-        assert apply_thinking({name: [USER, answer], "tools": ["t"]}, "Disabled") == {
-            name: [USER, PLAIN],
-            "tools": ["t"],
-        }
+    for names in (("messages",), ("prompt", "completion"), ("prompt", "chosen", "rejected")):
+        row, learned = (
+            to_row({name: [USER, each] for name in names} | {"tools": ["t"]})
+            for each in (answer, PLAIN)
+        )
+        assert apply_thinking(row, "Disabled") == learned
 
 
 def test_disabled_keeps_calls_and_what_others_say() -> None:
     question = {"role": "user", "content": "what does </think> mean?"}
-    row = {"messages": [question, CALL, {"role": "tool", "content": "</think>x"}, PLAIN]}
+    tool = {"role": "tool", "content": "</think>x"}
+    row = to_row({"messages": [question, CALL, tool, PLAIN]})
     assert apply_thinking(row, "Disabled") == row

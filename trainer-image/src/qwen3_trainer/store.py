@@ -1,6 +1,6 @@
 """The object store. The only module that imports boto3.
 
-Errors of the store become TrainerErrors with a reason here, once. Two answers are no failures and
+Errors of the store become FailureErrors with a reason here, once. Two answers are no failures and
 have types of their own: ObjectMissingError and ObjectExistsError.
 """
 
@@ -26,8 +26,9 @@ from botocore.exceptions import (
 )
 
 from qwen3_api.job.base import S3Location
+from qwen3_api.pod.failure import FailureError
 from qwen3_api.v1alpha1.conditions import Reason
-from qwen3_trainer.failures import TrainerError, is_disk_full
+from qwen3_trainer.failures import is_disk_full
 
 log = logging.getLogger(__name__)
 
@@ -74,7 +75,7 @@ class ObjectExistsError(Exception):
 
 
 class Bucket:
-    """One bucket. Every method raises TrainerError with StorageDenied, BucketNotFound or, after
+    """One bucket. Every method raises FailureError with StorageDenied, BucketNotFound or, after
     about a minute of retries, StorageUnavailable; the constructor StorageNotConfigured."""
 
     def __init__(self, endpoint: str | None, region: str | None, name: str) -> None:
@@ -82,7 +83,7 @@ class Bucket:
         try:
             self._client = self._connect(endpoint, region)
         except ValueError as error:
-            raise TrainerError(
+            raise FailureError(
                 Reason.STORAGE_NOT_CONFIGURED,
                 f"no object store can be reached by endpoint {endpoint}, region {region}: {error}",
                 "Correct artifacts.s3.endpoint and artifacts.s3.region.",
@@ -144,7 +145,7 @@ class Bucket:
     def delete(self, keys: Iterable[str]) -> None:
         """Deletes objects; those that aren't there are fine.
 
-        Raises TrainerError for the first that the store keeps: its answer to many is 200, with what
+        Raises FailureError for the first that the store keeps: its answer to many is 200, with what
         it refused inside.
         """
         pending = list(keys)
@@ -185,7 +186,7 @@ class Bucket:
         except ClientError as error:
             raise self._from_answer(error, verb, key) from error
         except (NoCredentialsError, PartialCredentialsError) as error:
-            raise TrainerError(
+            raise FailureError(
                 Reason.STORAGE_DENIED,
                 f"no credentials for bucket {self.name}: {error}",
                 "The Secret needs AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY.",
@@ -198,9 +199,9 @@ class Bucket:
                 raise  # about a local file
             raise self.unavailable(f"cannot {verb} {key}: {error}") from error
 
-    def unavailable(self, detail: str) -> TrainerError:
+    def unavailable(self, detail: str) -> FailureError:
         """StorageUnavailable with its hint."""
-        return TrainerError(
+        return FailureError(
             Reason.STORAGE_UNAVAILABLE,
             f"bucket {self.name}: {detail}",
             "Check the endpoint and the network policy; the run resumes from its last checkpoint.",
@@ -213,7 +214,7 @@ class Bucket:
         if code == "PreconditionFailed" or status == 412:
             return ObjectExistsError(key)
         if code == "NoSuchBucket":
-            return TrainerError(
+            return FailureError(
                 Reason.BUCKET_NOT_FOUND,
                 f"bucket {self.name} doesn't exist",
                 "Create the bucket, or correct its name.",
@@ -221,7 +222,7 @@ class Bucket:
         if code in _MISSING or status == 404:
             return ObjectMissingError(key)
         if code in _DENIED or status in (401, 403):
-            return TrainerError(
+            return FailureError(
                 Reason.STORAGE_DENIED,
                 f"bucket {self.name}: the store refused to {verb} {key} ({code})",
                 f"Check the key in the Secret, its rights on the bucket ({_RIGHTS[verb]} is needed "
@@ -306,7 +307,7 @@ def patiently(action: Callable[[], T], seconds: float = STORAGE_PATIENCE, pause:
     while True:
         try:
             return action()
-        except TrainerError as error:
+        except FailureError as error:
             if error.reason != Reason.STORAGE_UNAVAILABLE or time.monotonic() >= deadline:
                 raise
             log.warning("%s; trying again", error.message)

@@ -1,13 +1,21 @@
 """Base of the documents exchanged with pods."""
 
-from typing import Annotated, Literal
+from enum import StrEnum
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, WithJsonSchema
 
 CONTRACT: Literal[1] = 1
 """Version of the contract. A reader rejects any other."""
 
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+
+
+def listed(enum: type[StrEnum], title: str) -> Any:
+    """Marks a field of an enum whose members stand in the field's own schema."""
+    return WithJsonSchema(
+        {"enum": [str(member) for member in enum], "title": title, "type": "string"}
+    )
 
 
 class Document(BaseModel):
@@ -34,6 +42,11 @@ class S3Location(Document):
     def uri(self) -> str:
         """s3://bucket/prefix."""
         return f"s3://{self.bucket}/{self.prefix}"
+
+    def at_uri(self, uri: str) -> "S3Location":
+        """The object of s3://bucket/key at this location's endpoint, without a trailing slash."""
+        bucket, _, key = uri.removeprefix("s3://").partition("/")
+        return self.model_copy(update={"bucket": bucket, "prefix": key.rstrip("/")})
 
     def join(self, *parts: str) -> "S3Location":
         """The location below this one."""

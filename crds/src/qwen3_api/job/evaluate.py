@@ -4,26 +4,11 @@ from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints
 
+from qwen3_api.data_sources import DataSource
 from qwen3_api.job.base import CONTRACT, Document, Failure, S3Location, Sha256
-from qwen3_api.job.train import DataSource, JobWandb
+from qwen3_api.job.train import JobWandb
+from qwen3_api.metrics import Metric
 
-WeaveScorerName = Literal[
-    "ValidJSONScorer", "ValidXMLScorer", "PydanticScorer", "StringMatchScorer"
-]
-"""Classes of weave.scorers; their names are metric names."""
-MetricName = Literal[
-    "ExactMatch",
-    "F1",
-    "BLEU",
-    "RougeL",
-    "RegexMatch",
-    "JSONValid",
-    "AssistantLoss",
-    "JudgeScore",
-    "JudgeWin",
-    "Accuracy",
-    WeaveScorerName,
-]
 ENV_WEAVE_API_KEY = "WEAVE_API_KEY"
 """Environment variable of the evaluator with the key for Weave, which may differ from the key for
 W&B."""
@@ -92,7 +77,7 @@ class EvalSuite(Document):
     data: DataSource
     benchmark: EvalBenchmark | None = None
     """None: the rows are the user's own questions and answers."""
-    metrics: list[MetricName]
+    metrics: list[Metric]
     limit: int | None
     max_tokens: int
     temperature: float
@@ -111,7 +96,7 @@ class EvalGate(Document):
 
     name: str
     suite: str
-    metric: MetricName
+    metric: Metric
     baseline: str | None
     minimum: float | None = None
     maximum: float | None = None
@@ -203,18 +188,18 @@ class EvalProgressDocument(Document):
 class EvalResult(Document):
     """One metric of one model on one suite. Traceable: samples.jsonl has a line per answer.
 
-    JudgeWin has a result per baseline, whose `model` is `target` and whose `baseline` is set.
+    A metric that compares with each baseline has a result per baseline, whose `model` is `target`
+    and whose `baseline` is set.
     """
 
     suite: str
-    metric: MetricName
+    metric: Metric
     model: str
     """`target`, or the baseline's name."""
     baseline: str | None = None
-    """Only for JudgeWin: the baseline that the target was compared with."""
+    """Only of a metric per baseline: the baseline that the target was compared with."""
     value: float
-    """Mean over questions (of the mean over samples), 0 to 1; AssistantLoss: nats per answer token,
-    the sum of losses over the sum of tokens."""
+    """In the metric's unit, aggregated as the metric declares it."""
     low: float | None = None
     """Lower end of the two-sided 95 % confidence interval of `value`."""
     high: float | None = None
@@ -226,7 +211,7 @@ class EvalComparison(Document):
     """Paired comparison of the target with a baseline over the same questions."""
 
     suite: str
-    metric: MetricName
+    metric: Metric
     baseline: str
     delta: float
     """Target minus baseline: the difference of the two values."""
@@ -334,7 +319,7 @@ class JudgeOpinion(Document):
     baseline: str | None
     """None: about the answer on its own."""
     score: float
-    """JudgeScore's scale; JudgeWin: 1 for the target, 0.5 a tie, 0 for the baseline."""
+    """By itself: 0 to 1; of a pair: 1 for the target, 0.5 a tie, 0 for the baseline."""
     reason: Annotated[str, StringConstraints(max_length=2000)]
 
 
@@ -354,8 +339,8 @@ class EvalSample(Document):
     """Answer without reasoning; None if no metric needed one."""
     reasoning: str | None = None
     """Reasoning before the answer; None without reasoning (or with an empty think block)."""
-    scores: dict[MetricName, float] = {}
-    """Scores by metric, except AssistantLoss and JudgeWin."""
+    scores: dict[Metric, float] = {}
+    """Scores by the metrics that score a generated answer on its own."""
     loss: float | None
     """Sum of negative log-likelihoods over the expected answer's tokens, in nats; sample 0 only."""
     answer_tokens: int | None

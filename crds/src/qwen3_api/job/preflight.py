@@ -58,8 +58,8 @@ class ModelShape(Document):
 
 
 class TokenHistogram(Document):
-    """Token lengths of training rows before truncation; of preference rows, prompt plus the longer
-    answer."""
+    """Token lengths of training rows before truncation; for preference rows, of the prompt plus the
+    longer answer."""
 
     counted_rows: int
     """Tokenized rows: all, or an evenly spread sample of a large dataset."""
@@ -95,12 +95,12 @@ class RenderedSample(Document):
 
     text: Annotated[str, StringConstraints(max_length=SAMPLE_LIMIT)]
     learned: Annotated[str, StringConstraints(max_length=SAMPLE_LIMIT)]
-    """The parts with loss, concatenated (of a preference row, of the chosen answer)."""
+    """The parts with loss, concatenated (for a preference row, of the chosen answer)."""
     segments: list[SampleSegment] = Field(default=[], max_length=MAX_SEGMENTS)
     """The text from its start, alternating parts with and without loss; long parts are truncated.
-    Of a preference row, with the chosen answer."""
+    For a preference row, with the chosen answer."""
     rejected_segments: list[SampleSegment] = Field(default=[], max_length=MAX_SEGMENTS)
-    """Of a preference row: the same with the rejected answer."""
+    """For a preference row: the same with the rejected answer."""
 
 
 class Preflight(Document):

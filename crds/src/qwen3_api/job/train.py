@@ -4,9 +4,10 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from qwen3_api.job.base import CONTRACT, Document, FileDigest, S3Location, Sha256
+from qwen3_api.data_sources import DataSource
+from qwen3_api.job.base import CONTRACT, Document, FileDigest, S3Location, Sha256, listed
 from qwen3_api.methods import JobDPO, MethodName
-from qwen3_api.v1alpha1.training import TargetModule
+from qwen3_api.v1alpha1.training import DatasetFormat, TargetModule
 
 MAX_EVALUATION_ROWS = 1000
 """Maximum number of validation rows in an evaluation during training, from the start of the data.
@@ -39,31 +40,12 @@ class JobBaseModel(Document):
     source: ModelSource
 
 
-class S3Data(Document):
-    """One object of rows: .jsonl, .jsonl.gz, .json.gz or .parquet, by the extension of its key."""
-
-    type: Literal["S3"] = "S3"
-    location: S3Location
-
-
-class FileData(Document):
-    """A mounted file of JSONL rows (a ConfigMap)."""
-
-    type: Literal["File"] = "File"
-    path: str
-    source: str
-    """Source for messages: `ConfigMap name, key key`."""
-
-
-DataSource = Annotated[S3Data | FileData, Field(discriminator="type")]
-
-
 class JobDataset(Document):
     """Training and validation rows."""
 
     train: DataSource
     validation: DataSource | None
-    format: Literal["Auto", "Messages", "ShareGPT", "Alpaca", "PromptCompletion", "Preference"]
+    format: Annotated[DatasetFormat, listed(DatasetFormat, "Format")]
     max_sequence_length: int
     """Tokens."""
     thinking: Literal["AsInData", "Enabled", "Disabled"] = "AsInData"

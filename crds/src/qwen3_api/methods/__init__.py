@@ -1,4 +1,4 @@
-"""Training methods: a module for each declares it (`base.Method`), this one lists them.
+"""Training methods: each has a module that declares it (`base.Method`); this module lists them.
 
 API, planner, trainer and model card read the declarations; nothing else names a method. What needs
 TRL is `qwen3_trainer.methods`. CONTRIBUTING.md has a worked example, "Add a training method".
@@ -8,9 +8,7 @@ from collections.abc import Mapping
 from enum import StrEnum
 from typing import Annotated, Any, ClassVar
 
-from pydantic import WithJsonSchema
-
-from qwen3_api.job.base import Document
+from qwen3_api.job.base import Document, listed
 from qwen3_api.methods.base import Costs, Method, RowKind
 from qwen3_api.methods.dpo import DPO, DPOSpec, JobDPO
 from qwen3_api.methods.sft import SFT, SFTSpec
@@ -41,12 +39,7 @@ class MethodType(StrEnum):
 
 METHODS: Mapping[MethodType, Method] = {MethodType(method.name): method for method in (SFT, DPO)}
 
-MethodName = Annotated[
-    MethodType,
-    WithJsonSchema(
-        {"enum": [str(name) for name in MethodType], "title": "Method", "type": "string"}
-    ),
-]
+MethodName = Annotated[MethodType, listed(MethodType, "Method")]
 """The method in a document of the contract."""
 
 

@@ -1,4 +1,4 @@
-"""The declaration of a training method: what API, planner, trainer and model card ask of one."""
+"""The declaration of a training method, as read by API, planner, trainer and model card."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 from qwen3_api.job.base import Document
 from qwen3_api.v1alpha1.meta import KubeModel
 
-if TYPE_CHECKING:  # the order has the sections that methods declare
+if TYPE_CHECKING:  # the job spec has the sections that methods declare
     from qwen3_api.job.train import TrainJob
 
 
 class RowKind(StrEnum):
-    """Kind of row that a method learns from; it decides how a row is rendered and measured."""
+    """Kind of row that a method trains on; it determines how a row is rendered and measured."""
 
     CONVERSATION = "Conversation"
     """A dialogue; the loss is on its answers, or on all tokens."""
@@ -23,15 +23,15 @@ class RowKind(StrEnum):
 
 @dataclass(frozen=True)
 class Costs:
-    """Factors of a training step in memory and time, compared with one sequence a row."""
+    """Memory and time factors of a training step, relative to one sequence per row."""
 
     sequences_per_row: int = 1
-    """Sequences of a micro-batch for each row of the data set."""
+    """Sequences per row of the dataset in a micro-batch."""
     reference: bool = False
-    """A frozen copy of the starting adapter is kept in fp32, and each micro-batch goes forward
-    through it too."""
+    """Whether a frozen copy of the initial adapter is kept in fp32, with a forward pass for each
+    micro-batch."""
     padding_free: bool = False
-    """The trainer can lay the rows of a batch one behind the other
+    """Whether the trainer can concatenate the rows of a batch
     (docs/adr/0044-without-padding.md)."""
 
 
@@ -50,9 +50,9 @@ class Method:
     settings: type[KubeModel] | None = None
     """spec.method.<key>; None: the method has no settings."""
     decimals: tuple[str, ...] = ()
-    """Its decimal fields, as on the wire: 0.10 and 1e-1 are the same setting."""
+    """Decimal fields, as on the wire: 0.10 and 1e-1 are the same setting."""
     resolve: Callable[[Any], Document] | None = None
-    """Settings to the section <key> of `TrainJob`; None: the order has no such section."""
+    """Settings to the section <key> of `TrainJob`; None: the job spec has no such section."""
 
     @property
     def key(self) -> str:

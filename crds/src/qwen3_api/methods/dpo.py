@@ -1,5 +1,5 @@
-"""Direct preference optimization: a chosen answer becomes likelier than a rejected one, compared
-with the model at its start."""
+"""Direct preference optimization: raises the likelihood of the chosen answer over the rejected one,
+relative to the reference model."""
 
 from enum import StrEnum
 from typing import TYPE_CHECKING, Literal

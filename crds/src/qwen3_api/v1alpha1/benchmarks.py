@@ -5,8 +5,8 @@ from typing import Annotated, ClassVar
 
 from pydantic import Field
 
+from qwen3_api.data_sources import DatasetSource
 from qwen3_api.v1alpha1.meta import KubeModel, Rule
-from qwen3_api.v1alpha1.sources import DatasetSource
 
 
 class Benchmark(StrEnum):

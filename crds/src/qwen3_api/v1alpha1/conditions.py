@@ -156,6 +156,9 @@ class Reason(StrEnum):
     """The rank exceeds the limit of the serving pool."""
     ALIAS_TAKEN = "AliasTaken"
     """Another fine-tune of the namespace owns this public name."""
+    INTERNAL_ERROR = "InternalError"
+    """The operator met an error that it doesn't know; the message has the id that is in its log.
+    What runs and serves stays as it is, and the operator retries."""
     APPLY_REFUSED = "ApplyRefused"
     """The API server rejected a child object; the message quotes its error."""
     BAD_CONFIG = "BadConfig"

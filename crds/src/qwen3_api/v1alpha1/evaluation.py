@@ -8,6 +8,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
+from qwen3_api.metrics import PER_BASELINE, spell
 from qwen3_api.v1alpha1.adapter_target import AdapterTarget
 from qwen3_api.v1alpha1.failure import FailureStatus
 from qwen3_api.v1alpha1.holdout import HoldoutSpec, HoldoutStatus
@@ -30,7 +31,6 @@ from qwen3_api.v1alpha1.suites import (
     GATES_MEASURED,
     EndpointTarget,
     Gates,
-    Metric,
     RunnerSpec,
     Suites,
     by_name,
@@ -205,10 +205,12 @@ class EvalSpec(KubeModel):
         ),
         Rule(
             cel="self.baselines.size() > 0"
-            " || !self.suites.exists(s, has(s.questions) && 'JudgeWin' in s.questions.metrics)",
-            message="the metric JudgeWin needs baselines to compare with",
+            " || !self.suites.exists(s, has(s.questions) && "
+            + " || ".join(f"'{metric}' in s.questions.metrics" for metric in PER_BASELINE)
+            + ")",
+            message=f"the metric {spell(PER_BASELINE, 'or')} needs baselines to compare with",
             check=lambda m: bool(
-                m.baselines or not any(Metric.JUDGE_WIN in s.metrics for s in m.suites)
+                m.baselines or not any(x in PER_BASELINE for s in m.suites for x in s.metrics)
             ),
             field_path=".baselines",
         ),

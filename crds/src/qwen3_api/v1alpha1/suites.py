@@ -1,11 +1,22 @@
 """Suites, metrics, judges and gates, shared by `Qwen3Eval` and by `spec.evaluation` of a
 `Qwen3FineTune`."""
 
+from collections.abc import Callable
 from enum import StrEnum
 from typing import Annotated, Any, ClassVar
 
 from pydantic import Field
 
+from qwen3_api.data_sources import DatasetSource
+from qwen3_api.metrics import (
+    OF_EVAL_SCOPE,
+    OF_QUESTIONS,
+    OF_WEAVE,
+    PER_BASELINE,
+    Metric,
+    requiring,
+    spell,
+)
 from qwen3_api.v1alpha1.benchmarks import EvalScopeSuite
 from qwen3_api.v1alpha1.meta import (
     DnsLabel,
@@ -16,8 +27,7 @@ from qwen3_api.v1alpha1.meta import (
     Rule,
 )
 from qwen3_api.v1alpha1.numbers import DecimalString, NumberOrString, Quantity
-from qwen3_api.v1alpha1.sources import DatasetSource
-from qwen3_api.v1alpha1.weave_scorers import SCORERS, WeaveScorers
+from qwen3_api.v1alpha1.weave_scorers import WeaveScorers
 
 ModelUrl = Annotated[
     str,
@@ -45,44 +55,6 @@ class SuiteType(StrEnum):
     """The user's own rows of question and answer."""
     EVAL_SCOPE = "EvalScope"
     """A public benchmark, with EvalScope's prompts and scoring."""
-
-
-class Metric(StrEnum):
-    """A metric. All except AssistantLoss are between 0 and 1, and higher is better."""
-
-    EXACT_MATCH = "ExactMatch"
-    """The trimmed answer equals the expected one."""
-    F1 = "F1"
-    """Harmonic mean of precision and recall over words (SQuAD); over characters in Chinese."""
-    BLEU = "BLEU"
-    """Sentence BLEU with effective order and exponential smoothing (sacrebleu), over 100."""
-    ROUGE_L = "RougeL"
-    """F-measure of the longest common subsequence of words; over characters in Chinese."""
-    REGEX_MATCH = "RegexMatch"
-    """The row's pattern is found in the answer."""
-    JSON_VALID = "JSONValid"
-    """The answer is JSON that conforms to questions.jsonSchema."""
-    ASSISTANT_LOSS = "AssistantLoss"
-    """Mean negative log-likelihood per token of the expected answer, in nats; lower is better."""
-    JUDGE_SCORE = "JudgeScore"
-    """Score of the answer by the judges and the rubric: 0, 0.25, 0.5, 0.75 or 1."""
-    JUDGE_WIN = "JudgeWin"
-    """The judges' preference against each baseline: 1, 0.5 for a tie, 0."""
-    ACCURACY = "Accuracy"
-    """For suites of type EvalScope: the answer is correct by the benchmark's rules."""
-    VALID_JSON_SCORER = "ValidJSONScorer"
-    """For questions.weave: the answer is JSON."""
-    VALID_XML_SCORER = "ValidXMLScorer"
-    """For questions.weave: the answer is well-formed XML."""
-    PYDANTIC_SCORER = "PydanticScorer"
-    """For questions.weave: the answer is JSON that a pydantic model of the fields accepts."""
-    STRING_MATCH_SCORER = "StringMatchScorer"
-    """For questions.weave: the answer is a substring of the expected one, ignoring case."""
-
-
-JUDGED = (Metric.JUDGE_SCORE, Metric.JUDGE_WIN)
-WEAVE = tuple(Metric(name) for name in SCORERS)
-LOWER_IS_BETTER = (Metric.ASSISTANT_LOSS,)
 
 
 class JudgeEndpoint(EndpointTarget):
@@ -129,49 +101,70 @@ class JudgeSpec(KubeModel):
     )
 
 
+JUDGED = requiring("judge")
+
+
+def _names(metrics: tuple[Metric, ...]) -> list[str]:
+    """A list as CEL writes it, too."""
+    return [metric.value for metric in metrics]
+
+
+def _contains(field: str, metrics: tuple[Metric, ...]) -> str:
+    """CEL: whether a list has one of the metrics."""
+    return " || ".join(f"'{metric}' in {field}" for metric in metrics)
+
+
+def _goes_with(field: str, get: Callable[[Any], object | None]) -> Rule:
+    """A field of `questions` is set if, and only if, a metric that requires it is measured."""
+    metrics = requiring(field)
+    one = len(metrics) == 1
+    measured = _contains("self.metrics", metrics)
+    return Rule(
+        cel=f"has(self.{field}) == "
+        + (f"({measured})" if one else f"self.metrics.exists(m, m in {_names(metrics)})"),
+        message=f"{field} goes with the metric{'' if one else 's'} {spell(metrics)}, and only with "
+        f"{'it' if one else 'them'}",
+        check=lambda m: (get(m) is not None) == any(x in metrics for x in m.metrics),
+        field_path=f".{field}",
+    )
+
+
 class QuestionsSuite(KubeModel):
     """Rows of question and answer (JSONL: question, answer, optional category)."""
 
     data: DatasetSource
     """data: JSONL rows with question, answer and, optionally, category, system and pattern."""
-    metrics: Annotated[list[Metric], Field(max_length=9), ListSet()] = [
-        Metric.EXACT_MATCH,
-        Metric.ASSISTANT_LOSS,
-    ]
-    """metrics to compute: ExactMatch, F1, BLEU, RougeL, RegexMatch, JSONValid, AssistantLoss,
-    JudgeScore, JudgeWin; [] for the scorers of weave only."""
+    metrics: Annotated[
+        list[Metric],
+        Field(
+            max_length=len(OF_QUESTIONS),
+            description=f"metrics to compute: {', '.join(OF_QUESTIONS)}; [] for the scorers of "
+            "weave only.",
+        ),
+        ListSet(),
+    ] = [Metric.EXACT_MATCH, Metric.ASSISTANT_LOSS]
     json_schema: Annotated[str, Field(max_length=16384)] | None = None
     """jsonSchema for JSONValid, as JSON text."""
-    judge: JudgeSpec | None = None
-    """judge for JudgeScore and JudgeWin."""
+    judge: Annotated[JudgeSpec, Field(description=f"judge for {spell(JUDGED)}.")] | None = None
     weave: WeaveScorers | None = None
     """weave: scorers of Weave, each an additional metric."""
     limit: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
     """limit on the number of rows, from the start of the file."""
 
     rules: ClassVar[tuple[Rule, ...]] = (
+        _goes_with("judge", lambda m: m.judge),
+        _goes_with("jsonSchema", lambda m: m.json_schema),
         Rule(
-            cel="has(self.judge) == self.metrics.exists(m, m in ['JudgeScore', 'JudgeWin'])",
-            message="judge goes with the metrics JudgeScore and JudgeWin, and only with them",
-            check=lambda m: (m.judge is not None) == any(x in JUDGED for x in m.metrics),
-            field_path=".judge",
-        ),
-        Rule(
-            cel="has(self.jsonSchema) == ('JSONValid' in self.metrics)",
-            message="jsonSchema goes with the metric JSONValid, and only with it",
-            check=lambda m: (m.json_schema is not None) == (Metric.JSON_VALID in m.metrics),
-            field_path=".jsonSchema",
-        ),
-        Rule(
-            cel="!('Accuracy' in self.metrics)",
-            message="metrics can't contain Accuracy: it is the metric of suites of type EvalScope",
-            check=lambda m: Metric.ACCURACY not in m.metrics,
+            cel=f"!({_contains('self.metrics', OF_EVAL_SCOPE)})",
+            message=f"metrics can't contain {spell(OF_EVAL_SCOPE, 'or')}: it is the metric of "
+            "suites of type EvalScope",
+            check=lambda m: not any(x in OF_EVAL_SCOPE for x in m.metrics),
             field_path=".metrics",
         ),
         Rule(
-            cel=f"!self.metrics.exists(m, m in {list(SCORERS)})",
+            cel=f"!self.metrics.exists(m, m in {_names(OF_WEAVE)})",
             message="metrics can't contain Weave scorers: list them in weave.scorers",
-            check=lambda m: not any(x in WEAVE for x in m.metrics),
+            check=lambda m: not any(x in OF_WEAVE for x in m.metrics),
             field_path=".metrics",
         ),
         Rule(
@@ -248,7 +241,7 @@ class Suite(KubeModel):
     def metrics(self) -> list[Metric]:
         """Metrics of the suite, in the order of results."""
         if self.questions is None:
-            return [Metric.ACCURACY]
+            return list(OF_EVAL_SCOPE)
         weave = self.questions.weave
         return [*self.questions.metrics, *map(Metric, weave.scorers if weave else ())]
 
@@ -279,8 +272,10 @@ class Gate(KubeModel):
     """metric of that suite."""
     baseline: DnsLabel | None = None
     """baseline of the comparison; required for maxRegression and minimumEffect."""
-    minimum: DecimalString | None = None
-    """minimum of the value; for JudgeWin, against each baseline."""
+    minimum: DecimalString | None = Field(
+        default=None,
+        description=f"minimum of the value; for {spell(PER_BASELINE)}, against each baseline.",
+    )
     maximum: DecimalString | None = None
     """maximum of the value; for a loss."""
     max_regression: DecimalString | None = None
@@ -319,9 +314,11 @@ class Gate(KubeModel):
             field_path=".baseline",
         ),
         Rule(
-            cel="self.metric != 'JudgeWin' || has(dyn(self).minimum)",
-            message="a gate on JudgeWin must set minimum: it is already a comparison, 0.5 is a tie",
-            check=lambda m: m.metric is not Metric.JUDGE_WIN or m.minimum is not None,
+            cel=" && ".join(f"self.metric != '{metric}'" for metric in PER_BASELINE)
+            + " || has(dyn(self).minimum)",
+            message=f"a gate on {spell(PER_BASELINE, 'or')} must set minimum: it is already a "
+            "comparison, 0.5 is a tie",
+            check=lambda m: not m.metric.facts.per_baseline or m.minimum is not None,
             field_path=".minimum",
         ),
     )
@@ -336,8 +333,9 @@ def _measures(suites: list[Suite], gate: Gate) -> bool:
 
 
 GATES_MEASURED = Rule(
-    cel="self.gates.all(g, self.suites.exists(s, s.name == g.suite"
-    " && (!has(s.questions) ? g.metric == 'Accuracy' : g.metric in s.questions.metrics"
+    cel="self.gates.all(g, self.suites.exists(s, s.name == g.suite && (!has(s.questions) ? "
+    + " || ".join(f"g.metric == '{metric}'" for metric in OF_EVAL_SCOPE)
+    + " : g.metric in s.questions.metrics"
     " || (has(s.questions.weave) && g.metric in s.questions.weave.scorers))))",
     message="each of gates must name a suite and one of that suite's metrics",
     check=lambda m: all(_measures(m.suites, gate) for gate in m.gates),

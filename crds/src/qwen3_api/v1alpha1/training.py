@@ -5,6 +5,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
+from qwen3_api.data_sources import DatasetSource
 from qwen3_api.v1alpha1.meta import (
     KubeModel,
     ListSet,
@@ -12,7 +13,7 @@ from qwen3_api.v1alpha1.meta import (
     Rule,
 )
 from qwen3_api.v1alpha1.numbers import DecimalString, FractionString, PositiveDecimalString
-from qwen3_api.v1alpha1.sources import DatasetSource, S3Object
+from qwen3_api.v1alpha1.sources import S3Object
 
 
 class BaseModelSourceType(StrEnum):
@@ -66,6 +67,11 @@ class DatasetFormat(StrEnum):
     ALPACA = "Alpaca"
     PROMPT_COMPLETION = "PromptCompletion"
     PREFERENCE = "Preference"
+
+
+PREFERENCE_FORMATS = (DatasetFormat.PREFERENCE,)
+"""Formats whose rows are of `RowKind.PREFERENCE`. Those of all others are conversations, and Auto
+finds such a one."""
 
 
 class DatasetChecks(KubeModel):

@@ -5,9 +5,10 @@ from typing import Annotated, ClassVar
 
 from pydantic import Field
 
+from qwen3_api.metrics import OF_WEAVE
 from qwen3_api.v1alpha1.meta import KubeModel, ListMap, ListSet, Rule
 
-SCORERS = ("ValidJSONScorer", "ValidXMLScorer", "PydanticScorer", "StringMatchScorer")
+SCORERS = tuple(metric.value for metric in OF_WEAVE)
 """Classes that need only Weave and score each answer."""
 ASK_A_MODEL = (
     "ContextEntityRecallScorer",
@@ -78,11 +79,13 @@ class WeaveScorers(KubeModel):
 
     scorers: Annotated[
         list[Annotated[str, Field(min_length=1, max_length=128)]],
-        Field(min_length=1, max_length=4),
+        Field(
+            min_length=1,
+            max_length=len(SCORERS),
+            description=f"scorers by class: {', '.join(SCORERS)}. Each is a metric of that name.",
+        ),
         ListSet(),
     ]
-    """scorers by class: ValidJSONScorer, ValidXMLScorer, PydanticScorer, StringMatchScorer. Each is
-    a metric of that name."""
     fields: (
         Annotated[list[PydanticField], Field(min_length=1, max_length=64), ListMap("name")] | None
     ) = None

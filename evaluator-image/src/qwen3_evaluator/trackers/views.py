@@ -4,8 +4,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from qwen3_api.job.evaluate import EvalJob, EvalReport, EvalSample, MetricName
-from qwen3_evaluator.report_answers import WIN, score_sample
+from qwen3_api.job.evaluate import EvalJob, EvalReport, EvalSample
+from qwen3_api.metrics import Metric
+from qwen3_evaluator.metrics import read_score
 
 MOST_ROWS = 10_000
 """Rows of the table at W&B (its own advice), and answers of one evaluation at Weave."""
@@ -68,13 +69,13 @@ def build_table(
     scored = [
         (metric, baseline)
         for metric in dict.fromkeys(m for suite in job.suites for m in suite.metrics)
-        for baseline in ([b.name for b in job.baselines] if metric == WIN else [None])
+        for baseline in ([b.name for b in job.baselines] if metric.facts.per_baseline else [None])
     ]
     columns = [*_COLUMNS, *(_score_name(m, b) for m, b in scored)]
     return columns, [
         [
             *(getattr(sample, name) for name in _COLUMNS),
-            *(score_sample(sample, m, b) for m, b in scored),
+            *(read_score(sample, m, b) for m, b in scored),
         ]
         for sample in samples[:MOST_ROWS]
     ]
@@ -118,16 +119,16 @@ def build_asked(job: EvalJob, report: EvalReport, samples: Sequence[EvalSample])
             )
 
 
-def _scores(job: EvalJob, sample: EvalSample, metrics: Sequence[MetricName]) -> dict[str, float]:
+def _scores(job: EvalJob, sample: EvalSample, metrics: Sequence[Metric]) -> dict[str, float]:
     return {
         _score_name(metric, baseline): score
         for metric in metrics
-        for baseline in ([b.name for b in job.baselines] if metric == WIN else [None])
-        if (score := score_sample(sample, metric, baseline)) is not None
+        for baseline in ([b.name for b in job.baselines] if metric.facts.per_baseline else [None])
+        if (score := read_score(sample, metric, baseline)) is not None
     }
 
 
-def _score_name(metric: MetricName, baseline: str | None) -> str:
+def _score_name(metric: Metric, baseline: str | None) -> str:
     """Weave takes letters, digits and underscores, and drops the rest."""
     return metric if baseline is None else f"{metric}_{baseline.replace('-', '_')}"
 

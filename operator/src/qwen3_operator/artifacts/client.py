@@ -81,13 +81,13 @@ RECHECK_SECONDS = 30.0
 """From a refusal to the next attempt."""
 KEY_HINT = (
     "Ask the platform team to rotate the operator's key: a valid one in the Secret of "
-    "storage.default (or storage.additional) is taken without a restart."
+    "storage.default (or storage.additional) takes effect without a restart."
 )
 RIGHTS_HINT = (
-    "Ask the platform team: the key in the Secret of storage.default (or storage.additional) must "
-    "be allowed to read, write, list and delete there."
+    "Ask the platform team to allow the key in the Secret of storage.default (or "
+    "storage.additional) to read, write, list and delete there."
 )
-CLOCK_HINT = "Ask the platform team to set the clock of the operator's node, or of the store."
+CLOCK_HINT = "Ask the platform team to correct the clock of the operator's node or of the store."
 
 Refused = (BaseError, FileNotFoundError)
 """What obstore raises; a missing object or bucket is the built-in FileNotFoundError."""
@@ -148,8 +148,8 @@ def classify(error: BaseException, location: S3Location) -> OperatorError:
                 f"bucket {location.bucket} isn't in region {location.region or DEFAULT_REGION}"
                 + (f" but in {told.group(1)}" if told else "")
                 + f": {code}",
-                "Name the bucket's region in spec.artifacts.s3.region (an evaluation: beside its "
-                "bucket), or have the platform team correct storage.default.region.",
+                "Set the bucket's region in spec.artifacts.s3.region (for an evaluation, in "
+                "output.s3), or ask the platform team to correct storage.default.region.",
                 retriable=True,
             )
         )
@@ -160,7 +160,7 @@ def classify(error: BaseException, location: S3Location) -> OperatorError:
         return StorageProblem(
             FailureStatus.of(
                 Reason.STORAGE_DENIED,
-                f"the object store refused the operator's credentials for {refused}: {code}",
+                f"the object store rejected the operator's credentials for {refused}: {code}",
                 CLOCK_HINT if code == SKEWED else hint,
                 user=False,
                 retriable=True,
@@ -228,7 +228,7 @@ class ObjectStore:
         self._stores[endpoint] = (store, found)
         for key in [k for k in self._clients if k[0] == endpoint]:
             del self._clients[key]
-        logger.info("credentials were read again", extra={"endpoint": endpoint or "AWS"})
+        logger.info("credentials reloaded", extra={"endpoint": endpoint or "AWS"})
 
     async def get(self, location: S3Location) -> Fetched | None:
         """A small object and its ETag, or None.

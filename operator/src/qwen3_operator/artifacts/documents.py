@@ -100,13 +100,13 @@ class Artifacts:
                     if size > file.size:
                         # An object of any size would keep a place among the checks.
                         return _corrupt(
-                            f"{location.uri} has more than the {file.size} bytes that COMMIT.json "
-                            "says"
+                            f"{location.uri} has more than the {file.size} bytes recorded in "
+                            "COMMIT.json"
                         )
             if size != file.size or digest.hexdigest() != file.sha256:
                 return _corrupt(
                     f"{location.uri} has {size} bytes and sha256 {digest.hexdigest()[:12]}, "
-                    f"COMMIT.json says {file.size} and {file.sha256[:12]}"
+                    f"COMMIT.json records {file.size} and {file.sha256[:12]}"
                 )
         return None
 
@@ -161,7 +161,7 @@ class Artifacts:
             return None
         current = _lenient(CurrentAlias, fetched, location)
         if current is not None and not is_pointer(current, location):
-            logger.warning("not a pointer of this name", extra={"uri": location.uri})
+            logger.warning("pointer belongs to another name", extra={"uri": location.uri})
             current = None
         return Alias(current, fetched.etag)
 
@@ -200,9 +200,9 @@ def check_commit(commit: Commit, revision: S3Location) -> FailureStatus | None:
     if not commit.prefix.startswith(inside) or ".." in commit.prefix.split("/"):
         return _corrupt(f"COMMIT.json points outside its revision: {commit.prefix[:200]}")
     if any(".." in f.path.split("/") for f in commit.files):
-        return _corrupt("COMMIT.json names a path with ..")
+        return _corrupt("COMMIT.json contains a path with ..")
     if adapter_digest(commit.files) != commit.digest:
-        return _corrupt("the digest of COMMIT.json isn't the digest of its files")
+        return _corrupt("the digest in COMMIT.json doesn't match its files")
     if revision.prefix.rsplit("/", 1)[-1] != commit.revision:
         return _corrupt(f"COMMIT.json is for revision {commit.revision[:40]}")
     return None
@@ -215,9 +215,9 @@ def check_export(
     if export.artifact != artifact or export.prefix != f"{folder}/{export.attempt}":
         return _unreadable_export(f"EXPORT.json of {artifact} points elsewhere: {export.prefix}")
     if adapter_digest(export.files) != export.digest:
-        return _unreadable_export(f"the digest of {artifact}'s EXPORT.json isn't that of its files")
+        return _unreadable_export(f"the digest in {artifact}'s EXPORT.json doesn't match its files")
     if export.adapter_digest != commit.digest:
-        return _unreadable_export(f"{artifact} was made of another adapter")
+        return _unreadable_export(f"{artifact} was exported from another adapter")
     return None
 
 
@@ -225,7 +225,7 @@ def _unreadable_export(message: str) -> FailureStatus:
     return FailureStatus.of(
         Reason.ARTIFACT_CORRUPT,
         message,
-        "Remove its folder below exports/ in the bucket; it is made again then.",
+        "Delete its folder below exports/ in the bucket; the artifact is then exported again.",
         user=False,
     )
 
@@ -234,8 +234,8 @@ def _corrupt(message: str) -> FailureStatus:
     return FailureStatus.of(
         Reason.ARTIFACT_CORRUPT,
         message,
-        "The result in the bucket was damaged. Change a training input (the seed, say) to train "
-        "again; the current adapter stays in service.",
+        "The result in the bucket is damaged. Change a training input (such as the seed) to "
+        "retrain; the current adapter stays in service.",
         user=False,
     )
 

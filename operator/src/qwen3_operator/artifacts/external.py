@@ -66,7 +66,7 @@ class ForeignAdapters:
             return None
         if len(sizes) > MAX_FILES or sum(sizes.values()) > MAX_BYTES:
             return _refuse(
-                f"{folder.uri} holds more than an adapter: over {MAX_FILES} files or "
+                f"{folder.uri} contains more than an adapter: over {MAX_FILES} files or "
                 f"{MAX_BYTES >> 30} GiB"
             )
         config, files = b"", []
@@ -85,15 +85,17 @@ class ForeignAdapters:
             try:
                 files.append(FileDigest(path=path, size=read, sha256=content.hexdigest()))
             except ValidationError:
-                return _refuse(f"{folder.uri} holds {path[:100]!r}, which no adapter has")
+                return _refuse(
+                    f"{folder.uri} contains {path[:100]!r}, which isn't part of an adapter"
+                )
         found = adapter_digest(files)
         if found != digest:
             return FailureStatus.of(
                 Reason.ARTIFACT_CORRUPT,
-                f"target.adapter.digest: the files of {folder.uri} have {found[:12]}…, "
+                f"target.adapter.digest: the files of {folder.uri} have the digest {found[:12]}…, "
                 f"not {digest[:12]}…",
-                "Name the digest of exactly these files, or upload those that it is of; then apply "
-                "a new evaluation.",
+                "Set the digest of exactly these files, or upload the files with this digest; then "
+                "apply a new evaluation.",
             )
         return self._remember(key, folder, config, files)
 
@@ -122,6 +124,6 @@ def _refuse(message: str) -> FailureStatus:
     return FailureStatus.of(
         Reason.ARTIFACT_REFUSED,
         f"target.adapter.s3: {message}",
-        "Name a folder with exactly the files of a LoRA adapter, as PEFT saves it; then apply "
+        "Use a folder with exactly the files of a LoRA adapter, as saved by PEFT; then apply "
         "a new evaluation.",
     )

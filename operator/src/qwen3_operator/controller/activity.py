@@ -8,14 +8,11 @@ that the watcher itself is gone: kopf keeps running when one of its tasks has en
 import time
 from collections.abc import Callable
 
-from qwen3_operator.controller.kind import Kind
+from qwen3_operator.controller.kind import Kind, Kinds
 from qwen3_operator.controller.resync import Scope, scopes_of
-from qwen3_operator.resources.kinds import CACHED_KINDS
 
 INACTIVITY_SECONDS = 70.0
 """kopf's default, named here because the health check depends on it: bookmarks come every 60 s."""
-
-_KIND_BY_PLURAL = {kind.plural: kind for kind in CACHED_KINDS}
 
 
 class WatchActivity:
@@ -23,10 +20,12 @@ class WatchActivity:
 
     def __init__(
         self,
+        kinds: Kinds,
         on_gap: Callable[[Kind, str | None], None],
         *,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        self._kinds = kinds
         self._on_gap = on_gap
         self._clock = clock
         self._alive_at: dict[Scope, float] = {}
@@ -35,17 +34,17 @@ class WatchActivity:
     def expect(self, namespaces: tuple[str, ...]) -> None:
         """From now on every scope has to be watched."""
         now = self._clock()
-        self._alive_at = dict.fromkeys(scopes_of(namespaces), now)
+        self._alive_at = dict.fromkeys(scopes_of(self._kinds, namespaces), now)
 
     def alive(self, path: str) -> None:
         """Data came on the watch of this collection (a URL path)."""
-        scope = scope_of_path(path)
+        scope = scope_of_path(self._kinds, path)
         if scope in self._alive_at:
             self._alive_at[scope] = self._clock()
 
     def listed(self, path: str) -> None:
         """kopf listed this collection; more than once means that its watch had a gap."""
-        scope = scope_of_path(path)
+        scope = scope_of_path(self._kinds, path)
         if scope is None or scope not in self._alive_at:
             return
         self.alive(path)
@@ -61,13 +60,13 @@ class WatchActivity:
             for scope, at in self._alive_at.items()
             if now - at > 2 * INACTIVITY_SECONDS
         ]
-        return f"silent watches: {', '.join(late)}" if late else None
+        return f"stalled watches: {', '.join(late)}" if late else None
 
 
-def scope_of_path(path: str) -> Scope | None:
+def scope_of_path(kinds: Kinds, path: str) -> Scope | None:
     """The scope of a collection's path, ".../namespaces/<ns>/<plural>" or ".../<plural>"."""
     parts = path.strip("/").split("/")
-    kind = _KIND_BY_PLURAL.get(parts[-1])
+    kind = kinds.by_plural(parts[-1])
     if kind is None:
         return None
     namespaced = len(parts) >= 3 and parts[-3] == "namespaces"

@@ -59,7 +59,7 @@ def classify_response(
 def classify_exception(error: BaseException, what: str) -> Transient:
     """The error for a request that got no answer."""
     if isinstance(error, TimeoutError):
-        return Transient("ApiTimeout", f"{what}: no answer in time")
+        return Transient("ApiTimeout", f"{what}: timed out")
     kind = "ApiUnreachable" if isinstance(error, aiohttp.ClientConnectionError) else "ApiFailure"
     return Transient(kind, f"{what}: {error!r}"[:_MESSAGE_LIMIT])
 

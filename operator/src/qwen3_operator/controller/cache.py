@@ -12,13 +12,11 @@ there are no locks.
 """
 
 from collections import OrderedDict, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
-from qwen3_operator.controller.kind import Kind, Manifest, Manifests
+from qwen3_operator.controller.kind import Kind, Kinds, Manifest, Manifests
 from qwen3_operator.controller.metrics import CACHED_OBJECTS
-from qwen3_operator.resources.kinds import CACHED_KINDS, CUSTOM_KINDS, OWNER_LABELS, kind_of
-from qwen3_operator.resources.labels import LABEL_MANAGED
 
 TOMBSTONES = 20_000
 """How many deletions are remembered. A write is answered within its timeout, 20 s, so this stands
@@ -43,14 +41,15 @@ Listener = Callable[[Kind, str, str, Manifest | None], None]
 
 
 class Cache:
-    """Objects of `CACHED_KINDS`; of children only those labelled as managed."""
+    """Objects of the cached kinds; of children only those labelled as managed."""
 
-    def __init__(self) -> None:
+    def __init__(self, kinds: Kinds) -> None:
+        self.kinds = kinds
         # kind -> namespace -> name -> object
         self._objects: dict[Kind, dict[str, dict[str, Manifest]]] = {
-            kind: {} for kind in CACHED_KINDS
+            kind: {} for kind in kinds.cached
         }
-        self._counts = dict.fromkeys(CACHED_KINDS, 0)
+        self._counts = dict.fromkeys(kinds.cached, 0)
         self._listeners: list[Listener] = []
         # (kind, namespace, owner label, owner name) -> names of children
         self._owned: defaultdict[tuple[Kind, str, str, str], set[str]] = defaultdict(set)
@@ -64,11 +63,6 @@ class Cache:
             for namespace, objects in namespaces.items():
                 for name, obj in objects.items():
                     listener(kind, namespace, name, obj)
-
-    @property
-    def kinds(self) -> tuple[Kind, ...]:
-        """The kinds that are cached."""
-        return tuple(self._objects)
 
     def get(self, kind: Kind, namespace: str, name: str) -> Manifest | None:
         """The object, or None."""
@@ -99,8 +93,8 @@ class Cache:
         Objects that don't belong here (another kind, a child without the label) are left out, so
         that every answer to a write can be handed in. `obj` is trimmed in place.
         """
-        kind = kind_of(obj)
-        if kind not in self._objects or not is_cached(kind, obj):
+        kind = self.kinds.of(obj)
+        if kind not in self._objects or not self.kinds.is_cached(kind, obj):
             return False
         namespace, name = obj["metadata"]["namespace"], obj["metadata"]["name"]
         if self.newest_version(kind, obj["metadata"]) >= version_of(obj):
@@ -110,7 +104,7 @@ class Cache:
             self._unlink(kind, old)
         trim(obj)
         self._objects[kind].setdefault(namespace, {})[name] = obj
-        for label, owner in owners_of(obj):
+        for label, owner in self.kinds.owners_of(obj):
             self._owned[kind, namespace, label, owner].add(name)
         self._count(kind, 0 if old is not None else 1)
         self._report(kind, namespace, name, obj)
@@ -131,31 +125,26 @@ class Cache:
         nothing.
         """
         metadata = obj["metadata"]
-        return self._bury(kind_of(obj), metadata["namespace"], metadata["name"], version_of(obj))
+        return self._bury(
+            self.kinds.of(obj), metadata["namespace"], metadata["name"], version_of(obj)
+        )
 
-    def replace(
-        self, kind: Kind, namespace: str | None, items: Iterable[Manifest], list_version: str
-    ) -> Drift:
-        """Make the cache agree with a LIST of one kind in one namespace (None: all).
-
-        What the LIST lacks is removed, unless it is newer than the LIST.
-        """
-        listed: set[tuple[str, str]] = set()
-        changed: Manifests = []
-        for obj in items:
-            listed.add((obj["metadata"]["namespace"], obj["metadata"]["name"]))
-            if self.put(obj):
-                changed.append(obj)
+    def prune(
+        self, kind: Kind, namespace: str | None, listed: Iterable[Manifest], list_version: str
+    ) -> Manifests:
+        """Removes what a LIST of one kind in one namespace (None: all) lacks, unless it is newer
+        than the LIST; returns its last known form."""
+        names = {(o["metadata"]["namespace"], o["metadata"]["name"]) for o in listed}
         version = int(list_version)
         vanished = [
             obj
             for obj in self.list(kind, namespace)
-            if (obj["metadata"]["namespace"], obj["metadata"]["name"]) not in listed
+            if (obj["metadata"]["namespace"], obj["metadata"]["name"]) not in names
             and version_of(obj) <= version
         ]
         for obj in vanished:
             self._bury(kind, obj["metadata"]["namespace"], obj["metadata"]["name"], version)
-        return Drift(changed, vanished)
+        return vanished
 
     def _bury(self, kind: Kind, namespace: str, name: str, version: int) -> bool:
         if kind not in self._objects:
@@ -179,30 +168,16 @@ class Cache:
     def _unlink(self, kind: Kind, obj: Manifest) -> None:
         """Take an object out of the index by owner."""
         namespace, name = obj["metadata"]["namespace"], obj["metadata"]["name"]
-        for label, owner in owners_of(obj):
+        for label, owner in self.kinds.owners_of(obj):
             names = self._owned[kind, namespace, label, owner]
             names.discard(name)
             if not names:
                 del self._owned[kind, namespace, label, owner]
 
 
-def is_cached(kind: Kind, obj: Manifest) -> bool:
-    """Whether an object of a cached kind is one of ours."""
-    labels = obj["metadata"].get("labels") or {}
-    return kind in CUSTOM_KINDS or labels.get(LABEL_MANAGED) == "true"
-
-
 def is_stale(cache: Cache, kind: Kind, obj: Manifest) -> bool:
     """Whether the cache knows a newer state of this object, or its deletion."""
     return cache.newest_version(kind, obj["metadata"]) > version_of(obj)
-
-
-def owners_of(obj: Manifest) -> Iterator[tuple[str, str]]:
-    """(label, name) of what a child is for."""
-    labels = obj["metadata"].get("labels") or {}
-    for label in OWNER_LABELS:
-        if label in labels:
-            yield label, labels[label]
 
 
 def version_of(obj: Manifest) -> int:

@@ -17,7 +17,7 @@ import aiohttp
 from qwen3_operator.controller.api_errors import classify_exception, classify_response
 from qwen3_operator.controller.connection import CONNECT_SECONDS, REQUEST_SECONDS, Connection
 from qwen3_operator.controller.errors import Conflict, NotLeader, OperatorError, Transient
-from qwen3_operator.controller.kind import Kind, Manifest, Manifests
+from qwen3_operator.controller.kind import EVENT, Kind, Kinds, Manifest, Manifests
 from qwen3_operator.controller.logs import get_logger
 from qwen3_operator.controller.metrics import (
     API_REQUESTS,
@@ -26,8 +26,6 @@ from qwen3_operator.controller.metrics import (
     EVENTS_LOST,
     WRITES_FENCED,
 )
-from qwen3_operator.resources.kinds import EVENT, kind_of
-from qwen3_operator.resources.labels import FIELD_MANAGER
 
 LIST_SECONDS = 60.0
 LIST_PAGE = 500
@@ -143,12 +141,14 @@ class Client:
     def __init__(
         self,
         api: ApiServer,
+        kinds: Kinds,
         *,
         fence: Callable[[], bool],
         observe: Callable[[Manifest], object] | None = None,
         reporter: str = "",
     ) -> None:
         self._api = api
+        self._kinds = kinds
         self._fence = fence
         self._observe = observe
         self._reporter = reporter
@@ -164,7 +164,7 @@ class Client:
         return await self._api.list(kind, namespace, label_selector)
 
     async def apply(
-        self, obj: Manifest, field_manager: str = FIELD_MANAGER, force: bool = True
+        self, obj: Manifest, field_manager: str | None = None, force: bool = True
     ) -> Manifest:
         """Server-side apply: create the object or make the fields in `obj` so; returns it whole.
 
@@ -176,13 +176,13 @@ class Client:
         """
         applied = await self._write_apply(obj, None, field_manager, force)
         if applied is None:
-            kind, metadata = kind_of(obj), obj["metadata"]
+            kind, metadata = self._kinds.of(obj), obj["metadata"]
             what = f"apply {kind.plural}/{metadata['name']} in {metadata['namespace']}"
             raise classify_response(404, b"namespace or kind not found", {}, what)
         return applied
 
     async def apply_status(
-        self, obj: Manifest, field_manager: str = FIELD_MANAGER, force: bool = True
+        self, obj: Manifest, field_manager: str | None = None, force: bool = True
     ) -> Manifest | None:
         """Server-side apply of `obj["status"]`; None when the object is gone.
 
@@ -198,20 +198,26 @@ class Client:
         wanted = obj["metadata"].get("uid")
         if applied is not None and wanted is not None and applied["metadata"]["uid"] != wanted:
             what = f"{obj['metadata']['namespace']}/{obj['metadata']['name']}"
-            raise Conflict("UidMismatch", f"the status of {what} went to a namesake")
+            raise Conflict(
+                "UidMismatch",
+                f"the status of {what} was written to another object of the same name",
+            )
         return applied
 
     async def _write_apply(
-        self, obj: Manifest, sub: str | None, field_manager: str, force: bool
+        self, obj: Manifest, sub: str | None, field_manager: str | None, force: bool
     ) -> Manifest | None:
         metadata = obj["metadata"]
         return await self._write(
             "apply",
-            kind_of(obj),
+            self._kinds.of(obj),
             metadata["namespace"],
             metadata["name"],
             sub=sub,
-            query={"fieldManager": field_manager, "force": "true" if force else "false"},
+            query={
+                "fieldManager": field_manager or self._kinds.field_manager,
+                "force": "true" if force else "false",
+            },
             body=obj,
             content_type=APPLY_PATCH,
         )
@@ -259,7 +265,7 @@ class Client:
             name,
             body={"metadata": {"finalizers": [*finalizers], "resourceVersion": resource_version}},
             content_type=MERGE_PATCH,
-            query={"fieldManager": FIELD_MANAGER},
+            query={"fieldManager": self._kinds.field_manager},
         )
 
     async def create_event(
@@ -298,9 +304,9 @@ class Client:
             "firstTimestamp": f"{now[:19]}Z",
             "lastTimestamp": f"{now[:19]}Z",
             "count": 1,
-            "source": {"component": FIELD_MANAGER},
-            "reportingComponent": f"qwen3.dev/{FIELD_MANAGER}",
-            "reportingInstance": self._reporter or FIELD_MANAGER,
+            "source": {"component": self._kinds.field_manager},
+            "reportingComponent": f"{self._kinds.domain}/{self._kinds.field_manager}",
+            "reportingInstance": self._reporter or self._kinds.field_manager,
         }
         try:
             await self._write(
@@ -310,7 +316,7 @@ class Client:
             raise
         except OperatorError as error:
             EVENTS_LOST.inc()
-            logger.warning("event lost", extra={"event_reason": reason, "error": str(error)})
+            logger.warning("event not posted", extra={"event_reason": reason, "error": str(error)})
 
     async def _write(
         self,

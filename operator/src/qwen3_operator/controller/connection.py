@@ -124,7 +124,7 @@ def from_kubeconfig(paths: Sequence[Path]) -> Connection:
     where = ", ".join(str(path) for path in paths)
     context = entries["contexts"].get(current)
     if context is None:
-        raise ConnectionConfigError(f"{where}: no current-context, or one that isn't there")
+        raise ConnectionConfigError(f"{where}: current-context is missing or unknown")
     cluster = entries["clusters"].get(context.get("cluster"))
     if cluster is None or "server" not in cluster:
         raise ConnectionConfigError(f"{where}: the context's cluster has no server")

@@ -27,10 +27,9 @@ from datetime import UTC, datetime
 
 from qwen3_operator.controller.client import ApiServer
 from qwen3_operator.controller.errors import Conflict, OperatorError
-from qwen3_operator.controller.kind import Manifest
+from qwen3_operator.controller.kind import LEASE, Manifest
 from qwen3_operator.controller.logs import get_logger
 from qwen3_operator.controller.metrics import LEADER
-from qwen3_operator.resources.kinds import LEASE
 
 LEASE_SECONDS = 15
 RENEW_DEADLINE_SECONDS = 10.0
@@ -128,7 +127,7 @@ class Elector:
                 # Our own last renewal, which was cancelled on its way, got there first.
                 continue
             except OperatorError as error:
-                logger.warning("lease not released, it will run out", extra={"error": str(error)})
+                logger.warning("lease not released, it will expire", extra={"error": str(error)})
                 return
 
     async def _release(self) -> None:

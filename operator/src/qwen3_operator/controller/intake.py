@@ -2,26 +2,16 @@
 
 from collections.abc import Callable, Iterable, Sequence
 
-from qwen3_operator.controller import keys
 from qwen3_operator.controller.cache import Cache, is_stale
 from qwen3_operator.controller.keys import Key
-from qwen3_operator.controller.kind import Manifest
+from qwen3_operator.controller.kind import Kinds, Manifest
 from qwen3_operator.controller.logs import get_logger
 from qwen3_operator.controller.metrics import WATCH_EVENTS
 from qwen3_operator.controller.queue import WorkQueue
-from qwen3_operator.resources.kinds import CUSTOM_KINDS, EVALUATION, FINE_TUNE, kind_of
-from qwen3_operator.resources.labels import LABEL_EVAL, LABEL_FINE_TUNE, LABEL_POOL
 
 KeysFor = Callable[[Manifest], Iterable[Key]]
 
 logger = get_logger(__name__)
-
-_KEY_BY_KIND = {FINE_TUNE: keys.FINE_TUNE, EVALUATION: keys.EVAL}
-_KIND_BY_LABEL = {
-    LABEL_FINE_TUNE: keys.FINE_TUNE,
-    LABEL_EVAL: keys.EVAL,
-    LABEL_POOL: keys.POOL,
-}
 
 
 class Intake:
@@ -38,7 +28,7 @@ class Intake:
         An event older than the cache says nothing new and is dropped. One of the same version is
         not: it may be the echo of our own write, and whoever wrote may be waiting for it.
         """
-        kind = kind_of(obj)
+        kind = self._cache.kinds.of(obj)
         WATCH_EVENTS.labels(kind.name, event_type or "LISTED").inc()
         if event_type == "DELETED":
             self._cache.remove(obj)
@@ -51,7 +41,7 @@ class Intake:
 
     def enqueue(self, obj: Manifest) -> None:
         """Have everything looked at that this object matters to."""
-        urgent = is_unanswered(obj)
+        urgent = is_unanswered(self._cache.kinds, obj)
         for key in self._keys(obj):
             self._queue.add(key, urgent=urgent)
 
@@ -71,30 +61,30 @@ class Intake:
         except Exception:
             metadata = obj["metadata"]
             where = f"{obj['kind']} {metadata['namespace']}/{metadata['name']}"
-            logger.exception("cannot determine what an object concerns", extra={"object": where})
-            return plain_keys(obj)
+            logger.exception("cannot determine the keys of an object", extra={"object": where})
+            return plain_keys(self._cache.kinds, obj)
 
 
-def is_unanswered(obj: Manifest) -> bool:
+def is_unanswered(kinds: Kinds, obj: Manifest) -> bool:
     """A custom resource whose present spec no reconcile has answered yet.
 
     Those come first: a new fine-tune gets its Job before the running ones are polled.
     """
-    if kind_of(obj) not in CUSTOM_KINDS:
+    if kinds.of(obj) not in kinds.custom:
         return False
     observed = (obj.get("status") or {}).get("observedGeneration")
     return bool(observed != obj["metadata"].get("generation"))
 
 
-def plain_keys(obj: Manifest) -> Sequence[Key]:
+def plain_keys(kinds: Kinds, obj: Manifest) -> Sequence[Key]:
     """The key of a custom resource, or those that a child's owner labels name."""
     metadata = obj["metadata"]
-    own = _KEY_BY_KIND.get(kind_of(obj))
+    own = kinds.custom.get(kinds.of(obj))
     if own is not None:
         return [Key(own, metadata["namespace"], metadata["name"])]
     labels = metadata.get("labels") or {}
     return [
         Key(kind, metadata["namespace"], labels[label])
-        for label, kind in _KIND_BY_LABEL.items()
+        for label, kind in kinds.owner_labels.items()
         if label in labels
     ]

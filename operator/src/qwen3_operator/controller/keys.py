@@ -1,17 +1,13 @@
-"""What is reconciled: one key per custom resource or pool."""
+"""The unit of work: one key per custom resource, or per group of them that is decided together."""
 
 from typing import NamedTuple
-
-FINE_TUNE = "finetune"
-EVAL = "eval"
-POOL = "pool"
 
 
 class Key(NamedTuple):
     """The unit of work. Equal to the plain tuple of its fields."""
 
     kind: str
-    """finetune, eval or pool."""
+    """Which reconcile it is for."""
     namespace: str
     name: str
 

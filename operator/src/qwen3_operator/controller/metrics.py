@@ -14,7 +14,7 @@ API_REQUESTS = Counter(
 )
 API_WRITES = Counter(
     "qwen3_operator_api_writes_total",
-    "Writes sent to the API server, whatever their outcome.",
+    "Writes sent to the API server, regardless of outcome.",
     ["verb", "kind"],
 )
 API_SECONDS = Histogram(
@@ -25,7 +25,7 @@ API_SECONDS = Histogram(
 )
 WRITES_FENCED = Counter(
     "qwen3_operator_writes_fenced_total",
-    "Writes refused before sending because the lease was not held.",
+    "Writes blocked because the lease was not held.",
     ["verb", "kind"],
 )
 EVENTS_LOST = Counter(
@@ -38,14 +38,14 @@ WATCH_EVENTS = Counter(
 )
 RESYNC_REPAIRS = Counter(
     "qwen3_operator_resync_repairs_total",
-    "Differences between the cache and the API server found by the periodic LIST.",
+    "Differences between cache and API server repaired by the periodic LIST.",
     ["kind", "repair"],
 )
 RESYNC_ERRORS = Counter(
     "qwen3_operator_resync_errors_total", "Periodic LISTs that failed.", ["kind", "reason"]
 )
-QUEUE_DEPTH = Gauge("qwen3_operator_queue_depth", "Keys that are ready and wait for a worker.")
-QUEUE_DELAYED = Gauge("qwen3_operator_queue_delayed", "Keys that wait for their time.")
+QUEUE_DEPTH = Gauge("qwen3_operator_queue_depth", "Keys ready for a worker.")
+QUEUE_DELAYED = Gauge("qwen3_operator_queue_delayed", "Keys scheduled for later.")
 QUEUE_SECONDS = Histogram(
     "qwen3_operator_queue_wait_seconds",
     "Time from a key being ready to its worker starting.",
@@ -62,4 +62,4 @@ RECONCILES = Counter(
     "qwen3_operator_reconciles_total", "Reconciles by outcome.", ["kind", "outcome"]
 )
 LEADER = Gauge("qwen3_operator_leader", "1 while this process holds the lease.")
-LOOP_LAG = Gauge("qwen3_operator_loop_lag_seconds", "Largest delay of the event loop lately.")
+LOOP_LAG = Gauge("qwen3_operator_loop_lag_seconds", "Maximum recent delay of the event loop.")

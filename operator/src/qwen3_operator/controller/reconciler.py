@@ -1,8 +1,10 @@
 """From what a reconcile returned or raised to when its key is looked at again."""
 
 import asyncio
+import hashlib
 import random
 import time
+import traceback
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
@@ -75,10 +77,19 @@ async def _judge(reconcile: Reconcile, key: Key) -> Verdict:
     except TimeoutError:
         logger.warning("reconcile took too long", extra={"reason": "ReconcileTimeout"})
         return Verdict("transient", failed=True, after=None)
-    except Exception:  # one object's bug must not stop the others
-        logger.exception("reconcile crashed")
+    except Exception as error:  # one object's bug must not stop the others
+        logger.exception("reconcile crashed", extra={"incident": incident_of(key, error)})
         return Verdict("crashed", failed=True, after=None)
     return Verdict("done", failed=False, after=result.requeue_after)
+
+
+def incident_of(key: Key, error: Exception) -> str:
+    """Id of an unexpected failure, eight hex digits: the same at each retry, another for another
+    object or another place in the code. It leads from a status to the log."""
+    last = traceback.extract_tb(error.__traceback__)[-1:]
+    where = [f"{frame.filename}:{frame.lineno}" for frame in last]
+    text = "|".join([str(key), type(error).__name__, *where])
+    return hashlib.sha256(text.encode()).hexdigest()[:8]
 
 
 class Backoff:

@@ -12,16 +12,17 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from qwen3_operator.controller.cache import Cache
+from qwen3_operator.controller.cache import Cache, Drift
 from qwen3_operator.controller.client import ApiServer
 from qwen3_operator.controller.errors import OperatorError, Stalled
 from qwen3_operator.controller.intake import Intake
-from qwen3_operator.controller.kind import Kind
+from qwen3_operator.controller.kind import Kind, Kinds, Manifests
 from qwen3_operator.controller.logs import get_logger
 from qwen3_operator.controller.metrics import RESYNC_ERRORS, RESYNC_REPAIRS
-from qwen3_operator.resources.kinds import CACHED_KINDS, CUSTOM_KINDS, selector_of
 
 RETRY_SECONDS = 5.0
+SLICE = 100
+"""Objects that are taken in before watches, probes and the lease get their turn: some 50 ms."""
 FIRST_LIST_PATIENCE_SECONDS = 30.0
 """How long a missing right or CRD is retried at start: an API server that has just come up itself
 denies everything until it has loaded its roles."""
@@ -48,10 +49,10 @@ class Scope:
         return f"{self.kind.plural}{group} in {self.namespace or 'all namespaces'}"
 
 
-def scopes_of(namespaces: Iterable[str]) -> list[Scope]:
+def scopes_of(kinds: Kinds, namespaces: Iterable[str]) -> list[Scope]:
     """What to list and watch: every cached kind in each namespace, or in all if none is named."""
     where: list[str | None] = [*namespaces] or [None]
-    return [Scope(kind, namespace) for kind in CACHED_KINDS for namespace in where]
+    return [Scope(kind, namespace) for kind in kinds.cached for namespace in where]
 
 
 class Resync:
@@ -72,7 +73,7 @@ class Resync:
         self._intake = intake
         self._period = period
         self._clock = clock
-        self._pokes = {scope: asyncio.Event() for scope in scopes_of(namespaces)}
+        self._pokes = {scope: asyncio.Event() for scope in scopes_of(cache.kinds, namespaces)}
         self._listed_at: dict[Scope, float] = {}
 
     @property
@@ -142,20 +143,39 @@ class Resync:
                 _report(scope, error)
                 delay = RETRY_SECONDS
 
+    async def _take_in(self, scope: Scope, items: Manifests, version: str) -> Drift:
+        """Makes the cache agree with a LIST, a slice at a time.
+
+        Watch events may come in between: what they say is newer, and the cache knows.
+        """
+        changed: Manifests = []
+        for start in range(0, len(items), SLICE):
+            changed += [obj for obj in items[start : start + SLICE] if self._cache.put(obj)]
+            await asyncio.sleep(0)
+        vanished = self._cache.prune(scope.kind, scope.namespace, items, version)
+        return Drift(changed, vanished)
+
     async def _list(self, scope: Scope) -> None:
         kind = scope.kind
-        items, version = await self._api.list(kind, scope.namespace, selector_of(kind))
-        drift = self._cache.replace(kind, scope.namespace, items, version)
+        items, version = await self._api.list(
+            kind, scope.namespace, self._cache.kinds.selector_of(kind)
+        )
+        drift = await self._take_in(scope, items, version)
         first = scope not in self._listed_at
         self._listed_at[scope] = self._clock()
         for obj in drift.vanished:
-            logger.info("vanished unseen", extra={"scope": str(scope), "object": _name(obj)})
+            logger.info(
+                "object disappeared without a watch event",
+                extra={"scope": str(scope), "object": _name(obj)},
+            )
             RESYNC_REPAIRS.labels(kind.name, "vanished").inc()
         if not first:
             RESYNC_REPAIRS.labels(kind.name, "changed").inc(len(drift.changed))
-        for obj in (*drift.changed, *drift.vanished):
+        for number, obj in enumerate((*drift.changed, *drift.vanished)):
             self._intake.enqueue(obj)
-        if kind in CUSTOM_KINDS and not first:
+            if number % SLICE == 0:
+                await asyncio.sleep(0)
+        if kind in self._cache.kinds.custom and not first:
             for obj in items:
                 spread = random.uniform(0, self._period / 2)  # noqa: S311
                 self._intake.enqueue_within(obj, spread)

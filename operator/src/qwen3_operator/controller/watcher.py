@@ -13,13 +13,10 @@ import kopf
 
 from qwen3_operator.controller.activity import INACTIVITY_SECONDS, WatchActivity
 from qwen3_operator.controller.connection import Connection
-from qwen3_operator.controller.kind import Kind, Manifest
+from qwen3_operator.controller.kind import Kind, Kinds, Manifest
 from qwen3_operator.controller.session import open_watch_session
-from qwen3_operator.resources.kinds import CACHED_KINDS, CHILD_KINDS, MANAGED_SELECTOR
 
 Observe = Callable[[str | None, Manifest], None]
-
-PREFIX = "qwen3.dev"
 
 
 class NoDiffBase(kopf.DiffBaseStorage):
@@ -43,7 +40,7 @@ class NoDiffBase(kopf.DiffBaseStorage):
         raise NotImplementedError("kopf must not write to objects")
 
 
-def build_settings() -> kopf.OperatorSettings:
+def build_settings(kinds: Kinds) -> kopf.OperatorSettings:
     """kopf's settings for a process that only watches."""
     settings = kopf.OperatorSettings()
     settings.posting.enabled = False
@@ -58,16 +55,17 @@ def build_settings() -> kopf.OperatorSettings:
     settings.queueing.exit_timeout = 1.0
     settings.process.ultimate_exiting_timeout = 40.0
     # Not used by `on.event`; ours all the same, so that nothing of kopf's own name can ever appear.
-    settings.persistence.finalizer = f"{PREFIX}/kopf"
-    settings.persistence.progress_storage = kopf.AnnotationsProgressStorage(prefix=PREFIX)
+    settings.persistence.finalizer = f"{kinds.domain}/kopf"
+    settings.persistence.progress_storage = kopf.AnnotationsProgressStorage(prefix=kinds.domain)
     settings.persistence.diffbase_storage = NoDiffBase()
-    for kind in CHILD_KINDS:
-        settings.watching.label_selectors[kind.group, kind.version, kind.plural] = MANAGED_SELECTOR
+    for kind in kinds.children:
+        where = (kind.group, kind.version, kind.plural)
+        settings.watching.label_selectors[where] = kinds.managed_selector
     return settings
 
 
 def build_registry(
-    observe: Observe, connection: Connection, activity: WatchActivity
+    kinds: Kinds, observe: Observe, connection: Connection, activity: WatchActivity
 ) -> kopf.OperatorRegistry:
     """The handlers: a login, and one event handler per kind."""
     registry = kopf.OperatorRegistry()
@@ -76,7 +74,7 @@ def build_registry(
     async def login(**_: Any) -> kopf.AiohttpSession:
         return open_watch_session(connection, activity)
 
-    for kind in CACHED_KINDS:
+    for kind in kinds.cached:
         _register(registry, kind, observe)
     return registry
 
@@ -93,6 +91,7 @@ def _register(registry: kopf.OperatorRegistry, kind: Kind, observe: Observe) -> 
 
 async def watch(
     *,
+    kinds: Kinds,
     observe: Observe,
     connection: Connection,
     activity: WatchActivity,
@@ -111,8 +110,8 @@ async def watch(
     before = asyncio.all_tasks()
     activity.expect(namespaces)
     tasks = await kopf.spawn_tasks(
-        registry=build_registry(observe, connection, activity),
-        settings=build_settings(),
+        registry=build_registry(kinds, observe, connection, activity),
+        settings=build_settings(kinds),
         standalone=True,
         clusterwide=not namespaces,
         namespaces=namespaces,

@@ -33,12 +33,12 @@ def find_waiting(view: GuestView, settings: Settings) -> FailureStatus | str | N
     adapter = guest.adapter
     refused = find_refusal(view.pool, adapter.id) if view.pool is not None else None
     if refused is not None:
-        return refused.with_changes(hint=f"The adapter can't be served as it is. {LASTING_HINT}")
+        return refused.with_changes(hint=f"This adapter can't be served. {LASTING_HINT}")
     if is_full(view.index, adapter.id, settings):
         return FailureStatus.of(
             Reason.POOL_FULL,
-            f"pool {guest.pool} holds {capacity(settings)} adapters and takes no more",
-            "Remove a fine-tune or an evaluation that uses it, or ask the platform team for "
+            f"pool {guest.pool} holds {capacity(settings)} adapters, its maximum",
+            "Delete a fine-tune or an evaluation that uses it, or ask the platform team to raise "
             "serving.maxCpuLoras. The evaluation then continues automatically.",
             retriable=True,
         )

@@ -37,7 +37,7 @@ class Cron:
             self._zone = ZoneInfo(name)
         except (ZoneInfoNotFoundError, OSError, ValueError) as error:
             raise CronError(
-                f"spec.schedule.timeZone: there is no time zone {name}; "
+                f"spec.schedule.timeZone: unknown time zone {name}; "
                 "use an IANA name such as Europe/Berlin"
             ) from error
         self._cron = WORDS.get(schedule.cron, schedule.cron)
@@ -48,7 +48,7 @@ class Cron:
                 f"spec.schedule.cron: {str(error).lower()} in {self._cron!r}"
             ) from error
         except StopIteration as error:
-            raise CronError(f"spec.schedule.cron: {self._cron!r} never comes") from error
+            raise CronError(f"spec.schedule.cron: {self._cron!r} never occurs") from error
 
     def following(self, now: datetime) -> datetime | None:
         """The first time after now; None if none comes in 50 years."""

@@ -44,9 +44,9 @@ def _unreadable(spec: EvalSpec) -> FailureStatus | None:
         return None
     return FailureStatus.of(
         Reason.HOLDOUT_UNKNOWN,
-        "holdout.maxLeakedPercent: the training digest lies in the bucket of the fine-tune, which "
-        "isn't that of output.s3",
-        "Set output.s3 as spec.artifacts.s3 of the fine-tune is, or leave maxLeakedPercent out.",
+        "holdout.maxLeakedPercent: the training digest is in the bucket of the fine-tune, which "
+        "isn't the bucket of output.s3",
+        "Set output.s3 to the fine-tune's spec.artifacts.s3, or omit maxLeakedPercent.",
     )
 
 
@@ -92,4 +92,4 @@ def explain_coverage(told: Sequence[HoldoutStatus]) -> str:
     first = told[0]
     if first.covered_rows >= first.training_rows:
         return ""
-    return f" (compared were the first {first.covered_rows} of {first.training_rows} rows)"
+    return f" (compared with the first {first.covered_rows} of {first.training_rows} rows)"

@@ -134,13 +134,13 @@ def _resolve_suite(number: int, suite: Suite, storage: StorageTarget) -> EvalSui
     generation = suite.generation
     asked = suite.eval_scope or suite.questions
     if asked is None:
-        raise ValueError(f"suite {suite.name} of type {suite.type} asks nothing")
+        raise ValueError(f"suite {suite.name} of type {suite.type} has no questions")
     questions = suite.questions
     return EvalSuite(
         name=suite.name,
         data=resolve_data(suite.name, asked.data, storage),
         benchmark=resolve_benchmark(number, suite.eval_scope, storage),
-        metrics=[m.value for m in suite.metrics],
+        metrics=suite.metrics,
         limit=asked.limit,
         max_tokens=generation.max_tokens,
         temperature=float(generation.temperature),
@@ -185,7 +185,7 @@ def _resolve_gate(gate: Gate) -> EvalGate:
     return EvalGate(
         name=gate.name,
         suite=gate.suite,
-        metric=gate.metric.value,
+        metric=gate.metric,
         baseline=gate.baseline,
         minimum=number(gate.minimum),
         maximum=number(gate.maximum),

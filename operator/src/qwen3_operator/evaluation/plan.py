@@ -65,10 +65,10 @@ POLL_SECONDS = 5.0
 WAIT_SECONDS = 15.0
 STORAGE_SECONDS = 30.0
 HINTS = {
-    Reason.CREDENTIALS_NOT_FOUND: "Create the Secret that it names in this namespace: with "
-    "OPENAI_API_KEY if an endpoint's secretRef names it, with AWS_ACCESS_KEY_ID and "
-    "AWS_SECRET_ACCESS_KEY if it is the store's. The pod then starts automatically.",
-    Reason.UNSCHEDULABLE: "Ask for less in spec.runner, or wait for a node.",
+    Reason.CREDENTIALS_NOT_FOUND: "Create the Secret that the message names in this "
+    "namespace: with OPENAI_API_KEY for an endpoint's secretRef, with AWS_ACCESS_KEY_ID and "
+    "AWS_SECRET_ACCESS_KEY for the store. The pod then starts automatically.",
+    Reason.UNSCHEDULABLE: "Request less in spec.runner, or wait for a node.",
     Reason.OUT_OF_MEMORY: "Raise spec.runner.memory.",
 }
 """Hints about a pod that read otherwise for an evaluation than for a training run."""
@@ -167,7 +167,7 @@ def _next_step(ev: Evaluation, observed: EvalObserved, settings: Settings) -> _S
         problem = observed.storage_problem or FailureStatus.of(
             Reason.STORAGE_NOT_CONFIGURED,
             "spec.output.s3: the operator has no credentials or no bucket for this endpoint",
-            "Leave spec.output.s3 out to use the platform's.",
+            "Omit spec.output.s3 to use the platform's storage.",
         )
         return _Step(
             Reason(problem.reason), problem.message, problem, requeue_after=STORAGE_SECONDS
@@ -177,14 +177,14 @@ def _next_step(ev: Evaluation, observed: EvalObserved, settings: Settings) -> _S
         return _plan_completed(ev, job)
     found = assess_job(job, observed.pods, ev.meta.uid, recorded=ev.status.failure)
     if job is not None and found.state is JobState.NOT_OWNED:
-        message = f"waiting for Job {job.name} of an earlier evaluation to go"
+        message = f"waiting for deletion of Job {job.name}, owned by a previous evaluation"
         return _Step(Reason.PENDING, message, requeue_after=POLL_SECONDS)
     if job is not None and found.state in (JobState.FAILED, JobState.NO_RESULT):
         return _plan_broken(job, found, observed)
     if (told := told_before(ev, job)) is not None:
         return _Step(Reason(told.reason), told.message, told)
     if found.state is JobState.LEAVING:
-        message = "waiting for the old Job to go"
+        message = "waiting for deletion of the old Job"
         return _Step(Reason.PENDING, message, requeue_after=POLL_SECONDS)
     if ev.spec.suspend:
         return _plan_suspended(ev, job)
@@ -199,7 +199,7 @@ def _plan_broken(job: JobView, found: JobAssessment, observed: EvalObserved) -> 
     problem = found.problem
     if problem is None:
         message = f"Job {job.name} completed without a report"
-        hint = "Delete the Job to evaluate again."
+        hint = "Delete the Job to repeat the evaluation."
         problem = FailureStatus.of(Reason.EVALUATOR_FAILED, message, hint, user=False)
         return _Step(Reason.EVALUATOR_FAILED, message, problem)
     if found.recalled:
@@ -248,7 +248,7 @@ def _plan_completed(ev: ReadableEvaluation, job: JobView | None) -> _Step:
     waiting = job is not None and not job.finished
     return _Step(
         Reason.COMPLETED,
-        "all questions were asked and scored",
+        "all questions were answered and scored",
         done=True,
         lifecycle=lifecycle,
         requeue_after=POLL_SECONDS if waiting else None,
@@ -264,7 +264,7 @@ def _plan_suspended(ev: Evaluation, job: JobView | None) -> _Step:
 
 def _plan_running(job: JobView, found: JobAssessment, observed: EvalObserved) -> _Step:
     if job.suspended:
-        return _Step(Reason.QUEUED, f"Job {job.name} is suspended by somebody else")
+        return _Step(Reason.QUEUED, f"Job {job.name} is suspended by another client")
     warning = found.problem
     if warning is not None:
         reason = Reason(warning.reason)

@@ -11,7 +11,7 @@ from qwen3_operator.artifacts.client import StorageProblem
 from qwen3_operator.context import Context, reference
 from qwen3_operator.controller.errors import Conflict
 from qwen3_operator.controller.failpoints import failpoint
-from qwen3_operator.controller.keys import POOL, Key
+from qwen3_operator.controller.keys import Key
 from qwen3_operator.controller.logs import get_logger
 from qwen3_operator.controller.reconciler import Result
 from qwen3_operator.evaluation.adapter import GuestView
@@ -27,6 +27,7 @@ from qwen3_operator.evaluation.views import (
     parse_run,
 )
 from qwen3_operator.finetune.views import FineTune, ReadableFineTune
+from qwen3_operator.resources.keys import POOL
 from qwen3_operator.resources.kinds import EVALUATION, JOB, POD
 from qwen3_operator.resources.labels import LABEL_EVAL, LABEL_SCHEDULE, LIFECYCLE_MANAGER
 from qwen3_operator.resources.names import eval_job_name
@@ -56,6 +57,8 @@ async def reconcile_evaluation(ctx: Context, key: Key) -> Result:
     ev = ctx.index.evaluation(key.namespace, key.name)
     if ev is None:
         return Result()
+    if isinstance(ev, UnreadableEvaluation) and ev.cause is not None:
+        raise ev.cause
     plan = plan_evaluation(ev, await _gather(ctx, ev), ctx.settings, ctx.now())
     for manifest in plan.apply:
         await ctx.client.apply(dict(manifest))

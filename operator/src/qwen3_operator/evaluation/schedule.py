@@ -77,7 +77,7 @@ def plan_scheduled(
         apply = (build_run(ev.meta, spec, due.start),)
         events.append(Event("Normal", "RunStarted", f"Created run {running}"))
     if due.missed is not None:
-        late = f"the run of {format_time(due.missed)} is over its starting deadline: left out"
+        late = f"the run of {format_time(due.missed)} missed its starting deadline and was skipped"
         events.append(Event("Warning", "RunMissed", late))
     history = _build_history(told.history, ended)[: schedule.history_limit]
     known = {r.name for r in told.history}
@@ -178,7 +178,7 @@ def _build_status(
     last = schedule.history[0] if schedule.history else None
     if last is None:
         conditions.set(
-            ConditionType.SUCCEEDED, ConditionStatus.UNKNOWN, reason, "no run has ended yet"
+            ConditionType.SUCCEEDED, ConditionStatus.UNKNOWN, reason, "no run has finished yet"
         )
     else:
         good = last.verdict != Verdict.ERROR
@@ -195,11 +195,11 @@ def _explain(
     """Reason and message of Ready."""
     if problem is not None:
         return Reason.INVALID_SPEC, problem.message
-    going_on = f"run {schedule.active} is going on; " if schedule.active else ""
+    going_on = f"run {schedule.active} is active; " if schedule.active else ""
     if spec.suspend:
         return Reason.SUSPENDED, f"{going_on}spec.suspend is true"
     if schedule.next_time is None:
-        return Reason.SCHEDULED, f"{going_on}no time comes after this"
+        return Reason.SCHEDULED, f"{going_on}no further run is due"
     return Reason.SCHEDULED, f"{going_on}the next run is due at {schedule.next_time}"
 
 

@@ -8,10 +8,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from qwen3_api.job.evaluate import EvalComparison, EvalGateResult, EvalReport, EvalResult
+from qwen3_api.metrics import Metric
 from qwen3_api.v1alpha1.conditions import ConditionType, Reason
 from qwen3_api.v1alpha1.evaluation import EvalSpec, GateStatus, ResultStatus, Verdict
 from qwen3_api.v1alpha1.meta import ConditionStatus
-from qwen3_api.v1alpha1.suites import Gate, Metric
+from qwen3_api.v1alpha1.suites import Gate
 from qwen3_operator.evaluation.target import TARGET
 from qwen3_operator.resources.conditions import Conditions
 from qwen3_operator.resources.numbers import count, count_or_none, decimal
@@ -30,7 +31,7 @@ class _Numbers:
     """A report's numbers by what they are of."""
 
     results: dict[tuple[str, str, str, str | None], EvalResult]
-    """By suite, metric, model and, for JudgeWin, baseline."""
+    """By suite, metric, model and, for a metric per baseline, baseline."""
     comparisons: dict[tuple[str, str, str], EvalComparison]
     """By suite, metric and baseline."""
 
@@ -56,8 +57,8 @@ def _build_rows(
 ) -> Iterator[ResultStatus]:
     """The rows of one metric; none for what the report doesn't have or what is no number."""
     for baseline in baselines:
-        # JudgeWin has a value for each baseline, and is a comparison by itself.
-        against = baseline if metric is Metric.JUDGE_WIN else None
+        # Such a metric is a comparison by itself.
+        against = baseline if metric.facts.per_baseline else None
         mine = numbers.results.get((suite, metric, TARGET, against))
         value = decimal(mine.value, DIGITS) if mine is not None else None
         if mine is None or value is None:
@@ -97,7 +98,7 @@ def _build_gate(gate: Gate, found: EvalGateResult | None) -> GateStatus:
         return GateStatus(
             name=gate.name,
             verdict=Verdict.INCONCLUSIVE,
-            message="the report doesn't say how this gate was decided",
+            message="the report has no decision for this gate",
         )
     sign = gate.baseline is not None
     return GateStatus(
@@ -144,4 +145,4 @@ def set_gate_condition(
 def _explain(gates: list[GateStatus]) -> str:
     """The gates that did not pass, each with its words."""
     told = [f"{g.name} ({g.verdict}): {g.message}" for g in gates if g.verdict != Verdict.PASSED]
-    return "; ".join(told) or "the evaluator refused it though each gate passed"
+    return "; ".join(told) or "the evaluator failed it although each gate passed"

@@ -89,14 +89,14 @@ def _resolve_target(spec: EvalSpec, world: World) -> _Model | str:
     if spec.target.adapter is not None:
         return _resolve_guest(world)
     if spec.target.fine_tune is None:
-        raise LookupError("a target of type FineTune without one passed the rules of the API")
+        raise LookupError("a target of type FineTune without fineTune passed API validation")
     return _resolve_fine_tune(TARGET, spec.target.fine_tune, world)
 
 
 def _resolve_guest(world: World) -> _Model | str:
     guest = world.guest
     if guest is None:
-        raise LookupError("a target of type Adapter is loaded before it is asked")
+        raise LookupError("a target of type Adapter must be loaded before the evaluation")
     adapter = guest.adapter
     url = pool_endpoint(guest.namespace, guest.pool, world.settings)
     return _Model(
@@ -119,7 +119,7 @@ def _resolve_fine_tune(name: str, target: FineTuneTarget, world: World) -> _Mode
     """An adapter of a fine-tune, or a sentence on what is missing."""
     ft = world.fine_tunes.get(target.name)
     if not isinstance(ft, ReadableFineTune):
-        return f"there is no Qwen3FineTune {target.name} in this namespace"
+        return f"no Qwen3FineTune {target.name} in this namespace"
     mode = ft.spec.serving.mode
     if mode is not ServingMode.SHARED_BASE:
         return f"{target.name} isn't served: its spec.serving.mode is {mode.value}"
@@ -132,7 +132,7 @@ def _resolve_served(name: str, ft: FineTune) -> _Model | str:
     """What answers under the public name now."""
     serving, served = ft.status.serving, find(ft.status.conditions, ConditionType.SERVED)
     if served is not None and served.status is ConditionStatus.FALSE:
-        return f"{ft.meta.name} doesn't serve: {served.message}"
+        return f"{ft.meta.name} isn't served: {served.message}"
     if (
         served is None
         or served.status is not ConditionStatus.TRUE
@@ -169,7 +169,7 @@ def explain_loading(who: str, pool: PoolView | None, model: str, digest: str) ->
     ready = [p for p in pool.pods if p.ready] if pool is not None else []
     if pool is None or not ready:
         trouble = pool.trouble.message if pool is not None and pool.trouble is not None else ""
-        return f"{who} can't be asked: no pod of its pool is ready" + (trouble and f": {trouble}")
+        return f"{who} can't be queried: no pod of its pool is ready" + (trouble and f": {trouble}")
     loaded = sum(holds(p, model, digest) for p in ready)
     if loaded < len(ready):
         return f"{who} is loaded on {loaded} of {len(ready)} ready pods of its pool"

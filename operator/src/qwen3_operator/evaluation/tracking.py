@@ -73,11 +73,16 @@ def set_tracked_condition(
     elif not done:
         conditions.set(type_, ConditionStatus.UNKNOWN, reason)
     elif job is not None and not job.finished:
-        conditions.set(type_, ConditionStatus.UNKNOWN, Reason.PENDING, "the results are being sent")
+        conditions.set(
+            type_,
+            ConditionStatus.UNKNOWN,
+            Reason.PENDING,
+            "the results are being sent to the trackers",
+        )
     else:
         conditions.set(
             type_,
             False,
             Reason.TRACKING_FAILED,
-            "the Job ended before it could report what became of the results",
+            "the Job ended before it reported the state of tracking",
         )

@@ -9,7 +9,14 @@ from qwen3_api.v1alpha1.adapter_target import AdapterTarget
 from qwen3_api.v1alpha1.evaluation import EvalSpec, EvalStatus, FineTuneTarget
 from qwen3_operator.resources.placement import resolve_placement
 from qwen3_operator.resources.storage import StorageTarget
-from qwen3_operator.resources.views import Meta, Object, explain_invalid, parse_meta, parse_time
+from qwen3_operator.resources.views import (
+    Meta,
+    Object,
+    explain_invalid,
+    parse_meta,
+    parse_time,
+    salvage,
+)
 from qwen3_operator.settings import Settings
 
 
@@ -21,6 +28,9 @@ class UnreadableEvaluation:
     status: EvalStatus
     error: str
     """The rule, with the path of the field."""
+    cause: Exception | None = None
+    """The exception that reading the object raised, where that isn't a broken rule; its own
+    reconcile raises it again."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +68,14 @@ def parse_evaluation(body: Object, settings: Settings) -> Evaluation:
     base = spec.target.adapter.base_model if spec.target.adapter is not None else None
     placement = resolve_placement(spec.output.s3, base, settings)
     return ReadableEvaluation(meta, spec, status, placement.storage, placement.pool)
+
+
+def salvage_evaluation(body: Object, cause: Exception) -> UnreadableEvaluation:
+    """An object that can't be read for a reason that nobody expected."""
+    status = salvage(EvalStatus, body.get("status"), ("verdict", "conditions"))
+    return UnreadableEvaluation(
+        parse_meta(body), status, f"{type(cause).__name__}: {cause}", cause=cause
+    )
 
 
 def named_fine_tunes(spec: EvalSpec) -> set[str]:

@@ -112,7 +112,7 @@ def check_verified(a: Assessment) -> Summary | None:
     """The adapter is committed, but its files weren't compared with the commit yet."""
     if a.observed.verified:
         return None
-    message = "the committed files are being checked"
+    message = "the committed files are being verified"
     return Summary(False, Reason.VERIFYING, message, Progress.RECONCILING)
 
 
@@ -129,7 +129,7 @@ def check_unserved(a: Assessment) -> Summary | None:
     """An adapter in the bucket is all that was asked for."""
     if a.serving is not None:
         return None
-    return Summary(True, Reason.TRAINED, "the adapter is stored; serving was not asked for")
+    return Summary(True, Reason.TRAINED, "the adapter is stored; serving wasn't requested")
 
 
 def check_served(a: Assessment) -> Summary | None:
@@ -173,7 +173,7 @@ def degraded_older(a: Assessment) -> Explanation | None:
     status = a.serving.status if a.serving is not None else None
     if status is None or status.revision == a.revision:
         return None
-    message = f"revision {status.revision} serves, {a.revision} is asked for"
+    message = f"revision {status.revision} is in service instead of {a.revision}"
     return Explanation(Reason.OLDER_REVISION, message)
 
 

@@ -13,7 +13,6 @@ from qwen3_api.v1alpha1.failure import FailureStatus
 from qwen3_operator.artifacts.client import StorageProblem
 from qwen3_operator.context import Context
 from qwen3_operator.controller.errors import Waiting
-from qwen3_operator.controller.keys import FINE_TUNE as FINE_TUNES
 from qwen3_operator.controller.keys import Key
 from qwen3_operator.evaluation.views import Evaluation
 from qwen3_operator.finetune.promotion.gates import expected_evaluation
@@ -26,6 +25,7 @@ from qwen3_operator.finetune.views import (
     revision_folder,
 )
 from qwen3_operator.resources.identity import wanted_exports
+from qwen3_operator.resources.keys import FINE_TUNE as FINE_TUNES
 from qwen3_operator.resources.kinds import EVALUATION, JOB, POD
 from qwen3_operator.resources.labels import (
     COMPONENT_EXPORT,
@@ -211,15 +211,17 @@ async def _gather_start(ctx: Context, ft: ReadableFineTune) -> StartAdapter | Fa
     name = wanted.fine_tune_ref.name
     other = ctx.finetune(ft.meta.namespace, name)
     if not isinstance(other, ReadableFineTune):
-        return missing_start(name, wanted.revision, "there is no such fine-tune in this namespace")
+        return missing_start(name, wanted.revision, "no such fine-tune in this namespace")
     storage = other.storage
     if storage is None:
         return missing_start(name, wanted.revision, "its bucket is not configured")
     if other.spec.base_model.name != spec.base_model.name:
-        return missing_start(name, wanted.revision, f"its base is {other.spec.base_model.name}")
+        return missing_start(
+            name, wanted.revision, f"its base model is {other.spec.base_model.name}"
+        )
     commit = await ctx.artifacts.read_commit(revision_folder(other.meta, wanted.revision, storage))
     if not isinstance(commit, Commit):
-        return missing_start(name, wanted.revision, "that revision has no committed adapter")
+        return missing_start(name, wanted.revision, "the revision has no committed adapter")
     if commit.rank != spec.adapter.rank:
         return missing_start(name, wanted.revision, f"its rank is {commit.rank}")
     return StartAdapter(
@@ -232,8 +234,8 @@ def missing_start(name: str, revision: str, why: str) -> FailureStatus:
     return FailureStatus.of(
         Reason.START_ADAPTER_NOT_FOUND,
         f"spec.adapter.from: fine-tune {name}, revision {revision}: {why}",
-        "Name a fine-tune of this namespace with the same base model and rank, and a revision of "
-        "its status.revisions that has an adapterDigest.",
+        "Use a fine-tune of this namespace with the same base model and rank, and one of its "
+        "status.revisions with an adapterDigest.",
     )
 
 
@@ -275,8 +277,8 @@ async def _gather_rollback(
     known = [r.id for r in ft.status.revisions if r.adapter_digest]
     return FailureStatus.of(
         Reason.ROLLBACK_UNKNOWN,
-        f"spec.promotion.rollbackTo: revision {wanted} has no good adapter in the bucket",
-        f"Name one of: {', '.join(known) or 'none is stored'}; or take rollbackTo away.",
+        f"spec.promotion.rollbackTo: revision {wanted} has no valid adapter in the bucket",
+        f"Use one of: {', '.join(known) or 'none is stored'}; or remove rollbackTo.",
     )
 
 

@@ -21,7 +21,7 @@ def named_gpu_product(spec: FineTuneSpec) -> str | None:
     return resources.gpu_product or resources.node_selector.get(LABEL_GPU_PRODUCT) or None
 
 
-UNKNOWN_CARD = Card("an unknown GPU, taken for one of 24 GiB", 24 * 1024, 60.0)
+UNKNOWN_CARD = Card("an unknown GPU, assumed to have 24 GiB", 24 * 1024, 60.0)
 """When neither the user nor the platform says which: the smallest that data centres use."""
 
 

@@ -29,14 +29,14 @@ from qwen3_operator.resources.summary import (
 from qwen3_operator.serving.state import holds
 from qwen3_operator.serving.views import PoolPod, PoolView
 
-AWAY = "the object store doesn't answer, so more isn't known"
+AWAY = "the object store doesn't answer, so nothing else is known"
 PATIENCE_SECONDS = 30.0
 """A store that answers again by then had no outage."""
 UNANSWERED = FailureStatus.of(
     Reason.STORAGE_UNAVAILABLE,
     "the object store doesn't answer",
-    "Nothing has to be done for what serves: the pods hold what they need. If it lasts, check that "
-    "the endpoint of the object store can be reached from the operator's pod.",
+    "No action is needed for the adapter in service: its pods have all files. If the outage lasts, "
+    "check that the endpoint of the object store is reachable from the operator's pod.",
     user=False,
     retriable=True,
 )
@@ -164,7 +164,9 @@ def _without_news(ft: FineTune, now: datetime) -> FineTuneStatus | None:
     since = training.last_heartbeat_time if training is not None else None
     if ft.status.stage != Reason.TRAINING or since is None or not is_silent(since, now):
         return None
-    problem = silence(f"The object store doesn't answer; the run was last heard of at {since}")
+    problem = silence(
+        f"the object store doesn't answer; the last heartbeat of the run was at {since}"
+    )
     degraded = recall_degraded(ft.status.conditions)
     summary = Summary(
         False, problem.reason, problem.advice, Progress.RECONCILING, degraded=degraded

@@ -41,8 +41,8 @@ ARTIFACTS_RETAINED = Event(
 ARTIFACTS_IN_DOUBT = Event(
     "Warning",
     "ArtifactsKept",
-    "The artifacts stay in the bucket: spec.artifacts can't be read, so the operator knows neither "
-    "the policy nor the place. Remove the folder by hand.",
+    "The artifacts stay in the bucket: spec.artifacts can't be read, so policy and location are "
+    "unknown. Delete the folder manually.",
 )
 RECHECK_SECONDS = 30.0
 """How often a problem that is mended outside the cluster (a bucket, say) is looked at again."""
@@ -197,7 +197,7 @@ def plan_deletion(ft: FineTune, observed: Observed) -> FineTunePlan:
         status=None,
         delete_artifacts=True,
         finalizer=False,
-        events=(Event("Normal", "ArtifactsDeleted", "Removed the artifacts from the bucket"),),
+        events=(Event("Normal", "ArtifactsDeleted", "Deleted the artifacts from the bucket"),),
     )
 
 
@@ -211,13 +211,13 @@ def with_waiting_deletion(
     problem = refusal or FailureStatus.of(
         Reason.STORAGE_UNAVAILABLE,
         "the object store doesn't answer",
-        "Check that its endpoint can be reached from the operator's pod.",
+        "Check that its endpoint is reachable from the operator's pod.",
         user=False,
         retriable=True,
     )
     problem = problem.with_changes(
-        message=f"the artifacts can't be removed: {problem.message}",
-        hint=f"{problem.hint} With deletionPolicy Retain they stay and it is deleted.".strip(),
+        message=f"the artifacts can't be deleted: {problem.message}",
+        hint=f"{problem.hint} Or set deletionPolicy to Retain to keep them.".strip(),
     )
     conditions = Conditions(ft.status.conditions, ft.meta.generation, now)
     conditions.keep(*KNOWN, ConditionType.VALIDATED, ConditionType.SERVED)
@@ -261,7 +261,7 @@ def _plan_unreadable(ft: UnreadableFineTune, observed: Observed, now: datetime) 
             "stage": summary.stage,
             "serving": serving,
             "failure": FailureStatus.of(
-                Reason.INVALID_SPEC, ft.error, "Correct the field and apply again."
+                Reason.INVALID_SPEC, ft.error, "Correct the field and apply the object again."
             ),
         }
     )
@@ -277,8 +277,8 @@ def with_refusal(ft: FineTune, status: FineTuneStatus, why: str, now: datetime) 
     problem = FailureStatus.of(
         Reason.APPLY_REFUSED,
         why,
-        "Correct what the API server names: a field of spec.resources, a quota, or the operator's "
-        "rights.",
+        "Correct what the API server's error names: a field of spec.resources, a quota, or the "
+        "operator's permissions.",
     )
     summary = Summary(
         False,

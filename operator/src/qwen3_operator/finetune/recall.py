@@ -136,7 +136,7 @@ def _weigh(
         reason = Reason(pool.trouble.reason) if pool.trouble and down else Reason.POOL_NOT_READY
         return reason, message, False
     if status.revision != wanted:
-        return Reason.OLDER_REVISION, f"revision {status.revision} serves", False
+        return Reason.OLDER_REVISION, f"revision {status.revision} is in service", False
     if status.loaded_replicas < status.desired_replicas:
         message = (
             f"{status.loaded_replicas} of {status.desired_replicas} pods serve {status.model_id}"

@@ -9,7 +9,7 @@ from qwen3_operator.artifacts.client import StorageProblem
 from qwen3_operator.context import Context, reference
 from qwen3_operator.controller.errors import Conflict, Stalled, Transient
 from qwen3_operator.controller.failpoints import failpoint
-from qwen3_operator.controller.keys import POOL, Key
+from qwen3_operator.controller.keys import Key
 from qwen3_operator.controller.kind import Kind
 from qwen3_operator.controller.logs import get_logger, log_fields
 from qwen3_operator.controller.reconciler import Result
@@ -24,8 +24,9 @@ from qwen3_operator.finetune.plan import (
     with_waiting_deletion,
 )
 from qwen3_operator.finetune.training.manifests import is_training_job
-from qwen3_operator.finetune.views import FineTune, ReadableFineTune
+from qwen3_operator.finetune.views import FineTune, ReadableFineTune, UnreadableFineTune
 from qwen3_operator.resources.actions import Deletion, Event
+from qwen3_operator.resources.keys import POOL
 from qwen3_operator.resources.kinds import EVALUATION, FINE_TUNE, JOB
 from qwen3_operator.resources.labels import FINALIZER, LIFECYCLE_MANAGER
 
@@ -34,8 +35,8 @@ KINDS: dict[str, Kind] = {"Job": JOB, "Qwen3Eval": EVALUATION}
 ARTIFACTS_KEPT = Event(
     "Warning",
     "ArtifactsKept",
-    "The artifacts stay in the bucket: the operator's settings don't name it any more. Remove the "
-    "folder by hand.",
+    "The artifacts stay in the bucket: it is no longer in the operator's settings. Delete the "
+    "folder manually.",
 )
 
 
@@ -51,6 +52,8 @@ async def reconcile_finetune(ctx: Context, key: Key) -> Result:
     ft = ctx.finetune(key.namespace, key.name)
     if ft is None:
         return Result()
+    if isinstance(ft, UnreadableFineTune) and ft.cause is not None:
+        raise ft.cause
     with log_fields(revision=ft.revision if isinstance(ft, ReadableFineTune) else ""):
         try:
             observed = await gather_finetune(ctx, ft)
@@ -109,7 +112,7 @@ async def _carry_out(
     except Stalled as refused:
         if status is None:
             raise
-        logger.warning("a child was refused", extra={"error": str(refused)})
+        logger.warning("the API server rejected a child object", extra={"error": str(refused)})
         status = with_refusal(ft, status, str(refused), ctx.now())
         # What the plan would tell didn't happen. The cause may go by itself, like the child of an
         # earlier namesake that garbage collection hasn't reached yet.
@@ -161,7 +164,7 @@ async def _promote(ctx: Context, ft: FineTune, plan: FineTunePlan) -> None:
     failpoint("between-load-and-flip")
     pointer = storage.location(layout.alias_key(storage.prefix, ft.meta.namespace, alias.alias))
     if not await ctx.artifacts.swap_alias(pointer, alias, plan.promote.etag):
-        raise Transient("PromotionLost", f"{alias.alias} was moved by somebody else")
+        raise Transient("PromotionLost", f"{alias.alias} was changed concurrently")
     logger.info("public name written", extra={"alias": alias.alias, "model_id": alias.id})
 
 
@@ -179,7 +182,7 @@ async def _delete_artifacts(ctx: Context, ft: FineTune, body: dict[str, Any]) ->
     now = await ctx.client.get(FINE_TUNE, ft.meta.namespace, ft.meta.name)
     known = (ft.meta.uid, ft.meta.generation)
     if now is None or (now["metadata"]["uid"], now["metadata"]["generation"]) != known:
-        raise Conflict("SpecChanged", f"{ft.meta.name} was edited or replaced meanwhile")
+        raise Conflict("SpecChanged", f"{ft.meta.name} was changed or replaced concurrently")
     folder = layout.finetune_prefix(storage.prefix, ft.meta.namespace, ft.meta.uid)
     try:
         count = await ctx.artifacts.remove(storage.location(folder))

@@ -26,7 +26,7 @@ def check_base_model(
     return FailureStatus.of(
         Reason.BASE_MODEL_NOT_FOUND,
         f"spec.baseModel.name: {spec.base_model.name} is not in the platform's catalogue",
-        f"Choose one of: {known}; or name where the weights lie in spec.baseModel.source.",
+        f"Choose one of: {known}; or set the source of the weights in spec.baseModel.source.",
     )
 
 
@@ -61,7 +61,7 @@ def check_rank(
         return None
     return FailureStatus.of(
         Reason.ADAPTER_RANK_TOO_HIGH,
-        f"spec.adapter.rank: {spec.adapter.rank} is over the serving pool's cap of {cap}",
+        f"spec.adapter.rank: {spec.adapter.rank} exceeds the serving pool's limit of {cap}",
         f"Set spec.adapter.rank to {cap} or less, or spec.serving.mode to None.",
     )
 

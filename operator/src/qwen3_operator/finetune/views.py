@@ -32,6 +32,7 @@ from qwen3_operator.resources.views import (
     PodView,
     explain_invalid,
     parse_meta,
+    salvage,
 )
 from qwen3_operator.serving.views import PoolView
 from qwen3_operator.settings import Settings
@@ -49,6 +50,9 @@ class UnreadableFineTune:
     """spec.artifacts, parsed on its own; None if that can't be done either."""
     storage: StorageTarget | None = None
     """The bucket of `artifacts`; None also where the settings don't have it."""
+    cause: Exception | None = None
+    """The exception that reading the object raised, where that isn't a broken rule; its own
+    reconcile raises it again. To all others it is an object that can't be read."""
 
 
 @dataclass(frozen=True)
@@ -115,6 +119,15 @@ def parse_finetune(body: Object, settings: Settings) -> FineTune:
         storage = placement.storage if placement else None
         return UnreadableFineTune(meta, status, explain_invalid(error), artifacts, storage)
     return resolve_finetune(meta, spec, status, settings)
+
+
+def salvage_finetune(body: Object, cause: Exception) -> UnreadableFineTune:
+    """An object that can't be read for a reason that nobody expected. Of its status stays what can
+    be read, so that others leave alone what it serves."""
+    status = salvage(FineTuneStatus, body.get("status"), ("serving", "revisions", "conditions"))
+    return UnreadableFineTune(
+        parse_meta(body), status, f"{type(cause).__name__}: {cause}", cause=cause
+    )
 
 
 def resolve_finetune(

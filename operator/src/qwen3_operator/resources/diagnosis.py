@@ -47,17 +47,18 @@ def diagnose_waiting(pods: Sequence[PodView]) -> FailureStatus | None:
         return FailureStatus.of(
             Reason.CREDENTIALS_NOT_FOUND,
             f"pod {pod.name}: {pod.waiting_message}",
-            "Create the Secret, or the key in it, that the message names: of "
+            "Create the Secret or the key that the message names: "
             "spec.artifacts.s3.credentialsSecretRef or the platform's default with "
-            "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, of spec.baseModel.tokenSecretRef with "
-            "HF_TOKEN, of spec.tracking with WANDB_API_KEY. The pod then starts automatically.",
+            "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, spec.baseModel.tokenSecretRef with "
+            "HF_TOKEN, spec.tracking with WANDB_API_KEY. The pod then starts automatically.",
             retriable=True,
         )
     if pod.waiting_reason in PULL_REASONS:
         return FailureStatus.of(
             Reason.IMAGE_PULL_FAILED,
             f"pod {pod.name}: {pod.waiting_message or pod.waiting_reason}",
-            "Ask the platform team: images.* of the chart, or imagePullSecrets in this namespace.",
+            "Ask the platform team to check images.* of the chart and the imagePullSecrets in this "
+            "namespace.",
             user=False,
             retriable=True,
         )
@@ -66,7 +67,7 @@ def diagnose_waiting(pods: Sequence[PodView]) -> FailureStatus | None:
         return FailureStatus.of(
             Reason.UNSCHEDULABLE,
             f"pod {pod.name}{labels}: {pod.unschedulable}",
-            "Ask for fewer GPUs, less memory or another gpuProduct in spec.resources, or wait for "
+            "Request fewer GPUs, less memory or another gpuProduct in spec.resources, or wait for "
             "a node.",
             retriable=True,
         )
@@ -86,7 +87,9 @@ def diagnose_silence(
         since = wire_time(progress.updated)
     if since is None or not is_silent(since, now):
         return None
-    return silence(f"pod {pod.name} runs, but has written nothing to the bucket since {since}")
+    return silence(
+        f"pod {pod.name} is running, but has written no heartbeat to the bucket since {since}"
+    )
 
 
 def is_silent(since: str, now: datetime) -> bool:
@@ -99,10 +102,10 @@ def silence(message: str) -> FailureStatus:
     return FailureStatus.of(
         Reason.STORAGE_UNAVAILABLE,
         message,
-        "Nothing has to be done for the run: training continues, a start waits for ten minutes, "
-        "and progress and checkpoints follow when the bucket answers. If it stays, check that the "
-        "endpoint of the object store can be reached from the pod's node, and that the node is "
-        "alive.",
+        "No action is needed for the run: training continues, startup waits for ten minutes, and "
+        "progress and checkpoints are uploaded when the bucket answers. If this lasts, check that "
+        "the endpoint of the object store is reachable from the pod's node, and that the node is "
+        "healthy.",
         user=False,
         retriable=True,
     )
@@ -125,7 +128,7 @@ def diagnose_failed_job(
     if pod is not None and pod.out_of_memory and unnamed:
         problem = FailureStatus.of(
             Reason.OUT_OF_MEMORY,
-            "the container was killed for memory (OOMKilled)",
+            "the container ran out of memory (OOMKilled)",
             "Raise spec.resources.memory or lower microBatchSize and maxSequenceLength.",
             exit_code=exit_code,
         )
@@ -141,7 +144,7 @@ def diagnose_failed_job(
         problem = FailureStatus.of(
             Reason.TRAINER_FAILED,
             _describe_kill(pod),
-            f"Look at the events of the pod of Job {job.name} and of its node.",
+            f"Check the events of Job {job.name}'s pod and of its node.",
             user=False,
             exit_code=exit_code,
         )
@@ -150,7 +153,7 @@ def diagnose_failed_job(
         problem = FailureStatus.of(
             Reason.TRAINER_FAILED,
             words[-800:] or "the trainer exited without a termination message",
-            f"Look at the logs of Job {job.name}.",
+            f"Check the logs of Job {job.name}.",
             user=False,
             exit_code=exit_code,
         )
@@ -170,7 +173,7 @@ def _describe_kill(pod: PodView) -> str:
     if pod.taken_away:
         return f"{killed}: {pod.taken_away[:400]}"
     words = pod.termination_message.strip()[-400:]
-    return f"{killed}, not for memory as far as its state shows{f': {words}' if words else ''}"
+    return f"{killed}; its state doesn't show out of memory{f': {words}' if words else ''}"
 
 
 def recall_failure(

@@ -10,15 +10,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from qwen3_api.data_sources import DatasetSource, DataSource, resolve_source
 from qwen3_api.job import layout
 from qwen3_api.job.base import Document, S3Location
 from qwen3_api.job.exit_codes import ACTIONS, PodFailureAction
-from qwen3_api.job.train import (
-    FileData,
-    JobWandb,
-    S3Data,
-)
-from qwen3_api.v1alpha1.sources import DatasetSource, DatasetSourceType
+from qwen3_api.job.train import JobWandb
 from qwen3_api.v1alpha1.tracking import WandbMode, WandbSpec
 from qwen3_operator.resources.labels import ANNOTATION_ORDER, ANNOTATION_PARKED
 from qwen3_operator.resources.storage import StorageTarget
@@ -127,20 +123,14 @@ def mounted_data(role: str, source: DatasetSource | None) -> MountedData | None:
     return MountedData(role, source.config_map.name, source.config_map.key)
 
 
-def resolve_data(role: str, source: DatasetSource, storage: StorageTarget) -> S3Data | FileData:
+def resolve_data(role: str, source: DatasetSource, storage: StorageTarget) -> DataSource:
     """The contract's view of a data source. S3 data are read at the artifacts' endpoint."""
-    if source.type is DatasetSourceType.S3 and source.s3 is not None:
-        return S3Data(location=parse_s3_uri(source.s3.uri, storage))
-    mount = mounted_data(role, source)
-    if mount is None:
-        raise ValueError(f"dataset source of type {source.type} has no data")
-    return FileData(path=mount.path, source=f"ConfigMap {mount.config_map}, key {mount.key}")
+    return resolve_source(source, role, storage.location(""))
 
 
 def parse_s3_uri(uri: str, storage: StorageTarget) -> S3Location:
     """s3://bucket/key at the endpoint of `storage`, without a trailing slash."""
-    bucket, _, key = uri.removeprefix("s3://").partition("/")
-    return storage.location(key.rstrip("/")).model_copy(update={"bucket": bucket})
+    return storage.location("").at_uri(uri)
 
 
 def build_order_config_map(

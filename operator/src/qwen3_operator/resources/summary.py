@@ -16,7 +16,7 @@ from qwen3_operator.resources.conditions import Conditions, find
 class Progress(Enum):
     """Who acts next. Reconciling and Stalled exclude each other."""
 
-    NONE = "nobody: it is Ready, or waits for what was asked for (suspend, an approval)"
+    NONE = "no one: it is Ready, or waits as requested (suspend, an approval)"
     RECONCILING = "the operator, or what it started"
     STALLED = "the user, or the platform team"
 

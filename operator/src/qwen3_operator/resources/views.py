@@ -1,11 +1,11 @@
 """Frozen views of the objects that decisions read. Missing is None, never an exception."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypeVar
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 Object = Mapping[str, Any]
 
@@ -54,6 +54,24 @@ def parse_meta(body: Object) -> Meta:
         deleting="deletionTimestamp" in m,
         finalizers=tuple(m.get("finalizers", ())),
     )
+
+
+Status = TypeVar("Status", bound=BaseModel)
+
+
+def salvage(model: type[Status], wire: object, fields: Sequence[str]) -> Status:
+    """The part of a stored status that can be read: of these fields, each on its own."""
+    found: dict[str, Any] = {}
+    if not isinstance(wire, Mapping):
+        return model()
+    for name in fields:
+        one = {name: wire[name]} if name in wire else {}
+        try:
+            model.model_validate(one)
+        except ValidationError:
+            continue
+        found |= one
+    return model.model_validate(found)
 
 
 def explain_invalid(error: ValidationError) -> str:

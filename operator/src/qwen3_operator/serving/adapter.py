@@ -59,15 +59,16 @@ def check_adapter(
     if base != wanted.name:
         return FailureStatus.of(
             Reason.ARTIFACT_REFUSED,
-            f"target.adapter: it was trained on {base[:120]}, its pool serves {wanted.name}",
-            f"Name the base model that it was trained on. {LASTING_HINT}",
+            f"target.adapter: it was trained on {base[:120]}, but the pool serves {wanted.name}",
+            f"Set the base model that it was trained on. {LASTING_HINT}",
         )
     limit = settings.serving.max_lora_rank
     if rank > limit:
         return FailureStatus.of(
             Reason.ADAPTER_RANK_TOO_HIGH,
-            f"target.adapter: its rank is {rank}, pools load up to {limit}",
-            "Ask the platform team for serving.maxLoraRank, or evaluate an adapter of less rank.",
+            f"target.adapter: its rank is {rank}, the limit of pools is {limit}",
+            "Ask the platform team to raise serving.maxLoraRank, or evaluate an adapter of lower "
+            "rank.",
         )
     return None
 
@@ -76,11 +77,11 @@ def find_no_revision(name: str, revision: str, ft: FineTune | None) -> FailureSt
     """Nothing is stored under that name."""
     known = [r.id for r in ft.status.revisions if r.adapter_digest] if ft is not None else []
     what = f"revision {revision} of {name} has no stored adapter"
-    missing = f"there is no Qwen3FineTune {name} in this namespace"
+    missing = f"no Qwen3FineTune {name} in this namespace"
     return FailureStatus.of(
         Reason.ADAPTER_NOT_FOUND,
         f"target.adapter.fineTune: {what if ft is not None else missing}",
-        f"Stored are: {', '.join(known) or 'none'}." if ft is not None else "",
+        f"Stored revisions: {', '.join(known) or 'none'}." if ft is not None else "",
     )
 
 

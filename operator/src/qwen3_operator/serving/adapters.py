@@ -11,13 +11,16 @@ from qwen3_api.v1alpha1.conditions import Reason
 from qwen3_api.v1alpha1.failure import FailureStatus
 from qwen3_api.v1alpha1.training import BaseModelSpec
 from qwen3_operator.context import Context
-from qwen3_operator.controller.errors import Waiting
-from qwen3_operator.controller.keys import EVAL, Key
+from qwen3_operator.controller.errors import OperatorError, Waiting
+from qwen3_operator.controller.keys import Key
+from qwen3_operator.controller.logs import get_logger
+from qwen3_operator.controller.reconciler import incident_of
 from qwen3_operator.evaluation.views import ReadableEvaluation, wants_adapter
 from qwen3_operator.finetune.gather import verify
 from qwen3_operator.finetune.views import ReadableFineTune, revision_folder
 from qwen3_operator.resources.base_model import resolve_model
 from qwen3_operator.resources.job import parse_s3_uri
+from qwen3_operator.resources.keys import EVAL
 from qwen3_operator.resources.storage import StorageTarget
 from qwen3_operator.serving.adapter import (
     Guest,
@@ -26,6 +29,8 @@ from qwen3_operator.serving.adapter import (
     check_adapter,
     find_no_revision,
 )
+
+logger = get_logger(__name__)
 
 
 def find_sides(
@@ -61,20 +66,34 @@ async def gather_guests(
     known = {a.id: a for a in index.adapters} if index is not None else {}
     found: list[Guest | FailureStatus | None] = []
     for ev in evaluations:
-        target = wants_adapter(ev)
-        if target is None:
-            continue
-        if target.fine_tune is not None:
-            try:
-                found.append(await _of_revision(ctx, ev, target.fine_tune, asker, known))
-            except Waiting:
-                # The pool's members don't wait for it; `asker` is woken.
-                found.append(None)
-        else:
-            found.append(_recall_folder(ctx, ev, target, known))
+        try:
+            found.append(await _find_guest(ctx, ev, known, asker))
+        except OperatorError:
+            raise
+        except Exception as error:
+            # As for members: its own reconcile reports it, and the others don't wait for it.
+            incident = incident_of(asker, error)
+            logger.exception(
+                "evaluation skipped", extra={"evaluation": ev.meta.name, "incident": incident}
+            )
     # What is wrong with the others is told in the status of their evaluations.
     guests = [g for g in found if isinstance(g, Guest)]
     return sorted(guests, key=lambda g: (g.since, g.evaluation))
+
+
+async def _find_guest(
+    ctx: Context, ev: ReadableEvaluation, known: Mapping[str, PoolAdapter], asker: Key
+) -> Guest | FailureStatus | None:
+    target = wants_adapter(ev)
+    if target is None:
+        return None
+    if target.fine_tune is None:
+        return _recall_folder(ctx, ev, target, known)
+    try:
+        return await _of_revision(ctx, ev, target.fine_tune, asker, known)
+    except Waiting:
+        # The pool's members don't wait for it; `asker` is woken.
+        return None
 
 
 async def gather_guest(
@@ -138,14 +157,14 @@ async def _of_folder(
 ) -> Guest | FailureStatus:
     base, storage = target.base_model, ev.storage
     if target.s3 is None or target.digest is None or base is None or ev.pool is None:
-        raise LookupError("a target of type Adapter without its parts passed the rules of the API")
+        raise LookupError("a target of type Adapter without its fields passed API validation")
     if storage is None:
-        raise LookupError("an evaluation without a bucket is refused before its target")
+        raise LookupError("an evaluation without a bucket must be rejected before its target")
     if resolve_model(base, ctx.settings) is None:
         return FailureStatus.of(
             Reason.BASE_MODEL_NOT_FOUND,
             f"target.adapter.baseModel: {base.name} isn't in the platform's catalogue",
-            "Name one of the catalogue, or set baseModel.source; then apply a new evaluation.",
+            "Use one from the catalogue, or set baseModel.source; then apply a new evaluation.",
         )
     folder = parse_s3_uri(target.s3.uri, storage)
     problem = _check_place(ev.meta.namespace, target.s3.uri, folder, storage)
@@ -155,8 +174,8 @@ async def _of_folder(
     if found is None:
         return FailureStatus.of(
             Reason.ADAPTER_NOT_FOUND,
-            f"target.adapter.s3: there is nothing at {folder.uri}/",
-            "Upload the adapter's files there.",
+            f"target.adapter.s3: {folder.uri}/ is empty",
+            "Upload the adapter's files to it.",
         )
     if isinstance(found, FailureStatus):
         return found
@@ -221,7 +240,7 @@ def _check_place(
         return None
     return FailureStatus.of(
         Reason.STORAGE_DENIED,
-        f"target.adapter.s3.uri: {uri[:300]} is outside of s3://{storage.bucket}/{mine}",
+        f"target.adapter.s3.uri: {uri[:300]} is outside s3://{storage.bucket}/{mine}",
         "Copy the adapter below that prefix, or name its bucket in output.s3; then apply a new "
         "evaluation.",
     )

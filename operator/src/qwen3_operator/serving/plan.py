@@ -56,6 +56,7 @@ def plan_pool(
     held: Collection[str] = (),
     pods: Sequence[PoolPod] = (),
     guests: Sequence[Guest] = (),
+    kept: Collection[str] = (),
 ) -> PoolPlan:
     """What the pool shall hold.
 
@@ -65,15 +66,16 @@ def plan_pool(
     held: public names of fine-tunes whose spec can't be read now. They stay as they are.
     pods: of the pool, if `needs_pods` says that they matter.
     guests: adapters of evaluations, the first that was asked for first.
+    kept: names of fine-tunes about which nothing is known now. Their entries stay as they are.
     """
     serving = [m for m in members if m.current is not None or m.candidate is not None]
     needed = bool(serving or guests)
-    if held and (spec is None or not needed):
+    if (held or kept) and (spec is None or not needed):
         return PoolPlan(index=None)
     if spec is None or not needed:
         deletions = tuple(Deletion(kind, name) for kind in POOL_KINDS) if exists else ()
         return PoolPlan(index=None, delete=deletions)
-    wanted, wait = build_index(spec, serving, index, settings, now, held, pods, guests)
+    wanted, wait = build_index(spec, serving, index, settings, now, held, pods, guests, kept)
     return PoolPlan(
         index=wanted if index is None or not same_content(wanted, index) else None,
         apply=build_pool_objects(spec, settings),
@@ -86,6 +88,21 @@ def same_content(a: PoolIndex, b: PoolIndex) -> bool:
     return a.model_copy(update={"serial": 0}) == b.model_copy(update={"serial": 0})
 
 
+def _keep_entries(
+    before: PoolIndex,
+    owner: str,
+    adapters: dict[str, PoolAdapter],
+    aliases: dict[str, str],
+    canaries: dict[str, PoolCanary],
+) -> None:
+    """Takes over what the index has of one fine-tune: ids begin with its namespace and name, and a
+    digest has no dot."""
+    mine = {a.id: a for a in before.adapters if a.id.rpartition(".")[0] == owner}
+    adapters |= mine
+    aliases |= {alias: i for alias, i in before.aliases.items() if i in mine}
+    canaries |= {alias: c for alias, c in before.canaries.items() if c.id in mine}
+
+
 def build_index(
     spec: PoolSpec,
     members: Sequence[Member],
@@ -95,6 +112,7 @@ def build_index(
     held: Collection[str] = (),
     pods: Sequence[PoolPod] = (),
     guests: Sequence[Guest] = (),
+    kept: Collection[str] = (),
 ) -> tuple[PoolIndex, float | None]:
     """The desired set, and in how many seconds a draining adapter may leave it.
 
@@ -110,6 +128,9 @@ def build_index(
         if entry is not None:
             aliases[alias] = entry.id
             adapters[entry.id] = entry
+    if before is not None:
+        for name in kept:
+            _keep_entries(before, f"{spec.namespace}.{name}", adapters, aliases, canaries)
     for member in sorted(members, key=lambda m: m.name):
         current = member.current
         incumbent = _build_incumbent(member, current, spec, known, pods) if current else None

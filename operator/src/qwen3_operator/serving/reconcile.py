@@ -9,12 +9,12 @@ from qwen3_api.job import layout
 from qwen3_api.job.report import Commit, adapter_id
 from qwen3_api.v1alpha1.training import BaseModelSpec
 from qwen3_operator.context import Context
-from qwen3_operator.controller.errors import Transient, Waiting
+from qwen3_operator.controller.errors import OperatorError, Transient, Waiting
 from qwen3_operator.controller.failpoints import failpoint
 from qwen3_operator.controller.keys import Key
 from qwen3_operator.controller.kind import Kind
 from qwen3_operator.controller.logs import get_logger
-from qwen3_operator.controller.reconciler import Result
+from qwen3_operator.controller.reconciler import Result, incident_of
 from qwen3_operator.finetune.gather import gather_evaluations, read_verified
 from qwen3_operator.finetune.promotion.canary import rejection_of, step_of
 from qwen3_operator.finetune.promotion.gates import is_unloaded, plan_admission
@@ -65,15 +65,7 @@ class PoolReconciler:
             return Result()
         # A bucket that can't be read ends the reconcile here: an index of those members that happen
         # to be known would unload the others. The status of each member reports why.
-        members = (
-            [
-                m
-                for ft in candidates
-                if (m := await self._gather_member(ft, storage, key)) is not None
-            ]
-            if storage
-            else []
-        )
+        members, kept = await self._gather_members(key, candidates, storage)
         index, etag = (
             await ctx.artifacts.read_index(_index_location(key, storage))
             if storage
@@ -86,13 +78,23 @@ class PoolReconciler:
         if needs_pods(members):
             pods = (await ctx.gather_pool(key.namespace, key.name, 0)).pods
         plan = plan_pool(
-            spec, members, index, exists, key.name, ctx.settings, ctx.now(), held, pods, guests
+            spec,
+            members,
+            index,
+            exists,
+            key.name,
+            ctx.settings,
+            ctx.now(),
+            held,
+            pods,
+            guests,
+            kept,
         )
         if plan.index is not None and storage is not None:
             failpoint("before-index")
             location = _index_location(key, storage)
             if not await ctx.artifacts.write_index(location, plan.index, etag):
-                raise Transient("IndexLost", f"{location.uri} was written by somebody else")
+                raise Transient("IndexLost", f"{location.uri} was changed concurrently")
             logger.info(
                 "index written",
                 extra={"serial": plan.index.serial, "aliases": dict(plan.index.aliases)},
@@ -128,6 +130,31 @@ class PoolReconciler:
                 storage,
             )
         return None, None
+
+    async def _gather_members(
+        self, key: Key, candidates: Sequence[ReadableFineTune], storage: StorageTarget | None
+    ) -> tuple[list[Member], list[str]]:
+        """The members, and the names of those that can't be gathered for an unexpected reason.
+
+        Their own reconcile meets the same failure and reports it; here it must not stop the
+        others, hence the broad net.
+        """
+        members: list[Member] = []
+        kept: list[str] = []
+        for ft in candidates if storage is not None else ():
+            try:
+                member = await self._gather_member(ft, storage, key)
+            except OperatorError:
+                raise
+            except Exception as error:
+                incident = incident_of(key, error)
+                logger.exception(
+                    "member skipped", extra={"member": ft.meta.name, "incident": incident}
+                )
+                kept.append(ft.meta.name)
+            else:
+                members += [member] if member is not None else []
+        return members, kept
 
     async def _gather_member(
         self, ft: ReadableFineTune, storage: StorageTarget | None, key: Key

@@ -66,7 +66,7 @@ class Agents:
                 async for chunk in response.content.iter_any():
                     body += chunk
                     if len(body) > MAX_BODY:
-                        logger.warning("sidecar talks too much", extra={"ip": ip})
+                        logger.warning("sidecar response too large", extra={"ip": ip})
                         return None
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             logger.debug("sidecar doesn't answer", extra={"ip": ip, "error": repr(error)})

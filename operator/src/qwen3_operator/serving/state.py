@@ -59,9 +59,9 @@ def find_refusal(pool: PoolView, candidate: str) -> FailureStatus | None:
             known = adapter.reason if adapter.reason in AGENT_REASONS else Reason.LOAD_FAILED
             return FailureStatus.of(
                 known,
-                f"pod {pod.name} refused {candidate}: {adapter.message}",
-                "The adapter in the bucket can't be served; change a training input to train "
-                "again. The current adapter stays in service.",
+                f"pod {pod.name} rejected {candidate}: {adapter.message}",
+                "The adapter in the bucket can't be served; change a training input to "
+                "retrain. The current adapter stays in service.",
                 user=False,
             )
     return None

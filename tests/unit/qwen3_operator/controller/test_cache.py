@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from qwen3_operator.controller.cache import Cache, is_stale
-from qwen3_operator.resources.kinds import CONFIG_MAP, FINE_TUNE, JOB, POD
+from qwen3_operator.resources.kinds import CONFIG_MAP, FINE_TUNE, JOB, KINDS, POD
 from qwen3_operator.resources.labels import LABEL_FINE_TUNE, LABEL_POOL
 
 NS = "team-a"
@@ -34,7 +34,7 @@ def version_in(cache: Cache, name: str = "bot-1") -> str | None:
 
 
 def test_versions_are_compared_as_numbers() -> None:
-    cache = Cache()
+    cache = Cache(KINDS)
     cache.put(job(10))
     assert not cache.put(job(9))
     assert version_in(cache) == "10"
@@ -43,7 +43,7 @@ def test_versions_are_compared_as_numbers() -> None:
 
 
 def test_own_write_is_not_undone_by_a_late_event() -> None:
-    cache = Cache()
+    cache = Cache(KINDS)
     cache.put(job(5))
     assert cache.put(job(8)), "the answer to our write"
     assert not cache.put(job(6)), "an event from before it"
@@ -51,7 +51,7 @@ def test_own_write_is_not_undone_by_a_late_event() -> None:
 
 
 def test_answer_to_a_write_that_a_deletion_overtook_does_not_bring_the_object_back() -> None:
-    cache = Cache()
+    cache = Cache(KINDS)
     cache.put(job(5))
     assert cache.remove(job(9))
     assert not cache.put(job(8))
@@ -60,41 +60,43 @@ def test_answer_to_a_write_that_a_deletion_overtook_does_not_bring_the_object_ba
 
 
 def test_late_deletion_does_not_remove_a_namesake_created_since() -> None:
-    cache = Cache()
+    cache = Cache(KINDS)
     cache.put(job(12))
     assert not cache.remove(job(9))
     assert version_in(cache) == "12"
 
 
 def test_list_removes_what_vanished_but_nothing_newer_than_itself() -> None:
-    cache = Cache()
+    cache = Cache(KINDS)
     cache.put(job(3, "gone"))
     cache.put(job(20, "newer-than-the-list"))
     cache.put(job(4, "kept"))
     cache.put(job(2, "elsewhere", namespace="team-b"))
-    drift = cache.replace(JOB, NS, [job(4, "kept"), job(9, "missed")], "10")
-    assert [obj["metadata"]["name"] for obj in drift.vanished] == ["gone"]
-    assert [obj["metadata"]["name"] for obj in drift.changed] == ["missed"]
+    listed = [job(4, "kept"), job(9, "missed")]
+    changed = [obj for obj in listed if cache.put(obj)]
+    vanished = cache.prune(JOB, NS, listed, "10")
+    assert [obj["metadata"]["name"] for obj in vanished] == ["gone"]
+    assert [obj["metadata"]["name"] for obj in changed] == ["missed"]
     names = {obj["metadata"]["name"] for obj in cache.list(JOB)}
     assert names == {"newer-than-the-list", "kept", "missed", "elsewhere"}
 
 
 def test_list_of_all_namespaces_removes_in_all() -> None:
-    cache = Cache()
+    cache = Cache(KINDS)
     cache.put(job(3, namespace="team-b"))
-    assert cache.replace(JOB, None, [], "10").vanished
+    assert cache.prune(JOB, None, [], "10")
     assert cache.list(JOB) == []
 
 
 def test_what_vanished_cannot_come_back_by_an_old_event() -> None:
-    cache = Cache()
+    cache = Cache(KINDS)
     cache.put(job(3))
-    cache.replace(JOB, None, [], "10")
+    cache.prune(JOB, None, [], "10")
     assert not cache.put(job(7))
 
 
 def test_children_are_found_by_owner_and_follow_a_change_of_label() -> None:
-    cache = Cache()
+    cache = Cache(KINDS)
     cache.put(job(1, "b"))
     cache.put(job(2, "a"))
     found = cache.by_owner(JOB, NS, LABEL_FINE_TUNE, "bot")
@@ -108,7 +110,7 @@ def test_children_are_found_by_owner_and_follow_a_change_of_label() -> None:
 
 
 def test_only_managed_children_are_kept() -> None:
-    cache = Cache()
+    cache = Cache(KINDS)
     foreign = job(1)
     del foreign["metadata"]["labels"]["qwen3.dev/managed"]
     assert not cache.put(foreign)
@@ -117,7 +119,7 @@ def test_only_managed_children_are_kept() -> None:
 
 
 def test_custom_resources_need_no_label() -> None:
-    cache = Cache()
+    cache = Cache(KINDS)
     metadata = {"name": "bot", "namespace": NS, "resourceVersion": "1"}
     assert cache.put(
         {"apiVersion": "qwen3.dev/v1alpha1", "kind": "Qwen3FineTune", "metadata": metadata}
@@ -132,7 +134,7 @@ def test_objects_are_trimmed() -> None:
         "kubectl.kubernetes.io/last-applied-configuration": "{}",
         "mine": "1",
     }
-    cache = Cache()
+    cache = Cache(KINDS)
     cache.put(obj)
     kept = cache.get(JOB, NS, "bot-1")
     assert kept is not None
@@ -142,13 +144,13 @@ def test_objects_are_trimmed() -> None:
 
 def test_an_unknown_kind_is_a_bug() -> None:
     with pytest.raises(ValueError, match="unknown kind"):
-        Cache().put({"apiVersion": "v1", "kind": "Secret", "metadata": {}})
+        Cache(KINDS).put({"apiVersion": "v1", "kind": "Secret", "metadata": {}})
 
 
 @given(st.permutations(range(1, 9)), st.integers(0, 8))
 def test_any_order_of_delivery_ends_in_the_last_state(order: list[int], deleted_at: int) -> None:
     """Versions 1 to 8 of one object, one of them its deletion (0: none), in any order."""
-    cache = Cache()
+    cache = Cache(KINDS)
     for version in order:
         if version == deleted_at:
             cache.remove(job(version))

@@ -1,6 +1,7 @@
 """Events and lists into keys."""
 
 from collections.abc import Iterable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -15,7 +16,7 @@ from qwen3_operator.controller.kind import Kind
 from qwen3_operator.controller.queue import WorkQueue
 from qwen3_operator.controller.reconciler import Result
 from qwen3_operator.controller.resync import Resync, Scope, scopes_of
-from qwen3_operator.resources.kinds import FINE_TUNE, JOB
+from qwen3_operator.resources.kinds import FINE_TUNE, JOB, KINDS
 
 BOT = Key("finetune", "team-a", "bot")
 
@@ -84,8 +85,8 @@ def build_finetune(version: int, observed: int | None = None) -> dict[str, Any]:
 class World:
     def __init__(self) -> None:
         self.now = 0.0
-        self.cache, self.queue, self.api = Cache(), RecordingQueue(), ListingApi()
-        self.intake = Intake(self.cache, self.queue, plain_keys)
+        self.cache, self.queue, self.api = Cache(KINDS), RecordingQueue(), ListingApi()
+        self.intake = Intake(self.cache, self.queue, partial(plain_keys, KINDS))
         self.resync = Resync(
             self.api, self.cache, self.intake, ["team-a"], 120, clock=lambda: self.now
         )
@@ -97,10 +98,10 @@ async def world() -> World:
 
 
 def test_a_spec_that_nobody_answered_is_urgent() -> None:
-    assert is_unanswered(build_finetune(1))
-    assert is_unanswered(build_finetune(1, observed=1))
-    assert not is_unanswered(build_finetune(1, observed=2))
-    assert not is_unanswered(build_job(1))
+    assert is_unanswered(KINDS, build_finetune(1))
+    assert is_unanswered(KINDS, build_finetune(1, observed=1))
+    assert not is_unanswered(KINDS, build_finetune(1, observed=2))
+    assert not is_unanswered(KINDS, build_job(1))
 
 
 @pytest.mark.parametrize(
@@ -173,8 +174,8 @@ async def test_a_resync_that_does_not_happen_is_told(world: World) -> None:
 
 
 def test_scopes() -> None:
-    assert {scope.namespace for scope in scopes_of([])} == {None}
-    assert len(scopes_of(["a", "b"])) == 2 * len(scopes_of([]))
+    assert {scope.namespace for scope in scopes_of(KINDS, [])} == {None}
+    assert len(scopes_of(KINDS, ["a", "b"])) == 2 * len(scopes_of(KINDS, []))
 
 
 @pytest.mark.parametrize(
@@ -187,26 +188,26 @@ def test_scopes() -> None:
     ],
 )
 def test_paths(path: str, scope: Scope | None) -> None:
-    assert scope_of_path(path) == scope
+    assert scope_of_path(KINDS, path) == scope
 
 
 def test_a_silent_watch_is_told_by_name() -> None:
     now, gaps = [0.0], []
-    activity = WatchActivity(lambda *scope: gaps.append(scope), clock=lambda: now[0])
+    activity = WatchActivity(KINDS, lambda *scope: gaps.append(scope), clock=lambda: now[0])
     assert activity.silent() is None, "a standby watches nothing"
     activity.expect(("team-a",))
     now[0] = 2 * INACTIVITY_SECONDS
-    for scope in scopes_of(["team-a"]):
+    for scope in scopes_of(KINDS, ["team-a"]):
         if scope.kind is not JOB:
             activity.alive(scope.kind.path("team-a"))
     assert activity.silent() is None
     now[0] += 1
-    assert activity.silent() == "silent watches: jobs.batch in team-a for 141 s"
+    assert activity.silent() == "stalled watches: jobs.batch in team-a for 141 s"
 
 
 def test_a_second_listing_means_a_gap() -> None:
     gaps: list[tuple[Kind, str | None]] = []
-    activity = WatchActivity(lambda *scope: gaps.append(scope))
+    activity = WatchActivity(KINDS, lambda *scope: gaps.append(scope))
     activity.expect(("team-a",))
     path = JOB.path("team-a")
     activity.listed(path)

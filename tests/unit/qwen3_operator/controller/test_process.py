@@ -20,11 +20,11 @@ from qwen3_operator.controller.activity import INACTIVITY_SECONDS
 from qwen3_operator.controller.client import ApiServer
 from qwen3_operator.controller.election import Elector, LeaseLostError, LeaseRef
 from qwen3_operator.controller.errors import Conflict, Transient
-from qwen3_operator.controller.kind import Kind
+from qwen3_operator.controller.kind import LEASE, Kind
 from qwen3_operator.controller.logs import configure_logging, log_fields
 from qwen3_operator.controller.probes import LoopLag, build_probe_app, serve
 from qwen3_operator.controller.watcher import build_settings
-from qwen3_operator.resources.kinds import LEASE
+from qwen3_operator.resources.kinds import KINDS
 
 
 async def test_probes() -> None:
@@ -43,8 +43,8 @@ async def test_probes() -> None:
                     return response.status, await response.text()
 
             assert await get("/healthz") == (200, "ok\n")
-            trouble.append("silent watches: jobs")
-            assert await get("/healthz") == (503, "watches: silent watches: jobs\n")
+            trouble.append("stalled watches: jobs")
+            assert await get("/healthz") == (503, "watches: stalled watches: jobs\n")
             assert await get("/readyz") == (200, "ok\n")
             status, text = await get("/metrics")
             assert status == 200
@@ -112,7 +112,7 @@ def test_a_failpoint_kills_once(tmp_path: Path, armed: str | None, expected: lis
 
 
 def test_kopf_writes_nothing_and_notices_silence() -> None:
-    settings = build_settings()
+    settings = build_settings(KINDS)
     assert not settings.posting.enabled
     assert settings.watching.inactivity_timeout == INACTIVITY_SECONDS
     assert settings.persistence.finalizer.startswith("qwen3.dev/")

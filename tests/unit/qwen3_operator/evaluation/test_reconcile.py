@@ -345,11 +345,11 @@ def test_an_evaluation_that_is_deleted_leaves_nothing_loaded(
     [
         ("ArtifactCorrupt", "not 000000000000", {"digest": "0" * 64}),
         ("ArtifactRefused", "trained on Other/Base", {"base": "Other/Base"}),
-        ("AdapterRankTooHigh", "its rank is 65, pools load up to 64", {"rank": 65}),
+        ("AdapterRankTooHigh", "its rank is 65, the limit of pools is 64", {"rank": 65}),
         ("ArtifactRefused", "adapter_config.json: r ", {"rank": 0}),
         ("BaseModelNotFound", "Qwen/Qwen3-99B", {"wanted": "Qwen/Qwen3-99B"}),
-        ("StorageDenied", "outside of s3://qwen3/qwen3/team-a/", {"folder": "qwen3/team-b/one"}),
-        ("StorageDenied", "outside of", {"folder": "qwen3/team-a/../team-b/one"}),
+        ("StorageDenied", "outside s3://qwen3/qwen3/team-a/", {"folder": "qwen3/team-b/one"}),
+        ("StorageDenied", "outside", {"folder": "qwen3/team-a/../team-b/one"}),
     ],
 )
 def test_what_can_never_be_asked_is_an_error(

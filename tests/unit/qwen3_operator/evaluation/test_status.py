@@ -251,7 +251,7 @@ def test_a_gate_that_the_report_leaves_out_is_not_passed() -> None:
     assert status_of(found).gates[0] == GateStatus(
         name="better",
         verdict="Inconclusive",
-        message="the report doesn't say how this gate was decided",
+        message="the report has no decision for this gate",
     )
 
 

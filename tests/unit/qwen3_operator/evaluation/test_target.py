@@ -276,13 +276,13 @@ NO_GPU = FailureStatus.of("Unschedulable", "0/3 nodes are available")
         pytest.param(
             NEW,
             build_pool(holding_pod(NEW, ready=False)),
-            f"revision {NEW} of bot can't be asked: no pod of its pool is ready",
+            f"revision {NEW} of bot can't be queried: no pod of its pool is ready",
             id="nobody answers",
         ),
         pytest.param(
             NEW,
             build_pool(trouble=NO_GPU),
-            f"revision {NEW} of bot can't be asked: no pod of its pool is ready: "
+            f"revision {NEW} of bot can't be queried: no pod of its pool is ready: "
             "0/3 nodes are available",
             id="no pod at all",
         ),
@@ -295,7 +295,7 @@ NO_GPU = FailureStatus.of("Unschedulable", "0/3 nodes are available")
         pytest.param(
             NEW,
             None,
-            f"revision {NEW} of bot can't be asked: no pod of its pool is ready",
+            f"revision {NEW} of bot can't be queried: no pod of its pool is ready",
             id="no pool",
         ),
         pytest.param(

@@ -70,7 +70,7 @@ NONE, RECONCILING, STALLED = Progress.NONE, Progress.RECONCILING, Progress.STALL
         ),
         (
             {"serving": None},
-            True, "Trained", NONE, "the adapter is stored; serving was not asked for",
+            True, "Trained", NONE, "the adapter is stored; serving wasn't requested",
         ),
         # An export holds Ready back, unless pods do.
         ({"export": EXPORTING}, False, "Exporting", RECONCILING, "exporting"),
@@ -87,7 +87,7 @@ NONE, RECONCILING, STALLED = Progress.NONE, Progress.RECONCILING, Progress.STALL
         # Files before what needs them, the commit before its files.
         (
             {"observed": UNVERIFIED, "export": EXPORTING},
-            False, "Verifying", RECONCILING, "the committed files are being checked",
+            False, "Verifying", RECONCILING, "the committed files are being verified",
         ),
         ({"training": TRAINING, "observed": UNVERIFIED}, False, "Training", RECONCILING, "step 1"),
         (
@@ -148,7 +148,7 @@ OLDER = SCALING.status.model_copy(update={"revision": "r0"})
         ({"serving": replace(SCALING, served=False)}, None),
         (
             {"serving": replace(SCALING, status=OLDER)},
-            Explanation(Reason.OLDER_REVISION, "revision r0 serves, r1 is asked for"),
+            Explanation(Reason.OLDER_REVISION, "revision r0 is in service instead of r1"),
         ),
         (UNREAD, None),
         (UNREAD | {"recalled": KNOWN}, Explanation(Reason.STORAGE_DENIED, "refused. Allow it.")),

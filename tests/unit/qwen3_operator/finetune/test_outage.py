@@ -199,7 +199,7 @@ def test_a_run_that_is_not_heard_of_any_more_says_so_once_and_until_the_store_is
     assert conditions(status)["Reconciling"] == "True"
     assert "Stalled" not in conditions(status)
     assert status.failure is not None
-    assert "last heard of at 2026-03-01T11:59:50Z" in status.failure.message
+    assert "the last heartbeat of the run was at 2026-03-01T11:59:50Z" in status.failure.message
     assert "training continues" in status.failure.hint
     (event,) = tell_changes(ft, status)
     assert (event.type, event.reason) == ("Warning", Reason.STORAGE_UNAVAILABLE)

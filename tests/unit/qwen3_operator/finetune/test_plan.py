@@ -448,7 +448,7 @@ def test_a_deletion_that_waits_for_the_bucket_reports_why(
     assert told(status)["Ready"] == ("False", "Deleting")
     assert told(status)[waits] == ("True", reason)
     assert told(status)["Trained"] == ("True", "Committed")
-    assert "With deletionPolicy Retain they stay" in status.conditions[0].message
+    assert "Or set deletionPolicy to Retain" in status.conditions[0].message
     assert [e.reason for e in tell_changes(ft, status)] == [reason]
     again = build_finetune(DELETE, status, **GOING)
     assert with_waiting_deletion(again, refusal, NOW).to_wire() == status.to_wire()

@@ -13,11 +13,13 @@ from qwen3_api.job.exit_codes import ExitCode
 from qwen3_api.job.report import TrainReport
 from qwen3_api.job.train import TrainJob
 from qwen3_api.v1alpha1.failure import FailureStatus
-from qwen3_operator.controller.keys import FINE_TUNE, POOL, Key
+from qwen3_operator.controller.keys import Key
 from qwen3_operator.resources.conditions import format_time
+from qwen3_operator.resources.keys import FINE_TUNE, POOL
 from support.operator_simulator import World, is_preflight
 from support.operator_world import NAMESPACE, SETTINGS, build_progress, build_spec
 from support.simulated_operator import Operator
+from support.simulated_turns import ready, serve, turn, uid
 
 BOT = Key(FINE_TUNE, NAMESPACE, "bot")
 
@@ -37,47 +39,6 @@ def world(loop: asyncio.AbstractEventLoop) -> World:
 @pytest.fixture
 def operator(world: World) -> Operator:
     return Operator(world)
-
-
-def turn(world: World, operator: Operator, times: int = 1) -> None:
-    """Everybody does a round of work."""
-    for _ in range(times):
-        world.api.collect_garbage()
-        world.terminate_pods()
-        world.control_jobs()
-        world.control_deployments()
-        for pod in world.job_pods():
-            world.start_pod(pod)
-            world.end_pod(pod, ExitCode.SUCCEEDED)
-        world.step_servers()
-        operator.deliver()
-        operator.work()
-
-
-def ready(world: World, name: str = "bot") -> dict[str, Any]:
-    """The Ready condition."""
-    body = world.finetune(name)
-    assert body is not None
-    return next(c for c in body["status"]["conditions"] if c["type"] == "Ready")
-
-
-def uid(world: World, name: str) -> str:
-    body = world.finetune(name)
-    assert body is not None
-    return str(body["metadata"]["uid"])
-
-
-def serve(world: World, operator: Operator, *names: str, **changes: Any) -> None:
-    """Fine-tunes, from nothing to Ready, by watch events alone."""
-    for name in names:
-        world.create(name, build_spec(**changes))
-    for _ in range(12):
-        turn(world, operator)
-        operator.resync()
-    assert all(ready(world, name)["status"] == "True" for name in names)
-    operator.deliver()
-    operator.work()
-    operator.woken.clear()
 
 
 def test_the_last_member_takes_the_pool_with_it(world: World, operator: Operator) -> None:
@@ -273,7 +234,7 @@ def test_an_edit_that_the_watch_has_not_delivered_counts(world: World, operator:
             world.terminate_pods()
     relent(world)
     operator.reconcile(BOT)
-    assert "edited" in str(operator.errors[-1])
+    assert "changed" in str(operator.errors[-1])
     operator.deliver()
     operator.reconcile(BOT)
     assert world.finetune("bot") is None

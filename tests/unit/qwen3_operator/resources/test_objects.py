@@ -6,10 +6,11 @@ from typing import Any
 
 import pytest
 
+from qwen3_api.data_sources import FileData, S3Data
 from qwen3_api.job import layout
 from qwen3_api.job.evaluate import EvalEndpoint
 from qwen3_api.job.exit_codes import ExitCode
-from qwen3_api.job.train import FileData, S3Data, TrainJob
+from qwen3_api.job.train import TrainJob
 from qwen3_api.serving.config import RequestLimits, ServerConfig
 from qwen3_operator.evaluation.manifests import build_eval_objects, resolve_eval_job
 from qwen3_operator.evaluation.views import parse_evaluation

@@ -153,13 +153,13 @@ def full_index() -> PoolIndex:
         (
             view(build_pool_pod("server-0", failed={ADAPTER.id: "ArtifactRefused"})),
             "ArtifactRefused",
-            "pod server-0 refused",
+            "pod server-0 rejected",
             True,
         ),
         (
             view(build_pool_pod("server-0", failed={ADAPTER.id: "StorageUnavailable"})),
             "StorageUnavailable",
-            "pod server-0 refused",
+            "pod server-0 rejected",
             False,
         ),
         (view(index=full_index()), "PoolFull", "holds 2 adapters", False),

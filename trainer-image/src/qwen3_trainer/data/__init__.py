@@ -1,1 +1,1 @@
-"""The data set: read from its source, checked row by row, written as uniform rows. No torch."""
+"""The data set: a source opens a file, a format makes rows of it, checked one by one. No torch."""

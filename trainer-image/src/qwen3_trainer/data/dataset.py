@@ -1,40 +1,24 @@
 """A data set checked from its first to its last row and written as uniform rows below /work."""
 
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from qwen3_api.job.train import DataSource, JobDataset, TrainJob
-from qwen3_api.methods import METHODS, MethodType, RowKind
+from qwen3_api.data_sources import DataSource
+from qwen3_api.job.train import JobDataset, TrainJob
+from qwen3_api.methods import MethodType
 from qwen3_api.pod.failure import FailureError
 from qwen3_api.v1alpha1.conditions import Reason
-from qwen3_trainer.data.formats import (
-    Format,
-    Row,
-    RowError,
-    convert,
-    detect_format,
-    opening,
-    require_format,
-)
-from qwen3_trainer.data.read import LineError, Source, open_source, source_name
+from qwen3_api.v1alpha1.training import DatasetFormat
+from qwen3_trainer.data.files import Source, open_source
+from qwen3_trainer.data.formats import convert, detect_format, formats_hint, require_format
+from qwen3_trainer.data.rows import LineError, Message, Row, RowError, encode_row
 from qwen3_trainer.data.thinking import apply_thinking
 from qwen3_trainer.store import Buckets
 
 Role = Literal["train", "validation"]
-
-_FORMATS_HINT = (
-    "A row is one of: messages; conversations (ShareGPT); instruction, input, output (Alpaca); "
-    "prompt and completion."
-)
-_PREFERENCE_HINT = (
-    "dataset.format Preference: a row has prompt, chosen and rejected, each a string or a list of "
-    "messages; prompt may be left out where chosen and rejected are messages with the same "
-    "beginning."
-)
 
 
 @dataclass(frozen=True)
@@ -42,12 +26,12 @@ class Rows:
     """Rows ready to be tokenised."""
 
     path: Path
-    """JSON lines as `formats` describes them, each at the number that it has in the source: where
+    """JSON lines of `data.rows`, each at the number that it has in the source: where
     the source has blank lines, this has."""
     count: int
     sha256: str
     """Over the bytes of the source as stored."""
-    first_prompt: list[Row]
+    first_prompt: list[Message]
     """The messages before the first answer."""
 
 
@@ -109,7 +93,7 @@ def refused_rows(
         yield
     except LineError as error:
         source = dataset.train if role == "train" else dataset.validation
-        name = "" if source is None else source_name(source)
+        name = "" if source is None else source.name
         line = LineError(error.number, error.problem, row_unit(name))
         line.__cause__ = error.__cause__
         raise _invalid(line, role, name, method) from error
@@ -130,48 +114,42 @@ def _invalid(error: LineError, role: str, name: str, method: MethodType) -> Fail
     return FailureError(
         Reason.DATASET_INVALID,
         f"{_prefix(role)}{error} ({name})",
-        hint or _formats_hint(method),
+        hint or formats_hint(method),
     )
 
 
 def no_rows(role: str, name: str, method: MethodType = MethodType.SFT) -> FailureError:
     """DatasetEmpty."""
     return FailureError(
-        Reason.DATASET_EMPTY, f"{_prefix(role)}no rows in {name}", _formats_hint(method)
+        Reason.DATASET_EMPTY, f"{_prefix(role)}no rows in {name}", formats_hint(method)
     )
-
-
-def _formats_hint(method: MethodType) -> str:
-    if METHODS[method].rows is RowKind.PREFERENCE:
-        return f"Method {method} takes {_PREFERENCE_HINT}"
-    return _FORMATS_HINT
 
 
 def _prefix(role: str) -> str:
     return "" if role == "train" else f"{role} data, "
 
 
-def _write_rows(source: Source, job: TrainJob, path: Path) -> tuple[int, list[Row] | None]:
+def _write_rows(source: Source, job: TrainJob, path: Path) -> tuple[int, list[Message] | None]:
     count, line, prompt = 0, 0, None
-    with path.open("w", encoding="utf-8") as target:
+    with path.open("wb") as target:
         for number, row in uniform_rows(source, job.dataset, job.method):
             count += 1
-            prompt = opening(row) if prompt is None else prompt
-            target.write("\n" * (number - line - 1) + json.dumps(row, ensure_ascii=False) + "\n")
+            prompt = row.prompt if prompt is None else prompt
+            target.write(b"\n" * (number - line - 1) + encode_row(row) + b"\n")
             line = number
     return count, prompt
 
 
 def row_unit(name: str) -> str:
-    """What the numbers of a source's rows count."""
+    """Unit of the numbers of a source's rows."""
     return "row" if name.endswith(".parquet") else "line"
 
 
 def uniform_rows(
     source: Source, dataset: JobDataset, method: MethodType = MethodType.SFT
 ) -> Iterator[tuple[int, Row]]:
-    """Line (of Parquet: row) numbers and checked rows as `formats` describes them, their reasoning
-    as `dataset.thinking` wants it. Raises LineError."""
+    """Line (of Parquet: row) numbers and checked rows, their reasoning as `dataset.thinking` wants
+    it. Raises LineError."""
     for number, _, row in checked_rows(source, dataset, method):
         yield number, row
 
@@ -180,7 +158,7 @@ def checked_rows(
     source: Source, dataset: JobDataset, method: MethodType = MethodType.SFT
 ) -> Iterator[tuple[int, Row, Row]]:
     """The same, with each row before its reasoning was looked at in between."""
-    shape: Format | None = None if dataset.format == "Auto" else dataset.format
+    shape: DatasetFormat | None = None if dataset.format is DatasetFormat.AUTO else dataset.format
     unit = row_unit(source.name)
     for number, row in source.rows:
         try:

@@ -16,7 +16,7 @@ from qwen3_trainer.worker.tokens import TokenizedRows
 
 @dataclass(frozen=True)
 class RunInputs:
-    """What a trainer is built of."""
+    """Everything that a trainer is built of."""
 
     plan: TrainPlan
     loaded: LoadedModel

@@ -39,7 +39,7 @@ class SupervisedFineTuning(TrainerMethod):
         )
 
     def build_trainer(self, inputs: RunInputs) -> Any:
-        """SFTTrainer, or PaddingFreeTrainer as the order says."""
+        """SFTTrainer, or PaddingFreeTrainer as the job spec chooses."""
         arguments = sft_arguments(inputs.plan, evaluates=inputs.evaluates)
         if not arguments.padding_free:
             return SFTTrainer(args=arguments, **inputs.trainer_arguments)

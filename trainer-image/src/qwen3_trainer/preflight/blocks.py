@@ -14,8 +14,17 @@ from qwen3_api.job.holdout import find_entries
 from qwen3_api.job.train import JobDataset
 from qwen3_api.methods import MethodType
 from qwen3_trainer.data.dataset import checked_rows
-from qwen3_trainer.data.formats import Row, RowError, ends_unanswered, has_late_system
-from qwen3_trainer.data.read import LineError, Source, json_rows
+from qwen3_trainer.data.files import Source, json_rows
+from qwen3_trainer.data.rows import (
+    LineError,
+    Preference,
+    RawRow,
+    Row,
+    RowError,
+    encode_row,
+    ends_unanswered,
+    has_late_system,
+)
 from qwen3_trainer.data.thinking import any_answer_reasons, last_answer_reasons
 from qwen3_trainer.preflight.fingerprints import canonical, hash_of
 from qwen3_trainer.preflight.heaviest import Heaviest, Heavy, weigh
@@ -98,7 +107,7 @@ def check_block(
 
 
 def check_rows(
-    rows: Iterator[tuple[int, Row]],
+    rows: Iterator[tuple[int, RawRow]],
     name: str,
     dataset: JobDataset,
     method: MethodType,
@@ -112,7 +121,7 @@ def check_rows(
             if facts.first is None:
                 facts.first = NumberedRow(number, row)
             facts.rows += 1
-            facts.reasoning_rows += last_answer_reasons(last_answers(found))
+            facts.reasoning_rows += last_answer_reasons(found)
             facts.stripped_rows += dataset.thinking == "Disabled" and any_answer_reasons(found)
             facts.late_system_rows += has_late_system(row)
             facts.unanswered_rows += ends_unanswered(row)
@@ -124,7 +133,7 @@ def check_rows(
                     facts.entries.extend(find_entries(text))
             key = sample_key(number)
             if key < wanted.bar:
-                facts.candidates.append(Candidate(key, number, _ENCODE(row)))
+                facts.candidates.append(Candidate(key, number, encode_row(row)))
             if wanted.floor is not None:
                 _offer(facts.heaviest, number, row, weight_of(row, encoded))
     except LineError as error:
@@ -157,34 +166,23 @@ def _count_bad(source: Source, dataset: JobDataset, method: MethodType) -> tuple
 
 def _offer(heaviest: Heaviest, number: int, row: Row, weight: int) -> None:
     if weight > heaviest.floor:
-        heaviest.offer(Heavy(weight, -number, _ENCODE(row)))
+        heaviest.offer(Heavy(weight, -number, encode_row(row)))
     else:
         heaviest.pass_over(weight)
 
 
 def weight_of(row: Row, encoded: bytes) -> int:
-    """A guess at the tokens of a uniform row with its JSON; of a preference row, as it is counted:
-    with the longer answer."""
-    if "chosen" not in row:
+    """A guess at the tokens of a row with its JSON; of a preference row, as it is counted: with the
+    longer answer."""
+    if not isinstance(row, Preference):
         return weigh(encoded)
-    rest = {key: value for key, value in row.items() if key not in ("chosen", "rejected")}
-    answers = (weigh(_ENCODE(row[name])) for name in ("chosen", "rejected"))
-    return weigh(_ENCODE(rest)) + max(answers)
+    rest = {"prompt": row.prompt} | ({"tools": row.tools} if row.tools else {})
+    return weigh(_ENCODE(rest)) + max(weigh(_ENCODE(a)) for a in (row.chosen, row.rejected))
 
 
 def said_texts(row: Row) -> Iterator[str]:
     """What users and the model say in a row, of a preference row both answers. What the system says
     is the same in many rows and no question."""
-    for key in ("messages", "prompt", "completion", "chosen", "rejected"):
-        for message in row.get(key, ()):
-            if message["role"] in ("user", "assistant") and isinstance(message["content"], str):
-                yield message["content"]
-
-
-def last_answers(row: Row) -> list[Row]:
-    """The messages that end in the answer to learn: of a preference row the chosen one's."""
-    for key in ("messages", "completion", "chosen"):
-        if key in row:
-            messages: list[Row] = row[key]
-            return messages
-    raise ValueError("not a uniform row")
+    for message in row.spoken():
+        if message["role"] in ("user", "assistant") and isinstance(message["content"], str):
+            yield message["content"]

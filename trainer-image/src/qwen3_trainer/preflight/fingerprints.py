@@ -6,12 +6,13 @@ Two different rows get the same hash with probability 2^-64; among 10 million ro
 
 import hashlib
 from array import array
+from typing import Any
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from qwen3_trainer.data.formats import Row
+from qwen3_trainer.data.rows import Preference, Row
 
 _ENCODE = msgspec.json.Encoder(order="deterministic").encode
 
@@ -63,17 +64,19 @@ class SealedFingerprints:
 
 
 def fingerprint(row: Row) -> int:
-    """Hash of a uniform row."""
+    """Hash of a row."""
     return hash_of(canonical(row))
 
 
 def canonical(row: Row) -> bytes:
-    """JSON of a uniform row, the same for equal rows. A prompt and its completion count as the
-    messages that they are."""
-    if "completion" in row:
-        row = {**row, "messages": [*row["prompt"], *row["completion"]]}
-        del row["prompt"], row["completion"]
-    return _ENCODE(row)
+    """JSON of a row, the same for equal rows. A prompt and its completion count as the messages
+    that they are."""
+    texts: dict[str, Any] = {"tools": row.tools} if row.tools else {}
+    if isinstance(row, Preference):
+        texts |= {"prompt": row.prompt, "chosen": row.chosen, "rejected": row.rejected}
+    else:
+        texts["messages"] = row.messages
+    return _ENCODE(texts)
 
 
 def hash_of(encoded: bytes) -> int:

@@ -6,13 +6,10 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
-import msgspec
-
 from qwen3_api.job.preflight import SAMPLE_LIMIT, PreflightJob, RenderedSample
-from qwen3_api.methods import METHODS, RowKind
 from qwen3_api.pod.text import cut
 from qwen3_trainer.data.dataset import numbered
-from qwen3_trainer.data.formats import Row, RowError
+from qwen3_trainer.data.rows import Row, RowError, decode_row
 from qwen3_trainer.preflight.blocks import BadRow, NumberedRow, weight_of
 from qwen3_trainer.preflight.cores import Cores
 from qwen3_trainer.preflight.heaviest import Heaviest
@@ -23,8 +20,7 @@ from qwen3_trainer.preflight.tokenizer import ChatTokenizer
 from qwen3_trainer.worker.rendering import (
     IGNORED,
     TrainingTemplate,
-    render,
-    render_preference,
+    render_row,
 )
 
 NumberedJSON = tuple[int, bytes]
@@ -39,10 +35,10 @@ ALONE_BYTES = 4 << 20
 
 @dataclass(frozen=True)
 class Ruler:
-    """What rows are measured with; cheap to send to another process."""
+    """The means to measure rows; cheap to send to another process."""
 
     folder: Path
-    """Of the base model's tokenizer."""
+    """Folder of the base model's tokenizer."""
     template: TrainingTemplate
     job: PreflightJob
 
@@ -92,19 +88,14 @@ def measure_part(ruler: Ruler, rows: list[NumberedJSON]) -> Measured:
     limit, thinking = job.dataset.max_sequence_length, job.dataset.thinking
     lengths = Lengths(limit)
     for number, encoded in rows:
-        row = msgspec.json.decode(encoded)
+        row = decode_row(encoded)
         weight = weight_of(row, encoded)
         try:
-            if METHODS[job.method].rows is RowKind.PREFERENCE:
-                prompt, chosen, rejected = render_preference(row, tokenizer, template, thinking)
-                length = len(prompt) + max(len(chosen), len(rejected))
-                lengths.add(length, weight, learnable=len(prompt) < limit)
-            else:
-                ids, labels = render(row, tokenizer, template, job.assistant_only_loss, thinking)
-                learnable = any(label != IGNORED for label in labels[:limit])
-                lengths.add(len(ids), weight, learnable=learnable)
+            sequences = render_row(row, tokenizer, template, job.assistant_only_loss, thinking)
         except RowError as error:
             return Measured(lengths, BadRow(number, str(error), "line", error.hint))
+        learnable = any(label != IGNORED for each in sequences for label in each.labels[:limit])
+        lengths.add(max(len(each.ids) for each in sequences), weight, learnable=learnable)
     return Measured(lengths)
 
 
@@ -123,17 +114,13 @@ def render_sample(first: NumberedRow, ruler: Ruler) -> RenderedSample:
 def _rendered(row: Row, ruler: Ruler) -> RenderedSample:
     job, tokenizer, template = ruler.job, open_tokenizer(ruler.folder), ruler.template
     limit, thinking = job.dataset.max_sequence_length, job.dataset.thinking
-    if METHODS[job.method].rows is RowKind.PREFERENCE:
-        prompt, *answers = render_preference(row, tokenizer, template, thinking)
-        dialogues = [
-            ([*prompt, *ids], [False] * len(prompt) + [True] * len(ids)) for ids in answers
-        ]
-    else:
-        ids, labels = render(row, tokenizer, template, job.assistant_only_loss, thinking)
-        dialogues = [(ids, [label != IGNORED for label in labels])]
-    ids, mask = dialogues[0][0][:limit], dialogues[0][1][:limit]
-    segments = [to_segments(i[:limit], m[:limit], tokenizer.decode) for i, m in dialogues]
-    learned = [token for token, kept in zip(ids, mask, strict=True) if kept]
+    sequences = render_row(row, tokenizer, template, job.assistant_only_loss, thinking)
+    ids, labels = sequences[0].ids[:limit], sequences[0].labels[:limit]
+    segments = [
+        to_segments(s.ids[:limit], [n != IGNORED for n in s.labels[:limit]], tokenizer.decode)
+        for s in sequences
+    ]
+    learned = [label for label in labels if label != IGNORED]
     return RenderedSample(
         text=cut(tokenizer.decode(ids), SAMPLE_LIMIT),
         learned=cut(tokenizer.decode(learned), SAMPLE_LIMIT),

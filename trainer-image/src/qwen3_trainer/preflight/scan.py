@@ -6,11 +6,12 @@ from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 
+from qwen3_api.data_sources import DataSource
 from qwen3_api.job.preflight import PreflightJob
-from qwen3_api.job.train import DataSource, JobDataset
+from qwen3_api.job.train import JobDataset
 from qwen3_trainer.data.dataset import no_rows, open_checked
+from qwen3_trainer.data.files import Source, json_blocks, json_rows
 from qwen3_trainer.data.formats import detect_format
-from qwen3_trainer.data.read import Source, json_blocks, json_rows
 from qwen3_trainer.preflight.blocks import (
     Block,
     BlockFacts,

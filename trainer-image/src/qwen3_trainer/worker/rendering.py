@@ -19,7 +19,7 @@ from typing import Any
 from jinja2 import TemplateError, TemplateSyntaxError
 
 from qwen3_api.pod.text import cut
-from qwen3_trainer.data.formats import Row, RowError
+from qwen3_trainer.data.rows import Conversation, Message, Preference, Row, RowError
 from qwen3_trainer.data.thinking import Thinking
 
 log = logging.getLogger(__name__)
@@ -27,10 +27,10 @@ log = logging.getLogger(__name__)
 IGNORED = -100
 """Label of a token without loss."""
 EMPTY_THINK = "<think>\n\n</think>\n\n"
-"""What the template writes in front of an answer without reasoning, and, in a request with
+"""The text that the template writes in front of an answer without reasoning, and, in a request with
 enable_thinking false, at the end of the prompt."""
 _ROW_ERRORS = (TemplateError, ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
-"""What a template raises for a row that it can't write."""
+"""Errors that a template raises for a row that it can't write."""
 _TEMPLATE_HINT = (
     "Write the row as the base model's chat template takes it (order of roles, types of the "
     "fields), or leave it out."
@@ -46,7 +46,7 @@ class TrainingTemplate:
 
     text: str
     base_sha256: str
-    """Of the template that it renders like: the tokenizer's own, or TRL's qwen3.jinja."""
+    """Digest of the template that it renders like: the tokenizer's own, or TRL's qwen3.jinja."""
 
 
 def training_template(tokenizer: Any) -> TrainingTemplate:
@@ -80,8 +80,32 @@ def _sha256(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
+@dataclass(frozen=True)
+class Sequence:
+    """Tokens of a row that go through the model together."""
+
+    ids: list[int]
+    labels: list[int]
+    """IGNORED where a token has no loss."""
+
+
+def render_row(
+    row: Row,
+    tokenizer: Any,
+    template: TrainingTemplate,
+    assistant_only: bool,
+    thinking: Thinking = "AsInData",
+) -> list[Sequence]:
+    """The sequences of a row: one, or of a preference that with the chosen and that with the
+    rejected answer. Raises RowError when the template can't write the row."""
+    if isinstance(row, Conversation):
+        return [Sequence(*render(row, tokenizer, template, assistant_only, thinking))]
+    prompt, *answers = render_preference(row, tokenizer, template, thinking)
+    return [Sequence([*prompt, *ids], [IGNORED] * len(prompt) + ids) for ids in answers]
+
+
 def render(
-    row: dict[str, Any],
+    row: Conversation,
     tokenizer: Any,
     template: TrainingTemplate,
     assistant_only: bool,
@@ -95,14 +119,15 @@ def render(
 
     Raises RowError when the template can't write the row.
     """
-    prompt = row.get("prompt")
-    keys = ("messages",) if prompt is None else ("prompt", "completion")
-    rendered = _apply(row, keys, tokenizer, template, return_assistant_tokens_mask=True)
+    rendered = _apply(
+        row.parts(), row.tools, tokenizer, template, return_assistant_tokens_mask=True
+    )
     ids: list[int] = list(rendered["input_ids"])
     said = list(rendered["assistant_masks"])
     mask = list(said) if assistant_only else [1] * len(ids)
-    if assistant_only and prompt is not None:
-        common = _common_prefix(ids, _asked(row, tokenizer, template, "AsInData"))
+    if assistant_only and row.prompt_length is not None:
+        asked = _asked(row.prompt, row.tools, tokenizer, template, "AsInData")
+        common = _common_prefix(ids, asked)
         mask[:common] = [0] * common
     if thinking == "Disabled":
         for start, end in _empty_blocks(ids, said, tokenizer):
@@ -111,7 +136,7 @@ def render(
 
 
 def render_preference(
-    row: dict[str, Any],
+    row: Preference,
     tokenizer: Any,
     template: TrainingTemplate,
     thinking: Thinking = "AsInData",
@@ -123,22 +148,26 @@ def render_preference(
 
     Raises RowError when the template can't write the row.
     """
-    asked = _asked(row, tokenizer, template, thinking)
+    asked = _asked(row.prompt, row.tools, tokenizer, template, thinking)
     chosen, rejected = (
-        list(_apply(row, ("prompt", name), tokenizer, template)["input_ids"])
-        for name in ("chosen", "rejected")
+        list(_apply([("prompt", row.prompt), part], row.tools, tokenizer, template)["input_ids"])
+        for part in row.answers().items()
     )
     common = min(_common_prefix(asked, chosen), _common_prefix(asked, rejected))
     return chosen[:common], chosen[common:], rejected[common:]
 
 
 def _asked(
-    row: dict[str, Any], tokenizer: Any, template: TrainingTemplate, thinking: Thinking
+    prompt: list[Message],
+    tools: list[Any] | None,
+    tokenizer: Any,
+    template: TrainingTemplate,
+    thinking: Thinking,
 ) -> list[int]:
     """The prompt of a row as a request renders it."""
     rendered = _apply(
-        row,
-        ("prompt",),
+        [("prompt", prompt)],
+        tools,
         tokenizer,
         template,
         add_generation_prompt=True,
@@ -148,10 +177,15 @@ def _asked(
 
 
 def _apply(
-    row: Row, keys: tuple[str, ...], tokenizer: Any, template: TrainingTemplate, **options: bool
+    parts: list[tuple[str, list[Message]]],
+    tools: list[Any] | None,
+    tokenizer: Any,
+    template: TrainingTemplate,
+    **options: bool,
 ) -> dict[str, list[int]]:
-    """The messages below the keys, one behind the other, as the template writes them."""
-    messages = [message for key in keys for message in row[key]]
+    """The messages of the parts, one behind the other, as the template writes them. The parts have
+    their fields' names, for errors."""
+    messages = [message for _, part in parts for message in part]
 
     def applied(count: int, tools: list[Any] | None) -> dict[str, list[int]]:
         rendered: dict[str, list[int]] = tokenizer.apply_chat_template(
@@ -170,10 +204,9 @@ def _apply(
             return True
         return False
 
-    tools = row.get("tools")
     try:
         return applied(len(messages), tools)
-    except TemplateSyntaxError:  # nothing that a row can mend
+    except TemplateSyntaxError:  # nothing that a row can fix
         raise
     except _ROW_ERRORS as error:
         told = isinstance(error, TemplateError | TypeError)  # others may quote the row
@@ -185,14 +218,14 @@ def _apply(
         last = len(messages)
         while last > 1 and fails(last - 1, tools):
             last -= 1
-        names = [f"{key}[{i}]" for key in keys for i in range(len(row[key]))]
+        names = [f"{field}[{i}]" for field, part in parts for i in range(len(part))]
         raise RowError(names[last - 1], problem, _TEMPLATE_HINT) from error
 
 
 def _empty_blocks(ids: list[int], said: list[int], tokenizer: Any) -> list[tuple[int, int]]:
     """Start and end of the empty think block of each turn. `said`: 1 for the assistant's tokens.
 
-    Should a tokenizer merge its last newlines with an answer that begins with blanks, that token
+    Should a tokenizer merge its last newlines with an answer that starts with blanks, that token
     is the answer's.
     """
     block = list(tokenizer(EMPTY_THINK, add_special_tokens=False)["input_ids"])

@@ -5,20 +5,20 @@ prepare data differently, and neither counts what it cuts.
 `rendering` has the template and the marks of what the assistant says.
 """
 
-import json
 import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+import msgspec
 from datasets import Dataset, Features, List, Value
 from datasets.arrow_writer import ArrowWriter
 
 from qwen3_api.pod.failure import FailureError
 from qwen3_api.v1alpha1.conditions import Reason
 from qwen3_trainer.data.dataset import numbered
-from qwen3_trainer.data.formats import Row
+from qwen3_trainer.data.rows import Conversation, Preference
 from qwen3_trainer.data.thinking import Thinking
 from qwen3_trainer.worker.rendering import (
     IGNORED,
@@ -40,6 +40,7 @@ __all__ = [
 
 log = logging.getLogger(__name__)
 
+T = TypeVar("T", Conversation, Preference)
 _FEATURES = Features({"input_ids": List(Value("int32")), "labels": List(Value("int32"))})
 PREFERENCE_COLUMNS = ("prompt_ids", "chosen_ids", "rejected_ids")
 
@@ -69,7 +70,7 @@ def tokenize(
     thinking: Thinking = "AsInData",
     multiple_of: int = 1,
 ) -> TokenizedRows:
-    """Tokenises a file of rows (`data.formats`) into a memory-mapped dataset below `cache`.
+    """Tokenises a file of conversations (`data.rows`) into a memory-mapped dataset below `cache`.
 
     Each row is filled up with padding, from which nothing is learned, to a multiple of
     `multiple_of` tokens; that may be more than `max_length`.
@@ -81,7 +82,7 @@ def tokenize(
     cache.mkdir(parents=True, exist_ok=True)
     arrow = str(cache / f"{path.stem}.arrow")
     with ArrowWriter(path=arrow, features=_FEATURES) as writer:
-        for number, row in _rows(path):
+        for number, row in _rows(path, Conversation):
             with numbered(number):
                 ids, labels = render(row, tokenizer, template, assistant_only, thinking)
             truncated += len(ids) > max_length
@@ -113,7 +114,7 @@ def tokenize_preferences(
     arrow = str(cache / f"{path.stem}.arrow")
     features = Features({name: List(Value("int32")) for name in PREFERENCE_COLUMNS})
     with ArrowWriter(path=arrow, features=features) as writer:
-        for number, row in _rows(path):
+        for number, row in _rows(path, Preference):
             with numbered(number):
                 prompt, *answers = render_preference(row, tokenizer, template, thinking)
             room = max_length - len(prompt)
@@ -128,12 +129,13 @@ def tokenize_preferences(
     return _tokenized(path, arrow, truncated, dropped, longest, max_length)
 
 
-def _rows(path: Path) -> Iterator[tuple[int, Row]]:
+def _rows(path: Path, kind: type[T]) -> Iterator[tuple[int, T]]:
     """The rows with the line numbers that they have in the user's file (`data.dataset`)."""
-    with path.open(encoding="utf-8") as file:
+    decoder = msgspec.json.Decoder(kind)
+    with path.open("rb") as file:
         for number, line in enumerate(file, 1):
             if line.strip():
-                yield number, json.loads(line)
+                yield number, decoder.decode(line)
 
 
 def _tokenized(

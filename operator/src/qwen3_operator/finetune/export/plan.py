@@ -26,10 +26,10 @@ from qwen3_sizing.memory import weight_bytes
 
 POLL_SECONDS = 10.0
 """Only a second look: the end of the pod wakes the fine-tune."""
-MEMORY_HINT = "Ask the platform team to raise export.memory; the adapter is stored and serves."
+MEMORY_HINT = "Ask the platform team to raise export.memory; the adapter is stored."
 ROOM_HINT = (
-    "An export needs room for the model twice, on a node's ephemeral storage: ask the platform "
-    "team for such a node, or wait for one."
+    "An export needs ephemeral storage for two copies of the model: ask the platform team for a "
+    "node with enough storage, or wait for one."
 )
 
 
@@ -63,12 +63,14 @@ def plan_export(
         recorded=ft.status.failure,
     )
     if state.state is JobState.LEAVING:
-        return _exporting("waiting for the old export to go")
+        return _exporting("waiting for deletion of the old export Job")
     if job is None:
         return _start(ft, observed, missing, storage, settings)
     if state.state in (JobState.NOT_OWNED, JobState.OUTDATED):
         going = () if job.deleting else (Deletion.of_job(job),)
-        return _exporting(f"Job {job.name} is made again for {', '.join(missing)}", delete=going)
+        return _exporting(
+            f"Job {job.name} is being recreated for {', '.join(missing)}", delete=going
+        )
     return _follow(job, state, missing)
 
 
@@ -107,7 +109,7 @@ def _start(
     name = job["metadata"]["name"]
     return ExportPlan(
         Reason.EXPORTING,
-        f"Job {name} makes {', '.join(missing)}",
+        f"Job {name} is exporting {', '.join(missing)}",
         apply=(job,),
         events=(Event("Normal", "ExportStarted", f"Created Job {name}: {', '.join(missing)}"),),
         requeue_after=POLL_SECONDS,
@@ -122,20 +124,20 @@ def _follow(job: JobView, state: JobAssessment, missing: list[str]) -> ExportPla
             return ExportPlan(Reason(problem.reason), problem.message, problem=problem)
         if problem.reason == Reason.OUT_OF_MEMORY:
             problem = problem.with_changes(hint=MEMORY_HINT, failure_class=FailureClass.SYSTEM)
-        hint = f"{problem.hint} Delete Job {job.name} then: it runs again.".strip()
+        hint = f"{problem.hint} Then delete Job {job.name} to run it again.".strip()
         problem = problem.with_changes(hint=hint)
         return ExportPlan(Reason(problem.reason), problem.message, problem=problem)
     if state.state is JobState.NO_RESULT:
         problem = FailureStatus.of(
             Reason.COMMIT_MISSING,
             f"Job {job.name} completed but {', '.join(missing)} has no EXPORT.json in the bucket",
-            "Delete the Job to run it again; tell the platform team if it repeats.",
+            "Delete the Job to run it again; contact the platform team if it happens again.",
             user=False,
         )
         return ExportPlan(Reason.COMMIT_MISSING, problem.message, problem=problem)
     warning = state.problem
     if warning is None:
-        return _exporting(f"Job {job.name} makes {', '.join(missing)}")
+        return _exporting(f"Job {job.name} is exporting {', '.join(missing)}")
     if warning.reason == Reason.UNSCHEDULABLE:
         warning = warning.with_changes(hint=ROOM_HINT)
     return ExportPlan(

@@ -28,7 +28,7 @@ from qwen3_operator.settings import Settings
 
 POLL_SECONDS = 5.0
 """Only a second look: the end of the pod wakes the fine-tune."""
-RUNNING = "data, base model and storage are being looked at"
+RUNNING = "checking data, base model and storage"
 MEMORY_HINT = "Ask the platform team to raise preflight.memory."
 
 
@@ -51,15 +51,16 @@ def plan_preflight(
         recorded=ft.status.failure,
     )
     if state.state is JobState.LEAVING:
-        return _waiting("waiting for the old preflight to go")
+        return _waiting("waiting for deletion of the old preflight Job")
     if job is None:
         return _start(ft, observed, storage, settings)
     if state.state is JobState.NOT_OWNED:
         return _waiting(
-            "waiting for the preflight of an earlier object to go", Deletion.of_job(job)
+            "waiting for deletion of a preflight Job owned by a previous object of the same name",
+            Deletion.of_job(job),
         )
     if state.state is JobState.OUTDATED:
-        return _waiting("the preflight starts again: dataset.checks changed", Deletion.of_job(job))
+        return _waiting("the preflight restarts: dataset.checks changed", Deletion.of_job(job))
     if found is not None and found.failure is not None and not _is_older(found, job):
         return _refused(job, found)
     return _follow(job, state)
@@ -76,7 +77,7 @@ def _follow(job: JobView, state: JobAssessment) -> TrainingPlan:
         problem = FailureStatus.of(
             Reason.COMMIT_MISSING,
             f"Job {job.name} completed but preflight.json is not in the bucket",
-            "Delete the Job to run it again; tell the platform team if it repeats.",
+            "Delete the Job to run it again; contact the platform team if it happens again.",
             user=False,
         )
         return TrainingPlan(Reason.COMMIT_MISSING, problem.message, problem=problem, validated=None)
@@ -132,7 +133,7 @@ def _refused(job: JobView, found: Preflight) -> TrainingPlan:
     problem = FailureStatus.of(
         failure.reason if known else Reason.TRAINER_FAILED,
         failure.message,
-        f"{failure.hint} If only the data changed, delete Job {job.name} then: it runs again.",
+        f"{failure.hint} If only the data changed, then delete Job {job.name} to run it again.",
         user=failure.reason != Reason.OUT_OF_MEMORY,
         retriable=True,
     )

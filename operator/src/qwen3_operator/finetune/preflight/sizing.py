@@ -45,8 +45,8 @@ def fit_run(
     if preflight.shape is None:
         return FailureStatus.of(
             Reason.TRAINER_FAILED,
-            "preflight.json names no model shape",
-            "The images of trainer and operator differ in age; tell the platform team.",
+            "preflight.json has no model shape",
+            "Trainer image and operator have different versions; contact the platform team.",
             user=False,
         )
     card, hyper = resolve_card(spec, settings), spec.hyperparameters

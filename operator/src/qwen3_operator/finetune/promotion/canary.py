@@ -25,11 +25,11 @@ from qwen3_operator.resources.views import parse_time
 from qwen3_operator.serving.views import PoolPod
 
 _ADVICE = (
-    "The incumbent has all requests again. Look at the pool's logs; change the training inputs for "
-    "a new revision, "
+    "The incumbent gets all requests again. Check the pool's logs; then change the training inputs "
+    "for a new revision, "
 )
-_FORCE = "or promote it by spec.promotion.force."
-HINT = f"{_ADVICE}loosen serving.rollout.autoRollback to have it tried again, {_FORCE}"
+_FORCE = "or force the promotion with spec.promotion.force."
+HINT = f"{_ADVICE}relax serving.rollout.autoRollback to retry it, {_FORCE}"
 OLD_HINT = f"{_ADVICE}{_FORCE}"
 """Of a rejection that doesn't say which limits were broken."""
 
@@ -189,15 +189,15 @@ def find_fault(watched: Watched, limits: AutoRollbackSpec) -> str | None:
     if rate > limits.max_error_rate_percent:
         return (
             f"{canary.errors} of {canary.requests} requests failed ({rate:.1f} %); "
-            f"{limits.max_error_rate_percent} % is allowed"
+            f"the limit is {limits.max_error_rate_percent} %"
         )
     if stable.requests < limits.min_requests:
         return None
     mine, theirs = canary.seconds / canary.requests, stable.seconds / stable.requests
     if mine > theirs * (1 + limits.max_latency_increase_percent / 100):
         return (
-            f"the first byte takes {mine:.2f} s, the incumbent's {theirs:.2f} s; "
-            f"{limits.max_latency_increase_percent} % more is allowed"
+            f"the mean time to first byte is {mine:.2f} s, the incumbent's {theirs:.2f} s; "
+            f"the limit is {limits.max_latency_increase_percent} % more"
         )
     return None
 

@@ -41,12 +41,12 @@ REFUSALS = {
     Verdict.FAILED: (
         Reason.GATE_FAILED,
         "Change the training inputs for a new revision, or spec.evaluation.gates; "
-        "spec.promotion.force promotes it all the same, on the record.",
+        "spec.promotion.force promotes it anyway, and is recorded.",
     ),
     Verdict.INCONCLUSIVE: (
         Reason.GATE_INCONCLUSIVE,
-        "Give the suite more questions (status.gates of the Qwen3Eval shows how many would be "
-        "enough), or promote it by spec.promotion.force.",
+        "Add questions to the suite (status.gates of the Qwen3Eval shows how many are needed), "
+        "or force the promotion with spec.promotion.force.",
     ),
     Verdict.ERROR: (
         Reason.EVALUATION_FAILED,
@@ -112,7 +112,7 @@ def plan_admission(
     if promotion.strategy is Strategy.MANUAL and promotion.approved_revision != revision:
         return Admission(
             Reason.AWAITING_APPROVAL,
-            f"revision {revision} is ready to serve; approve it with "
+            f"revision {revision} is ready for promotion; approve it with "
             f"spec.promotion.approvedRevision: {revision}",
             by_person=True,
             evaluation=status,
@@ -136,21 +136,21 @@ def _judge(
         manifest = build_evaluation(ft.meta, wanted, revision)
         return Admission(
             Reason.EVALUATING,
-            f"evaluation {manifest['metadata']['name']} begins",
+            f"evaluation {manifest['metadata']['name']} was created",
             evaluation=status,
             apply=(manifest,),
         )
     verdict = found.status.verdict
     if verdict is None:
         ready = find(found.status.conditions, ConditionType.READY)
-        told = ready.message if ready is not None else "it begins"
+        told = ready.message if ready is not None else "it is starting"
         return Admission(
             Reason.EVALUATING, f"evaluation {found.meta.name}: {told}", evaluation=status
         )
     if verdict in PASSING:
         return None
     reason, hint = REFUSALS[verdict]
-    message = f"revision {revision} doesn't serve: {_why(found.status)} ({found.meta.name})"
+    message = f"revision {revision} isn't promoted: {_why(found.status)} ({found.meta.name})"
     return Admission(
         reason,
         message,

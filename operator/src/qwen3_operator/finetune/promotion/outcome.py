@@ -18,12 +18,12 @@ def owned_alias(alias: Alias | None, uid: str) -> CurrentAlias | None:
 
 def describe_served(status: ServingStatus, pool: PoolView) -> tuple[bool, str]:
     if status.revision:
-        return True, f"revision {status.revision} answers on {status.loaded_replicas} pods"
+        return True, f"revision {status.revision} is answering on {status.loaded_replicas} pods"
     if not any(p.ready for p in pool.pods):
         return False, pool.trouble.message if pool.trouble else "no pod of the pool is ready"
     if not any(p.ready and p.agent and status.model_name in p.agent.aliases for p in pool.pods):
-        return False, f"{status.model_name} is not answered yet"
-    return False, "the ready pods don't agree on what answers yet"
+        return False, f"{status.model_name} isn't answered yet"
+    return False, "the ready pods don't all answer with the same adapter yet"
 
 
 def plan_refused(refused: FailureStatus, status: ServingStatus, pool: PoolView) -> ServingPlan:

@@ -58,7 +58,7 @@ def plan_serving(
     if current is None:
         return ServingPlan(
             Reason.PENDING,
-            "there is no result to serve yet",
+            "no result to serve yet",
             ready=False,
             served=False,
             served_message="no revision was promoted yet",
@@ -79,7 +79,9 @@ def _without_canary(
     if current is None or current.canary is None or alias is None or plan.promote is not None:
         return plan
     pointer = current.model_copy(update={"canary": None})
-    event = Event("Normal", "CanaryEnded", f"revision {current.canary.revision} gets no requests")
+    event = Event(
+        "Normal", "CanaryEnded", f"revision {current.canary.revision} no longer gets requests"
+    )
     return replace(
         plan,
         promote=Promotion(pointer, alias.etag),
@@ -160,7 +162,7 @@ def _plan_steady(
     if current.revision != revision:
         return ServingPlan(
             Reason.OLDER_REVISION,
-            f"revision {current.revision} serves until {revision} is ready",
+            f"revision {current.revision} stays in service until {revision} is ready",
             ready=False,
             served=True,
             served_message=served_message,

@@ -118,7 +118,7 @@ def _with_canary(waiting: ServingPlan, canary: CanaryPlan, alias: Alias | None) 
 
 
 def _tell_move(move: Move, alias: str, revision: str, why: str) -> Event:
-    message = f"{alias} now means revision {revision}" + (f": {why}" if why else "")
+    message = f"{alias} now refers to revision {revision}" + (f": {why}" if why else "")
     return Event("Warning" if move is Move.FORCED else "Normal", move.value, message)
 
 

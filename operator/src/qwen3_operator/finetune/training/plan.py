@@ -64,7 +64,7 @@ def plan_training(
     if found.state is JobState.LEAVING:
         what = f"pod {found.leaving}" if found.leaving else "the old Job"
         return TrainingPlan(
-            Reason.PENDING, f"waiting for {what} to go", requeue_after=POLL_STARTING
+            Reason.PENDING, f"waiting for deletion of {what}", requeue_after=POLL_STARTING
         )
     if job is None:
         return _plan_start(ft, observed, storage, settings)
@@ -78,9 +78,9 @@ def _plan_job(
     if found.state is JobState.OUTDATED:
         return TrainingPlan(
             Reason.SCHEDULING,
-            f"Job {job.name} is made again with what the spec now says about resources and limits",
+            f"Job {job.name} is being recreated with the changed resources and limits of the spec",
             delete=(Deletion.of_job(job),),
-            events=(Event("Normal", "Replaced", f"The spec changed: replaces {job.name}"),),
+            events=(Event("Normal", "Replaced", f"The spec changed: replacing Job {job.name}"),),
             requeue_after=POLL_STARTING,
         )
     if found.state is JobState.FAILED and found.problem is not None:
@@ -90,7 +90,7 @@ def _plan_job(
         problem = FailureStatus.of(
             Reason.COMMIT_MISSING,
             f"Job {job.name} completed but COMMIT.json is not in the bucket",
-            "Delete the Job to train again; tell the platform team if it repeats.",
+            "Delete the Job to retrain; contact the platform team if it happens again.",
             user=False,
         )
         return TrainingPlan(Reason.COMMIT_MISSING, problem.message, problem=problem, admitted=True)
@@ -103,7 +103,7 @@ def _plan_inherited(job: JobView) -> TrainingPlan:
     """The Job belongs to an earlier object of the same name: it writes into that one's folder."""
     return TrainingPlan(
         Reason.PENDING,
-        f"waiting for Job {job.name} of an earlier object to go",
+        f"waiting for deletion of Job {job.name}, owned by a previous object of the same name",
         delete=() if job.deleting else (Deletion.of_job(job),),
         requeue_after=POLL_STARTING,
     )
@@ -113,7 +113,7 @@ def _plan_stopped(job: JobView) -> TrainingPlan:
     """mode Plan asks for no GPU: a Job of the revision goes; its checkpoints keep the place."""
     return TrainingPlan(
         Reason.PENDING,
-        f"Job {job.name} is removed: spec.mode is Plan",
+        f"Job {job.name} is being deleted: spec.mode is Plan",
         delete=(Deletion.of_job(job),),
         requeue_after=POLL_STARTING,
     )
@@ -176,7 +176,7 @@ def _plan_suspended(ft: ReadableFineTune, job: JobView | None) -> TrainingPlan:
     """Park the run. Without a queue the Job itself is suspended. Under Kueue `suspend` belongs to
     Kueue, which would start it again; so the Job goes away, and its checkpoints keep the place."""
     spec = ft.spec
-    message = "spec.suspend is true; the run resumes from its last checkpoint when it is false"
+    message = "spec.suspend is true; set it to false to resume from the last checkpoint"
     parked = TrainingPlan(Reason.SUSPENDED, message, admitted=False)
     if job is None or job.deleting:
         return parked
@@ -211,7 +211,7 @@ def _plan_held(ft: ReadableFineTune, job: JobView) -> TrainingPlan:
     return TrainingPlan(
         Reason.QUEUED,
         f"Job {job.name} is suspended by "
-        + (f"queue {spec.resources.queue_name}" if spec.resources.queue_name else "somebody else"),
+        + (f"queue {spec.resources.queue_name}" if spec.resources.queue_name else "another client"),
         admitted=False,
     )
 
@@ -240,7 +240,7 @@ def _plan_running(observed: Observed, blocked: FailureStatus | None, now: dateti
     if ended and not live:
         return TrainingPlan(
             Reason.RETRYING,
-            f"pod {ended[-1].name} ended with {ended[-1].ending}; the next one follows",
+            f"pod {ended[-1].name} ended with {ended[-1].ending}; waiting for the next one",
             admitted=True,
             requeue_after=POLL_STARTING,
         )

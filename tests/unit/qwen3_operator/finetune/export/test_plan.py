@@ -156,7 +156,7 @@ def test_a_failure_is_told_with_its_hint() -> None:
     problem = made(**world).problem
     assert problem is not None
     assert (problem.reason, problem.message) == ("DiskFull", "no room")
-    assert problem.hint.startswith("Ask. Delete Job ")
+    assert problem.hint.startswith("Ask. Then delete Job ")
     assert ready(FT, **world) == ("False", "DiskFull")
 
 

@@ -143,7 +143,7 @@ def test_steps_taken_away_meanwhile_do_no_harm() -> None:
         (traffic(20, 1), traffic(0), None),
         (traffic(20, 2), traffic(0), "2 of 20 requests failed"),
         (traffic(19, 19), traffic(0), None),
-        (traffic(20, each=0.21), traffic(20, each=0.1), "the first byte takes 0.21 s"),
+        (traffic(20, each=0.21), traffic(20, each=0.1), "the mean time to first byte is 0.21 s"),
         (traffic(20, each=0.19), traffic(20, each=0.1), None),
         (traffic(20, each=0.9), traffic(19, each=0.1), None),
     ],

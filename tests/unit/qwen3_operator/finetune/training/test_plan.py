@@ -184,7 +184,10 @@ def test_failed_job_stalls_and_stays() -> None:
 
 @pytest.mark.parametrize(
     ("reason", "words"),
-    [("Error", "ended with code 137; the"), ("OOMKilled", "ended with code 137 (OOMKilled); the")],
+    [
+        ("Error", "ended with code 137; waiting"),
+        ("OOMKilled", "ended with code 137 (OOMKilled); waiting"),
+    ],
 )
 def test_between_two_pods_it_says_how_the_last_one_ended(reason: str, words: str) -> None:
     pods = (build_pod(phase="Failed", exit_code=137, ended_reason=reason),)
@@ -485,7 +488,7 @@ def test_a_trainer_that_writes_no_more_is_told(updated: str, silent: bool) -> No
     assert found.reason is (Reason.STORAGE_UNAVAILABLE if silent else Reason.TRAINING)
     if silent:
         assert found.warning is not None
-        assert f"written nothing to the bucket since {updated}" in found.warning.message
+        assert f"written no heartbeat to the bucket since {updated}" in found.warning.message
         assert "training continues" in found.warning.hint
 
 

@@ -3,6 +3,18 @@
 import math
 from collections.abc import Mapping, Sequence
 
+from qwen3_api.job.evaluate import EvalSample
+from qwen3_api.metrics import Metric
+from qwen3_evaluator.metrics.registry import reader
+
+
+@reader(Metric.ASSISTANT_LOSS)
+def read_loss(sample: EvalSample, _: str | None) -> float | None:
+    """Nats per token of the expected answer."""
+    if sample.loss is None or not sample.answer_tokens:
+        return None
+    return sample.loss / sample.answer_tokens
+
 
 class UnscorableError(Exception):
     """The server's reply doesn't tell the answer's log-likelihood; the text says why."""

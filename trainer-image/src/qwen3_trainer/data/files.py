@@ -1,11 +1,10 @@
 """Rows out of a source, one at a time, with their line numbers. Memory is bounded by one line.
 
-JSONL is read as a stream, so that a broken line 3 of a huge file is told within seconds; Parquet
-needs random access, so it is downloaded first.
+JSONL is read as a stream, so that a broken line 3 of a huge file is reported within seconds;
+Parquet needs random access, so it is downloaded first.
 """
 
 import gzip
-import hashlib
 import io
 import itertools
 import json
@@ -19,11 +18,13 @@ from typing import Any, BinaryIO, cast
 
 import msgspec
 
-from qwen3_api.job.train import DataSource, S3Data
+from qwen3_api.data_sources import DataSource
 from qwen3_api.pod.failure import FailureError
 from qwen3_api.v1alpha1.conditions import Reason
-from qwen3_trainer.data.formats import Row
-from qwen3_trainer.store import CHUNK, Buckets, ObjectMissingError, ObjectReader
+from qwen3_trainer.data.rows import LineError, RawRow
+from qwen3_trainer.data.sources import open_file
+from qwen3_trainer.data.sources.base import DigestingReader
+from qwen3_trainer.store import CHUNK, Buckets, ObjectReader
 
 MAX_LINE = 32 << 20
 """Longest line in bytes."""
@@ -34,58 +35,19 @@ _BROKEN_GZIP = (gzip.BadGzipFile, EOFError, zlib.error)
 _JSON_ENDINGS = (".jsonl", ".json", ".ndjson")
 
 
-class LineError(ValueError):
-    """What's wrong with a line, without the line."""
-
-    def __init__(self, number: int, problem: str, unit: str = "line") -> None:
-        super().__init__(f"{unit} {number}: {problem}")
-        self.number = number
-        self.problem = problem
-        self.unit = unit
-
-
-class FileReader(io.RawIOBase):
-    """A local file that knows the digest of what was read, like store.ObjectReader."""
-
-    def __init__(self, path: Path) -> None:
-        super().__init__()
-        self._file = path.open("rb")
-        self._hash = hashlib.sha256()
-
-    @property
-    def sha256(self) -> str:
-        """Digest of the bytes read so far, in hex."""
-        return self._hash.hexdigest()
-
-    def readable(self) -> bool:
-        """True."""
-        return True
-
-    def readinto(self, buffer: Any) -> int:
-        """Fills the buffer."""
-        count = self._file.readinto(buffer)
-        self._hash.update(memoryview(buffer)[:count])
-        return count
-
-    def close(self) -> None:
-        """Closes the file too."""
-        self._file.close()
-        super().close()
-
-
 @dataclass(frozen=True)
 class Source:
     """An open source. Iterate `rows` to the end, then `sha256()` is that of the whole file."""
 
     name: str
-    """What the user calls it."""
-    rows: Iterator[tuple[int, Row]]
+    """The name that the user knows."""
+    rows: Iterator[tuple[int, RawRow]]
     """1-based line (of Parquet: row) number and the row."""
     lines: BinaryIO | None
     """The JSON lines that `rows` reads, for whoever reads them in blocks instead; None of
     Parquet."""
-    reader: "ObjectReader | FileReader | None"
-    """What counts the bytes; None of a part of a file."""
+    reader: ObjectReader | DigestingReader | None
+    """The stream that counts the bytes; None of a part of a file."""
 
     def sha256(self) -> str:
         """Digest over the bytes as stored; reads what is left of them."""
@@ -99,52 +61,29 @@ class Source:
 @contextmanager
 def open_source(source: DataSource, buckets: Buckets, scratch: Path) -> Iterator[Source]:
     """Opens a data source. Raises FailureError (DatasetNotFound, DatasetInvalid, the store's)."""
-    name, key, reader = _open(source, buckets)
-    is_object = isinstance(source, S3Data)
-    with reader:
+    file = open_file(source, buckets)
+    path, takes_all = file.path, file.json_by_default
+    with file.reader:
         # Referred to until the end: a buffer that is collected closes what it reads from.
-        stream = io.BufferedReader(reader, CHUNK)
+        stream = io.BufferedReader(file.reader, CHUNK)
         lines: BinaryIO | None = stream
-        if key.endswith(".parquet"):
+        if path.endswith(".parquet"):
             lines, rows = None, _parquet_rows(_downloaded(stream, scratch))
-        elif key.endswith(".gz") and (not is_object or key[:-3].endswith(_JSON_ENDINGS)):
+        elif path.endswith(".gz") and (takes_all or path[:-3].endswith(_JSON_ENDINGS)):
             lines = cast("BinaryIO", gzip.GzipFile(fileobj=stream))
             rows = json_rows(lines)
-        elif not is_object or key.endswith(_JSON_ENDINGS):
+        elif takes_all or path.endswith(_JSON_ENDINGS):
             rows = json_rows(stream)
         else:
             raise FailureError(
                 Reason.DATASET_INVALID,
-                f"{name}: unknown kind of file",
+                f"{source.name}: unknown kind of file",
                 "Store rows as .jsonl, .jsonl.gz or .parquet.",
             )
-        yield Source(name=name, rows=rows, lines=lines, reader=reader)
+        yield Source(name=source.name, rows=rows, lines=lines, reader=file.reader)
 
 
-def source_name(source: DataSource) -> str:
-    """What the user calls it."""
-    return source.location.uri if isinstance(source, S3Data) else source.source
-
-
-def _open(source: DataSource, buckets: Buckets) -> tuple[str, str, "ObjectReader | FileReader"]:
-    name = source_name(source)
-    if isinstance(source, S3Data):
-        key = source.location.prefix
-        try:
-            return name, key, buckets.at(source.location).open(key)
-        except ObjectMissingError as error:
-            raise _not_found(name, "Upload the file, or correct dataset.train.s3.uri.") from error
-    try:
-        return name, source.path, FileReader(Path(source.path))
-    except OSError as error:
-        raise _not_found(name, "Create the ConfigMap key, or correct its name.") from error
-
-
-def _not_found(name: str, hint: str) -> FailureError:
-    return FailureError(Reason.DATASET_NOT_FOUND, f"{name} doesn't exist", hint)
-
-
-def json_rows(stream: BinaryIO, first: int = 1) -> Iterator[tuple[int, Row]]:
+def json_rows(stream: BinaryIO, first: int = 1) -> Iterator[tuple[int, RawRow]]:
     """Rows of JSON lines, of which the stream's first one is line number `first`; blank lines are
     skipped, a BOM and CRLF are fine. Raises LineError."""
     for number in itertools.count(first):
@@ -191,7 +130,7 @@ def _broken(number: int, error: Exception) -> LineError:
     return LineError(number, f"gzip data is broken here or later: {error}")
 
 
-def _parse(line: bytes, number: int) -> Row:
+def _parse(line: bytes, number: int) -> RawRow:
     try:
         value = _DECODER.decode(line)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
@@ -235,7 +174,7 @@ def _downloaded(stream: BinaryIO, scratch: Path) -> Path:
     return path
 
 
-def _parquet_rows(path: Path) -> Iterator[tuple[int, Row]]:
+def _parquet_rows(path: Path) -> Iterator[tuple[int, RawRow]]:
     import pyarrow  # noqa: PLC0415  (0.3 s that JSONL need not pay)
     from pyarrow import parquet  # noqa: PLC0415
 

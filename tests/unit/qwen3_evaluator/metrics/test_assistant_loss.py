@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from qwen3_evaluator.loss import UnscorableError, compute_answer_loss
+from qwen3_evaluator.metrics.assistant_loss import UnscorableError, compute_answer_loss
 
 
 def logprobs(ids: list[int], values: list[float]) -> list[dict[str, dict[str, object]] | None]:
