@@ -1,7 +1,7 @@
 """Which images there are and what decides their content. Pure: paths in, tags out."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from qwen3_local.digests import digest_files, source_files
@@ -93,6 +93,11 @@ def input_files(image: Image, root: Path) -> list[Path]:
         else:
             raise FileNotFoundError(f"image {image.name}: no {name}")
     return files
+
+
+def of_tree(image: Image, root: Path) -> Image:
+    """The image as an older tree has it: a package that came later is no input there."""
+    return replace(image, inputs=tuple(name for name in image.inputs if (root / name).exists()))
 
 
 def repository(image: Image) -> str:

@@ -10,7 +10,7 @@ import shutil
 import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 
@@ -24,6 +24,7 @@ from qwen3_local.image_plan import (
     DEPLOYED,
     IMAGES,
     Image,
+    of_tree,
     parent_name,
     repository,
     tagged_name,
@@ -78,6 +79,18 @@ def build(names: Sequence[str] = DEPLOYED, home: Home | None = None) -> dict[str
         named = {name: done[name] for name in names}
         write_images(home.images_file, named)
     return named
+
+
+def build_tree(name: str, root: Path, home: Home | None = None) -> BuiltImage:
+    """An image without a parent, from another tree of this repository: an older commit's.
+
+    It isn't written to images.json, whose images are this tree's.
+    """
+    home = home or current_home()
+    image = of_tree(IMAGES[name], root)
+    with exclusive(home.cache / "images.lock"):
+        builder = replace(ensure_builder(home), root=root)
+        return ensure_image(home, builder, image)
 
 
 def build_all(home: Home, builder: Builder, images: list[Image]) -> dict[str, BuiltImage]:
@@ -211,4 +224,4 @@ def read_images(path: Path) -> dict[str, BuiltImage]:
     return {name: BuiltImage(**entry) for name, entry in json.loads(path.read_text()).items()}
 
 
-__all__ = ["DEPLOYED", "IMAGES", "BuiltImage", "build", "read_images"]
+__all__ = ["DEPLOYED", "IMAGES", "BuiltImage", "build", "build_tree", "read_images"]

@@ -144,8 +144,12 @@ def local_values(platform: Platform) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def install_chart(platform: Platform, values: dict[str, Any] | None = None) -> None:
+def install_chart(
+    platform: Platform, values: dict[str, Any] | None = None, chart: Path = CHART
+) -> None:
     """`helm upgrade --install`, waiting until the operator is ready. What is unchanged is skipped.
+
+    `chart` may be another tree's; CRDs are always this one's, as upgrades apply them first.
 
     Raises ProgramError when the release doesn't get ready.
     """
@@ -153,7 +157,7 @@ def install_chart(platform: Platform, values: dict[str, Any] | None = None) -> N
     folder = platform.home.state / "chart"
     folder.mkdir(parents=True, exist_ok=True)
     file, mark = folder / "values.yaml", folder / "installed"
-    wanted = digest_files(source_files(CHART), REPOSITORY, json.dumps(values, sort_keys=True))
+    wanted = digest_files(source_files(chart), chart, json.dumps(values, sort_keys=True))
     apply(
         platform.cluster,
         namespace_object(SYSTEM),
@@ -168,7 +172,7 @@ def install_chart(platform: Platform, values: dict[str, Any] | None = None) -> N
     file.write_text(yaml.safe_dump(values))
     helm = platform.home.bin / "helm"
     run(
-        [helm, "upgrade", "--install", RELEASE, CHART, f"--namespace={SYSTEM}",
+        [helm, "upgrade", "--install", RELEASE, chart, f"--namespace={SYSTEM}",
          f"--values={file}", "--skip-crds", "--wait", "--timeout=3m",
          f"--kubeconfig={platform.cluster.kubeconfig}"]
     )  # fmt: skip

@@ -1,11 +1,12 @@
 """Names of cached things follow their content and nothing else."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from qwen3_local.digests import digest_files, source_files
-from qwen3_local.image_plan import IMAGES, Image, tagged_name, with_parents
+from qwen3_local.image_plan import IMAGES, Image, of_tree, tagged_name, with_parents
 from qwen3_local.layout import REPOSITORY
 
 
@@ -68,6 +69,13 @@ def test_base_and_arguments_change_the_tag(tree: Path) -> None:
 def test_missing_input_is_named(tree: Path) -> None:
     with pytest.raises(FileNotFoundError, match="image app: no gone"):
         name(tree, Image("app", "Dockerfile", ("gone",)))
+
+
+def test_an_older_tree_has_the_inputs_that_it_has(tree: Path) -> None:
+    """The operator's image of a commit from before a package was split off."""
+    grown = replace(IMAGE, inputs=(*IMAGE.inputs, "later/src"))
+    assert of_tree(grown, tree) == IMAGE
+    assert tagged_name(of_tree(grown, tree), tree, "base") == tagged_name(IMAGE, tree, "base")
 
 
 def test_hidden_checkout_still_has_sources(tree: Path) -> None:
