@@ -10,11 +10,12 @@ import yaml
 
 from qwen3_api.job.evaluate import EvalProgressDocument, EvalReport
 from qwen3_api.v1alpha1.evaluation import EvalStatus
+from qwen3_api.v1alpha1.failure import FailureStatus
 from qwen3_operator.evaluation.actions import EvalPlan
 from qwen3_operator.evaluation.plan import EvalObserved, plan_evaluation
 from qwen3_operator.evaluation.scheduled_run import build_run
 from qwen3_operator.evaluation.views import ScheduledRun, parse_run
-from qwen3_operator.resources.views import Problem, parse_time
+from qwen3_operator.resources.views import parse_time
 from support.evaluation_world import build_bot, build_eval, build_eval_job, holding_pod
 from support.golden_text import render_document
 from support.golden_world import ImpossibleError
@@ -67,7 +68,7 @@ def build_observed(world: Mapping[str, Any]) -> EvalObserved:
         progress=_progress(world.get("progress")),
         report=EvalReport.model_validate(report) if report is not None else None,
         report_uri="s3://qwen3/qwen3/team-a/evals/uid-quiz/report.html",
-        storage_problem=Problem(**world["storage"]) if "storage" in world else None,
+        storage_problem=FailureStatus.of(**world["storage"]) if "storage" in world else None,
         runs=tuple(_run(**run) for run in world.get("runs", ())),
     )
 

@@ -18,12 +18,12 @@ from qwen3_api.job.export import Export
 from qwen3_api.job.report import Commit, Progress, adapter_digest
 from qwen3_api.serving.pool import PoolIndex
 from qwen3_api.v1alpha1.conditions import Reason
+from qwen3_api.v1alpha1.failure import FailureStatus
 from qwen3_local import s3
 from qwen3_operator.artifacts.client import MAX_DOCUMENT, ObjectStore, StorageProblem
 from qwen3_operator.artifacts.documents import Artifacts
 from qwen3_operator.artifacts.external import StoredAdapter
 from qwen3_operator.controller.errors import Transient
-from qwen3_operator.resources.views import Problem
 from qwen3_operator.settings import Settings
 from support.operator_world import (
     build_commit,
@@ -202,7 +202,7 @@ async def test_a_key_is_refused_rotated_and_taken(
     store = ObjectStore(settings)
     assert await store.put_if(place, b"x", None)
 
-    async def refused() -> Problem:
+    async def refused() -> FailureStatus:
         problems = []
         for call in (
             store.get(place),
@@ -402,7 +402,7 @@ async def test_a_commit_that_points_elsewhere_is_refused(
         changes = {"prefix": prefix}
     await revision.publish(revision.commit(**changes))
     found = await artifacts.read_commit(revision.place)
-    assert isinstance(found, Problem)
+    assert isinstance(found, FailureStatus)
     assert found.reason == Reason.ARTIFACT_CORRUPT
 
 
@@ -416,7 +416,7 @@ async def test_a_broken_commit_is_told(
 ) -> None:
     await revision.publish(body)
     found = await artifacts.read_commit(revision.place)
-    assert isinstance(found, Problem)
+    assert isinstance(found, FailureStatus)
     assert found.reason == Reason.ARTIFACT_CORRUPT
 
 
@@ -533,7 +533,7 @@ async def test_a_folder_is_an_adapter_by_its_digest(
         "adapter_model.safetensors": len(large),
     }
     other = await artifacts.foreign.read(one, "0" * 64)
-    assert isinstance(other, Problem)
+    assert isinstance(other, FailureStatus)
     assert other.reason == Reason.ARTIFACT_CORRUPT
 
 
@@ -562,7 +562,7 @@ async def test_a_folder_that_is_no_adapter(
     for path, body in files.items():
         assert await store.put_if(folder.join(path), body, None)
     found = await artifacts.foreign.read(folder, adapter_digest(content))
-    assert isinstance(found, Problem)
+    assert isinstance(found, FailureStatus)
     assert found.reason == Reason.ARTIFACT_REFUSED
     assert words in found.message
 
@@ -584,7 +584,7 @@ async def test_an_export_is_read_when_it_is_about_this_result(
         await store.delete_prefix(revision)
         assert await store.put_if(place, body, None)
         found = await artifacts.read_export(revision, commit, "merged")
-        assert isinstance(found, Problem)
+        assert isinstance(found, FailureStatus)
         assert found.reason == Reason.ARTIFACT_CORRUPT
     await store.delete_prefix(revision)
     assert await store.put_if(place, export.to_json(), None)

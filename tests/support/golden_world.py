@@ -12,6 +12,7 @@ from qwen3_api.job.preflight import Preflight
 from qwen3_api.job.report import Commit, Progress, TrainReport
 from qwen3_api.job.train import StartAdapter
 from qwen3_api.serving.pool import AliasRejection
+from qwen3_api.v1alpha1.failure import FailureStatus
 from qwen3_operator.evaluation.views import Evaluation
 from qwen3_operator.finetune.views import (
     Alias,
@@ -23,7 +24,7 @@ from qwen3_operator.finetune.views import (
 from qwen3_operator.resources.identity import export_digest
 from qwen3_operator.resources.labels import ANNOTATION_EXPORT, ANNOTATION_PARKED
 from qwen3_operator.resources.names import export_name, job_name, preflight_name
-from qwen3_operator.resources.views import Problem, parse_job, parse_pod
+from qwen3_operator.resources.views import parse_job, parse_pod
 from qwen3_operator.serving.views import PoolPod, PoolView
 from support.operator_world import (
     NAMESPACE,
@@ -89,8 +90,8 @@ def build_observed(ft: FineTune, world: World) -> Observed:
         start=_start(world.get("start")),
         commit=commit,
         verified=commit is not None and "damage" not in world,
-        artifact_problem=Problem(**world["damage"]) if "damage" in world else None,
-        storage_problem=Problem(**world["storage"]) if "storage" in world else None,
+        artifact_problem=FailureStatus.of(**world["damage"]) if "damage" in world else None,
+        storage_problem=FailureStatus.of(**world["storage"]) if "storage" in world else None,
         progress=_progress(world.get("progress")),
         report=_report(world.get("report")),
         alias=_alias(ft, world.get("pointer")),
@@ -163,11 +164,11 @@ def check_possible(ft: FineTune, world: World) -> None:
         raise ImpossibleError("; ".join(broken))
 
 
-def _rollback(ft: FineTune, rollback: Any) -> Commit | Problem | None:
+def _rollback(ft: FineTune, rollback: Any) -> Commit | FailureStatus | None:
     if rollback is None or isinstance(ft, UnreadableFineTune):
         return None
     if isinstance(rollback, Mapping):
-        return Problem(**rollback)
+        return FailureStatus.of(**rollback)
     return build_commit(ft, ft.spec.promotion.rollback_to)
 
 
@@ -247,11 +248,11 @@ def _preflight(ft: FineTune, found: Mapping[str, Any] | None) -> Preflight | Non
     return None if found is None else build_preflight(ft, **found)
 
 
-def _start(found: Mapping[str, Any] | None) -> StartAdapter | Problem | None:
+def _start(found: Mapping[str, Any] | None) -> StartAdapter | FailureStatus | None:
     if found is None:
         return None
     if "reason" in found:
-        return Problem(**found)
+        return FailureStatus.of(**found)
     return StartAdapter(
         location=S3Location(endpoint=None, region=None, bucket="qwen3", prefix=found["prefix"]),
         files=[FileDigest(path="adapter_model.safetensors", size=3, sha256="3" * 64)],
@@ -306,7 +307,7 @@ def _pool(ft: FineTune, pool: Mapping[str, Any] | None) -> PoolView | None:
         exists=True,
         desired_replicas=pool.get("replicas", 1),
         pods=tuple(_pool_pod(ft, pod) for pod in pool.get("pods", ())),
-        trouble=Problem(**pool["trouble"]) if "trouble" in pool else None,
+        trouble=FailureStatus.of(**pool["trouble"]) if "trouble" in pool else None,
     )
 
 

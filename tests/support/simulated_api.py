@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from qwen3_api.v1alpha1.failure import FailureStatus
 from qwen3_operator.controller.errors import Conflict, Stalled
 from qwen3_operator.resources.conditions import format_time
-from qwen3_operator.resources.views import Problem
 from support.operator_world import NAMESPACE, NOW, merge
 
 Body = dict[str, Any]
@@ -147,7 +147,7 @@ class Bucket:
     writes: int = 0
     away: bool = False
     """Nobody gets an answer."""
-    refuses: Problem | None = None
+    refuses: FailureStatus | None = None
     """The answer to the operator; the pods have keys of their own."""
     poisoned: tuple[str, ...] = ()
     """Reads of keys with one of these parts raise what nobody expects."""

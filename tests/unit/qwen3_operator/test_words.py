@@ -11,14 +11,13 @@ from qwen3_api.job.base import Failure
 from qwen3_api.job.exit_codes import ExitCode
 from qwen3_api.job.report import TrainReport
 from qwen3_api.v1alpha1.conditions import ConditionType, Reason
-from qwen3_api.v1alpha1.failure import FailureClass
+from qwen3_api.v1alpha1.failure import FailureClass, FailureStatus
 from qwen3_api.v1alpha1.meta import ConditionStatus
 from qwen3_operator.finetune.validate import validate
 from qwen3_operator.finetune.views import Observed
 from qwen3_operator.resources.conditions import Conditions, find
 from qwen3_operator.resources.diagnosis import (
     KILLED,
-    build_failure,
     diagnose_failed_job,
     diagnose_waiting,
     parse_termination,
@@ -26,7 +25,7 @@ from qwen3_operator.resources.diagnosis import (
 )
 from qwen3_operator.resources.job import build_failure_policy
 from qwen3_operator.resources.numbers import count, decimal
-from qwen3_operator.resources.views import JobView, PodView, Problem, parse_pod
+from qwen3_operator.resources.views import JobView, PodView, parse_pod
 from qwen3_operator.settings import Settings
 from support.operator_world import (
     NOW,
@@ -93,7 +92,9 @@ def test_ready_comes_first_and_messages_are_cut() -> None:
         (build_spec(), Observed(), None),
         (
             build_spec(adapter={"from": {"fineTuneRef": {"name": "x"}, "revision": "0a1b2c3d"}}),
-            Observed(start=Problem(Reason.START_ADAPTER_NOT_FOUND, "spec.adapter.from: no such")),
+            Observed(
+                start=FailureStatus.of(Reason.START_ADAPTER_NOT_FOUND, "spec.adapter.from: no such")
+            ),
             Reason.START_ADAPTER_NOT_FOUND,
         ),
         (build_spec(baseModel={"name": "a/b"}), Observed(), Reason.BASE_MODEL_NOT_FOUND),
@@ -109,7 +110,7 @@ def test_ready_comes_first_and_messages_are_cut() -> None:
         ),
         (
             build_spec(),
-            Observed(storage_problem=Problem(Reason.BUCKET_NOT_FOUND, "no")),
+            Observed(storage_problem=FailureStatus.of(Reason.BUCKET_NOT_FOUND, "no")),
             Reason.BUCKET_NOT_FOUND,
         ),
         (build_spec(adapter={"rank": 64}), Observed(), None),
@@ -200,8 +201,7 @@ def test_diagnose_failed_job(
 ) -> None:
     problem = diagnose_failed_job(JOB, pods, found)
     assert problem.reason == reason
-    status = build_failure(problem)
-    assert status.failure_class is (FailureClass.USER if user else FailureClass.SYSTEM)
+    assert problem.failure_class is (FailureClass.USER if user else FailureClass.SYSTEM)
     Reason(problem.reason)
 
 
@@ -307,12 +307,12 @@ def test_what_was_told_outlives_its_pod(
     job: JobView, pods: tuple[PodView, ...], *, recalled: bool
 ) -> None:
     problem = diagnose_failed_job(JOB, (ended(42),), report(FAILURE))
-    told = build_failure(problem, "s3://bucket/report.json")
-    assert recall_failure(told, job, pods) == (problem if recalled else None)
+    told = problem.with_changes(log_uri="s3://bucket/report.json")
+    assert recall_failure(told, job, pods) == (told if recalled else None)
 
 
 def test_words_without_a_pod_are_nothing_to_recall() -> None:
-    told = build_failure(diagnose_failed_job(JOB, (), None))
+    told = diagnose_failed_job(JOB, (), None)
     assert recall_failure(told, JOB, ()) is None
     assert recall_failure(None, JOB, ()) is None
 
@@ -325,8 +325,11 @@ def test_exhausted_retries_are_counted() -> None:
 
 
 def test_long_words_are_cut() -> None:
-    problem = diagnose_failed_job(JOB, (ended(1, "x" * 4096),), None)
-    assert len(build_failure(problem).message) <= 1024
+    failure = FailureStatus.of(Reason.TRAINER_FAILED, "x" * 4096, "y" * 4096)
+    assert (len(failure.message), len(failure.hint)) == (1024, 1024)
+    changed = failure.with_changes(message=f"again: {failure.message}", attempt="uid-1")
+    assert (len(changed.message), changed.attempt) == (1024, "uid-1")
+    assert FailureStatus.model_validate(changed.to_wire()) == changed
 
 
 @pytest.mark.parametrize(

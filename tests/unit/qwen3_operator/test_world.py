@@ -10,11 +10,11 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from qwen3_api.job.exit_codes import ExitCode
+from qwen3_api.v1alpha1.failure import FailureStatus
 from qwen3_api.v1alpha1.finetune_status import FineTuneStatus
 from qwen3_api.v1alpha1.meta import Condition
 from qwen3_operator.controller.keys import Key
 from qwen3_operator.resources.keys import FINE_TUNE, POOL
-from qwen3_operator.resources.views import Problem
 from support.operator_simulator import World
 from support.operator_world import NAMESPACE, build_spec
 from support.simulated_api import LIVE
@@ -147,8 +147,10 @@ class Run:
     def refuse(self, who: int, how: int) -> None:
         """It refuses the operator's key, has lost the bucket, or lets it in again."""
         refusals = [
-            Problem("StorageDenied", "the object store refused", "Rotate the key.", user=False),
-            Problem("BucketNotFound", "there is no bucket", "Create it."),
+            FailureStatus.of(
+                "StorageDenied", "the object store refused", "Rotate the key.", user=False
+            ),
+            FailureStatus.of("BucketNotFound", "there is no bucket", "Create it."),
         ]
         self.world.bucket.refuses = refusals[who % 2] if how < 3 else None
 

@@ -161,7 +161,3 @@ def memory_hint(job: TrainJob, longest: int | None = None) -> str:
         return "Ask for a GPU with more memory."
     text = ", or ".join(steps)
     return f"{text[0].upper()}{text[1:]}."
-
-
-TrainerError = FailureError
-"""The name that `store` still has for it."""

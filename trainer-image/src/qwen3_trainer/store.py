@@ -1,6 +1,6 @@
 """The object store. The only module that imports boto3.
 
-Errors of the store become TrainerErrors with a reason here, once. Two answers are no failures and
+Errors of the store become FailureErrors with a reason here, once. Two answers are no failures and
 have types of their own: ObjectMissingError and ObjectExistsError.
 """
 

@@ -21,9 +21,9 @@ from obstore.store import S3Store
 
 from qwen3_api.job.base import S3Location
 from qwen3_api.v1alpha1.conditions import Reason
+from qwen3_api.v1alpha1.failure import FailureStatus
 from qwen3_operator.controller.errors import OperatorError, Stalled, Transient
 from qwen3_operator.controller.logs import get_logger
-from qwen3_operator.resources.views import Problem
 from qwen3_operator.settings import Settings
 
 if TYPE_CHECKING:
@@ -94,9 +94,9 @@ Refused = (BaseError, FileNotFoundError)
 
 
 class StorageProblem(Stalled):
-    """The store refuses until a user or an administrator acts. Carries a Problem of the API."""
+    """The store refuses until a user or an administrator acts. Carries status.failure."""
 
-    def __init__(self, problem: Problem) -> None:
+    def __init__(self, problem: FailureStatus) -> None:
         super().__init__(problem.reason, problem.message, recheck=RECHECK_SECONDS)
         self.problem = problem
 
@@ -133,7 +133,7 @@ def classify(error: BaseException, location: S3Location) -> OperatorError:
     code = code_of(error)
     if code == "NoSuchBucket":
         return StorageProblem(
-            Problem(
+            FailureStatus.of(
                 Reason.BUCKET_NOT_FOUND,
                 f"bucket {location.bucket} doesn't exist at {location.endpoint or 'AWS'}",
                 "Create the bucket, or correct spec.artifacts.s3.bucket.",
@@ -143,7 +143,7 @@ def classify(error: BaseException, location: S3Location) -> OperatorError:
     if code in ELSEWHERE:
         told = REGION.search(str(error))
         return StorageProblem(
-            Problem(
+            FailureStatus.of(
                 Reason.STORAGE_DENIED,
                 f"bucket {location.bucket} isn't in region {location.region or DEFAULT_REGION}"
                 + (f" but in {told.group(1)}" if told else "")
@@ -158,7 +158,7 @@ def classify(error: BaseException, location: S3Location) -> OperatorError:
         refused = f"bucket {location.bucket}" if code in BAD_KEY else location.uri
         hint = KEY_HINT if code in BAD_KEY else RIGHTS_HINT
         return StorageProblem(
-            Problem(
+            FailureStatus.of(
                 Reason.STORAGE_DENIED,
                 f"the object store rejected the operator's credentials for {refused}: {code}",
                 CLOCK_HINT if code == SKEWED else hint,

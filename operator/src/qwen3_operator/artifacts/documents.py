@@ -15,12 +15,13 @@ from qwen3_api.job.export import Export
 from qwen3_api.job.report import Commit, Progress, TrainReport, adapter_digest
 from qwen3_api.serving.pool import CurrentAlias, PoolIndex
 from qwen3_api.v1alpha1.conditions import Reason
+from qwen3_api.v1alpha1.failure import FailureStatus
 from qwen3_operator.artifacts.client import Fetched, ObjectStore
 from qwen3_operator.artifacts.external import ForeignAdapters
 from qwen3_operator.artifacts.verification import PATIENCE_SECONDS, Checks, Tell
 from qwen3_operator.controller.logs import get_logger
 from qwen3_operator.finetune.views import Alias
-from qwen3_operator.resources.views import Problem, wire_time
+from qwen3_operator.resources.views import wire_time
 
 logger = get_logger(__name__)
 REMEMBERED = 4096
@@ -46,8 +47,8 @@ class Artifacts:
         self._commits: OrderedDict[str, Commit] = OrderedDict()
         self._exports: OrderedDict[str, Export] = OrderedDict()
 
-    async def read_commit(self, revision: S3Location) -> Commit | Problem | None:
-        """COMMIT.json below a revision's folder; a Problem when it isn't what the contract says.
+    async def read_commit(self, revision: S3Location) -> Commit | FailureStatus | None:
+        """COMMIT.json below a revision's folder; a failure when it isn't what the contract says.
 
         Raises:
             StorageProblem, Transient: see ObjectStore.get.
@@ -71,7 +72,7 @@ class Artifacts:
 
     async def verify(
         self, revision: S3Location, commit: Commit, asker: Hashable | None = None
-    ) -> Problem | None:
+    ) -> FailureStatus | None:
         """Read every file of a commit and compare size and sha256; None when all is as it says.
 
         The verdict is remembered: the files are never written again. A pod checks once more before
@@ -88,7 +89,7 @@ class Artifacts:
         """End the checks that are under way."""
         await self._checks.close()
 
-    async def _compare(self, revision: S3Location, commit: Commit) -> Problem | None:
+    async def _compare(self, revision: S3Location, commit: Commit) -> FailureStatus | None:
         for file in commit.files:
             location = revision.model_copy(update={"prefix": f"{commit.prefix}/{file.path}"})
             digest, size = hashlib.sha256(), 0
@@ -111,8 +112,8 @@ class Artifacts:
 
     async def read_export(
         self, revision: S3Location, commit: Commit, artifact: str
-    ) -> Export | Problem | None:
-        """EXPORT.json of an artifact; a Problem when it isn't what the contract says.
+    ) -> Export | FailureStatus | None:
+        """EXPORT.json of an artifact; a failure when it isn't what the contract says.
 
         The pod read every file back before it wrote this; nothing of ours loads them, so tens of
         gigabytes aren't read once more.
@@ -192,7 +193,7 @@ def is_pointer(current: CurrentAlias, location: S3Location) -> bool:
     )
 
 
-def check_commit(commit: Commit, revision: S3Location) -> Problem | None:
+def check_commit(commit: Commit, revision: S3Location) -> FailureStatus | None:
     """What a commit must be, before its files are looked at: it comes from a tenant's pod, which
     must not point the operator or a pool at somebody else's folder."""
     inside = f"{revision.prefix}/{layout.ATTEMPTS}/"
@@ -207,7 +208,9 @@ def check_commit(commit: Commit, revision: S3Location) -> Problem | None:
     return None
 
 
-def check_export(export: Export, commit: Commit, folder: str, artifact: str) -> Problem | None:
+def check_export(
+    export: Export, commit: Commit, folder: str, artifact: str
+) -> FailureStatus | None:
     """What a manifest must be; a tenant's pod wrote it."""
     if export.artifact != artifact or export.prefix != f"{folder}/{export.attempt}":
         return _unreadable_export(f"EXPORT.json of {artifact} points elsewhere: {export.prefix}")
@@ -218,8 +221,8 @@ def check_export(export: Export, commit: Commit, folder: str, artifact: str) -> 
     return None
 
 
-def _unreadable_export(message: str) -> Problem:
-    return Problem(
+def _unreadable_export(message: str) -> FailureStatus:
+    return FailureStatus.of(
         Reason.ARTIFACT_CORRUPT,
         message,
         "Delete its folder below exports/ in the bucket; the artifact is then exported again.",
@@ -227,8 +230,8 @@ def _unreadable_export(message: str) -> Problem:
     )
 
 
-def _corrupt(message: str) -> Problem:
-    return Problem(
+def _corrupt(message: str) -> FailureStatus:
+    return FailureStatus.of(
         Reason.ARTIFACT_CORRUPT,
         message,
         "The result in the bucket is damaged. Change a training input (such as the seed) to "

@@ -11,8 +11,8 @@ from qwen3_api.job.adapter_files import MAX_CONFIG_BYTES, MAX_FILES
 from qwen3_api.job.base import FileDigest, S3Location
 from qwen3_api.job.report import adapter_digest
 from qwen3_api.v1alpha1.conditions import Reason
+from qwen3_api.v1alpha1.failure import FailureStatus
 from qwen3_operator.artifacts.client import ObjectStore
-from qwen3_operator.resources.views import Problem
 
 CONFIG = "adapter_config.json"
 MAX_BYTES = 2 * 1024**3
@@ -51,8 +51,8 @@ class ForeignAdapters:
         """The adapter, if it was found good before."""
         return self._known.get(_key(folder, digest))
 
-    async def read(self, folder: S3Location, digest: str) -> StoredAdapter | Problem | None:
-        """The adapter; None if the folder is empty; a Problem if it isn't the one with the digest.
+    async def read(self, folder: S3Location, digest: str) -> StoredAdapter | FailureStatus | None:
+        """The adapter; None if the folder is empty; a failure if it isn't the one with the digest.
 
         Raises:
             StorageProblem, Transient: see ObjectStore.get; then there is no verdict.
@@ -90,7 +90,7 @@ class ForeignAdapters:
                 )
         found = adapter_digest(files)
         if found != digest:
-            return Problem(
+            return FailureStatus.of(
                 Reason.ARTIFACT_CORRUPT,
                 f"target.adapter.digest: the files of {folder.uri} have the digest {found[:12]}…, "
                 f"not {digest[:12]}…",
@@ -101,7 +101,7 @@ class ForeignAdapters:
 
     def _remember(
         self, key: str, folder: S3Location, config: bytes, files: list[FileDigest]
-    ) -> StoredAdapter | Problem:
+    ) -> StoredAdapter | FailureStatus:
         try:
             told = _Config.model_validate_json(config)
         except ValidationError as error:
@@ -120,8 +120,8 @@ def _key(folder: S3Location, digest: str) -> str:
     return f"{folder.endpoint} {folder.uri}#{digest}"
 
 
-def _refuse(message: str) -> Problem:
-    return Problem(
+def _refuse(message: str) -> FailureStatus:
+    return FailureStatus.of(
         Reason.ARTIFACT_REFUSED,
         f"target.adapter.s3: {message}",
         "Use a folder with exactly the files of a LoRA adapter, as saved by PEFT; then apply "

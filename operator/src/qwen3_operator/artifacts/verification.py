@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from qwen3_api.v1alpha1.conditions import Reason
+from qwen3_api.v1alpha1.failure import FailureStatus
 from qwen3_operator.controller.errors import OperatorError, Stalled, Waiting
 from qwen3_operator.controller.logs import get_logger
-from qwen3_operator.resources.views import Problem
 
 PATIENCE_SECONDS = 2.0
 """That who asks first waits for the answer: most adapters are read by then."""
@@ -26,7 +26,7 @@ FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 2.0, 300.0
 """From an error to the next try; doubled with every error in a row."""
 
 logger = get_logger(__name__)
-Work = Callable[[], Awaitable[Problem | None]]
+Work = Callable[[], Awaitable[FailureStatus | None]]
 T = TypeVar("T")
 Tell = Callable[[Hashable], None]
 
@@ -60,10 +60,10 @@ class Checks:
         self._clock = clock
         self._turns = asyncio.Semaphore(AT_ONCE)
         self._running: dict[str, _Running] = {}
-        self._verdicts: OrderedDict[str, Problem | None] = OrderedDict()
+        self._verdicts: OrderedDict[str, FailureStatus | None] = OrderedDict()
         self._failed: OrderedDict[str, _Failed] = OrderedDict()
 
-    async def ask(self, key: str, work: Work, asker: Hashable | None) -> Problem | None:
+    async def ask(self, key: str, work: Work, asker: Hashable | None) -> FailureStatus | None:
         """The verdict. The first who asks starts the work; cancelling who asks doesn't end it.
 
         Raises:

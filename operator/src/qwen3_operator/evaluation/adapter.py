@@ -1,11 +1,11 @@
 """An evaluation whose adapter has to be loaded first. Pure."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from qwen3_api.serving.pool import PoolIndex
 from qwen3_api.v1alpha1.conditions import Reason
+from qwen3_api.v1alpha1.failure import FailureStatus
 from qwen3_operator.evaluation.target import explain_loading
-from qwen3_operator.resources.views import Problem
 from qwen3_operator.serving.adapter import LASTING_HINT, Guest, capacity, is_full
 from qwen3_operator.serving.state import LASTING, find_refusal
 from qwen3_operator.serving.views import PoolView
@@ -19,23 +19,23 @@ PASSING = (Reason.ADAPTER_NOT_FOUND, Reason.POOL_FULL)
 class GuestView:
     """The adapter of an evaluation and its pool."""
 
-    found: Guest | Problem
+    found: Guest | FailureStatus
     pool: PoolView | None = None
     index: PoolIndex | None = None
     """What the pool's sidecars are told."""
 
 
-def find_waiting(view: GuestView, settings: Settings) -> Problem | str | None:
-    """What keeps the adapter from being asked: a Problem, or what is waited for; None: nothing."""
+def find_waiting(view: GuestView, settings: Settings) -> FailureStatus | str | None:
+    """The failure that keeps the adapter from being asked, or what is waited for; None: nothing."""
     guest = view.found
-    if isinstance(guest, Problem):
+    if isinstance(guest, FailureStatus):
         return guest
     adapter = guest.adapter
     refused = find_refusal(view.pool, adapter.id) if view.pool is not None else None
     if refused is not None:
-        return replace(refused, hint=f"This adapter can't be served. {LASTING_HINT}")
+        return refused.with_changes(hint=f"This adapter can't be served. {LASTING_HINT}")
     if is_full(view.index, adapter.id, settings):
-        return Problem(
+        return FailureStatus.of(
             Reason.POOL_FULL,
             f"pool {guest.pool} holds {capacity(settings)} adapters, its maximum",
             "Delete a fine-tune or an evaluation that uses it, or ask the platform team to raise "
@@ -45,7 +45,7 @@ def find_waiting(view: GuestView, settings: Settings) -> Problem | str | None:
     return explain_loading(adapter.id, view.pool, adapter.id, adapter.digest)
 
 
-def is_lasting(problem: Problem) -> bool:
+def is_lasting(problem: FailureStatus) -> bool:
     """Nothing changes while evaluation and files stay as they are."""
     if problem.reason in PASSING:
         return False

@@ -16,12 +16,11 @@ from qwen3_operator.finetune.views import FineTune, ReadableFineTune, revision_f
 from qwen3_operator.resources.conditions import Conditions
 from qwen3_operator.resources.numbers import count
 from qwen3_operator.resources.storage import StorageTarget
-from qwen3_operator.resources.views import Problem
 
 
 def find_training(
     ev: ReadableEvaluation, revision: str | None, fine_tunes: Mapping[str, FineTune]
-) -> S3Location | Problem | None:
+) -> S3Location | FailureStatus | None:
     """The training digest of the revision that is asked; None if it isn't a fine-tune's, or lies
     where the evaluator can't read and nobody insists."""
     spec, adapter = ev.spec, ev.spec.target.adapter
@@ -40,10 +39,10 @@ def _identity(storage: StorageTarget | None) -> tuple[str | None, str, str] | No
     return (storage.endpoint, storage.bucket, storage.secret) if storage is not None else None
 
 
-def _unreadable(spec: EvalSpec) -> Problem | None:
+def _unreadable(spec: EvalSpec) -> FailureStatus | None:
     if spec.holdout is None or spec.holdout.max_leaked_percent is None:
         return None
-    return Problem(
+    return FailureStatus.of(
         Reason.HOLDOUT_UNKNOWN,
         "holdout.maxLeakedPercent: the training digest is in the bucket of the fine-tune, which "
         "isn't the bucket of output.s3",

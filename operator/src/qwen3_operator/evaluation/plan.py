@@ -5,7 +5,7 @@ results and GatePassed what came out.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -18,7 +18,7 @@ from qwen3_api.v1alpha1.evaluation import (
     ResolvedStatus,
     Verdict,
 )
-from qwen3_api.v1alpha1.failure import FailureClass
+from qwen3_api.v1alpha1.failure import FailureClass, FailureStatus
 from qwen3_api.v1alpha1.meta import ConditionStatus
 from qwen3_operator.evaluation.actions import EvalPlan
 from qwen3_operator.evaluation.adapter import GuestView, find_waiting, is_lasting
@@ -49,7 +49,6 @@ from qwen3_operator.resources.actions import Event, Manifest
 from qwen3_operator.resources.conditions import Conditions, find
 from qwen3_operator.resources.diagnosis import (
     REASONS,
-    build_failure,
 )
 from qwen3_operator.resources.job import build_lifecycle, build_parking
 from qwen3_operator.resources.job_state import JobAssessment, JobState, assess_job
@@ -57,7 +56,7 @@ from qwen3_operator.resources.names import eval_job_name
 from qwen3_operator.resources.numbers import count, count_or_none
 from qwen3_operator.resources.storage import StorageTarget
 from qwen3_operator.resources.summary import Progress, Summary, write_summary
-from qwen3_operator.resources.views import JobView, PodView, Problem, wire_time
+from qwen3_operator.resources.views import JobView, PodView, wire_time
 from qwen3_operator.serving.adapter import Guest
 from qwen3_operator.serving.views import PoolView
 from qwen3_operator.settings import Settings
@@ -90,7 +89,7 @@ class EvalObserved:
     report_uri: str = ""
     tracking: TrackingReport | None = None
     """Read until status says what it says."""
-    storage_problem: Problem | None = None
+    storage_problem: FailureStatus | None = None
     runs: tuple[ScheduledRun, ...] = ()
     """Of one with a schedule: its runs."""
     guest: GuestView | None = None
@@ -103,7 +102,7 @@ class _Step:
 
     reason: Reason
     message: str
-    problem: Problem | None = None
+    problem: FailureStatus | None = None
     apply: tuple[Manifest, ...] = ()
     lifecycle: tuple[Manifest, ...] = ()
     resolved: ResolvedStatus | None = None
@@ -161,11 +160,11 @@ def _is_unread(ev: Evaluation, observed: EvalObserved) -> bool:
 def _next_step(ev: Evaluation, observed: EvalObserved, settings: Settings) -> _Step:
     """Guards in the order of truth: the report, the Job, the wish."""
     if isinstance(ev, UnreadableEvaluation):
-        problem = Problem(Reason.INVALID_SPEC, ev.error, "Apply a new evaluation.")
+        problem = FailureStatus.of(Reason.INVALID_SPEC, ev.error, "Apply a new evaluation.")
         return _Step(Reason.INVALID_SPEC, ev.error, problem=problem)
     storage = ev.storage
     if storage is None or observed.storage_problem is not None:
-        problem = observed.storage_problem or Problem(
+        problem = observed.storage_problem or FailureStatus.of(
             Reason.STORAGE_NOT_CONFIGURED,
             "spec.output.s3: the operator has no credentials or no bucket for this endpoint",
             "Omit spec.output.s3 to use the platform's storage.",
@@ -201,24 +200,26 @@ def _plan_broken(job: JobView, found: JobAssessment, observed: EvalObserved) -> 
     if problem is None:
         message = f"Job {job.name} completed without a report"
         hint = "Delete the Job to repeat the evaluation."
-        problem = Problem(Reason.EVALUATOR_FAILED, message, hint, user=False)
+        problem = FailureStatus.of(Reason.EVALUATOR_FAILED, message, hint, user=False)
         return _Step(Reason.EVALUATOR_FAILED, message, problem)
     if found.recalled:
         return _Step(Reason(problem.reason), problem.message, problem)
     told = observed.report.failure if observed.report is not None else None
     if told is not None and told.reason in REASONS:
-        problem = Problem(told.reason, told.message, told.hint)
+        problem = FailureStatus.of(told.reason, told.message, told.hint)
     elif problem.reason == Reason.TRAINER_FAILED:
-        problem = Problem(Reason.EVALUATOR_FAILED, problem.message, problem.hint, user=False)
+        problem = FailureStatus.of(
+            Reason.EVALUATOR_FAILED, problem.message, problem.hint, user=False
+        )
     elif problem.reason == Reason.OUT_OF_MEMORY:
-        problem = replace(problem, hint=HINTS[Reason.OUT_OF_MEMORY])
+        problem = problem.with_changes(hint=HINTS[Reason.OUT_OF_MEMORY])
     return _Step(Reason(problem.reason), problem.message, problem)
 
 
 def _plan_loading(guest: GuestView | None, settings: Settings) -> _Step | None:
     """What an adapter that is loaded for the evaluation waits for; None when it may be asked."""
     waiting = find_waiting(guest, settings) if guest is not None else None
-    if isinstance(waiting, Problem):
+    if isinstance(waiting, FailureStatus):
         again = None if is_lasting(waiting) else WAIT_SECONDS
         return _Step(Reason(waiting.reason), waiting.message, waiting, requeue_after=again)
     if waiting is not None:
@@ -226,7 +227,7 @@ def _plan_loading(guest: GuestView | None, settings: Settings) -> _Step | None:
     return None
 
 
-def told_before(ev: ReadableEvaluation, job: JobView | None) -> Problem | None:
+def told_before(ev: ReadableEvaluation, job: JobView | None) -> FailureStatus | None:
     """Why an adapter could not be asked at all. It was unloaded over that, so the sidecars don't
     say it any more: what was told stands."""
     failure = ev.status.failure
@@ -235,7 +236,7 @@ def told_before(ev: ReadableEvaluation, job: JobView | None) -> Problem | None:
     if ev.status.verdict is not Verdict.ERROR or ev.status.job_name is not None:
         return None
     user = failure.failure_class is FailureClass.USER
-    return Problem(failure.reason, failure.message, failure.hint, user=user)
+    return FailureStatus.of(failure.reason, failure.message, failure.hint, user=user)
 
 
 def _plan_completed(ev: ReadableEvaluation, job: JobView | None) -> _Step:
@@ -267,8 +268,8 @@ def _plan_running(job: JobView, found: JobAssessment, observed: EvalObserved) ->
     warning = found.problem
     if warning is not None:
         reason = Reason(warning.reason)
-        warning = replace(warning, hint=HINTS.get(reason, warning.hint))
-        return _Step(reason, warning.told, requeue_after=POLL_SECONDS)
+        warning = warning.with_changes(hint=HINTS.get(reason, warning.hint))
+        return _Step(reason, warning.advice, requeue_after=POLL_SECONDS)
     if any(p.running for p in observed.pods):
         p = observed.progress
         said = f"{p.completed} of {p.total} requests" if p else "the evaluator is starting"
@@ -302,7 +303,7 @@ def _plan_start(
         return _Step(Reason.TARGET_NOT_READY, asked, requeue_after=WAIT_SECONDS)
     revision = asked.status.target_revision
     digest = find_training(ev, revision, observed.fine_tunes)
-    if isinstance(digest, Problem):
+    if isinstance(digest, FailureStatus):
         return _Step(Reason(digest.reason), digest.message, digest)
     training = resolve_training(spec, revision, world, storage)
     order = resolve_eval_job(
@@ -334,7 +335,7 @@ def _build_status(ev: Evaluation, observed: EvalObserved, step: _Step, now: date
         "stage": summary.stage,
         "job_name": eval_job_name(ev.meta.name) if observed.job or step.apply else None,
         "verdict": Verdict.ERROR if step.failed else None,
-        "failure": build_failure(step.problem) if step.problem else None,
+        "failure": step.problem,
     }
     if step.resolved is not None:
         update["resolved"] = step.resolved

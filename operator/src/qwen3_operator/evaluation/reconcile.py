@@ -6,6 +6,7 @@ from dataclasses import replace
 from qwen3_api.job import layout
 from qwen3_api.job.evaluate import EvalProgressDocument, EvalReport, TrackingReport
 from qwen3_api.v1alpha1.evaluation import EvalSpec
+from qwen3_api.v1alpha1.failure import FailureStatus
 from qwen3_operator.artifacts.client import StorageProblem
 from qwen3_operator.context import Context, reference
 from qwen3_operator.controller.errors import Conflict
@@ -34,7 +35,6 @@ from qwen3_operator.resources.storage import StorageTarget
 from qwen3_operator.resources.views import (
     JobView,
     Meta,
-    Problem,
     controller_uid,
     parse_job,
     parse_pod,
@@ -152,7 +152,7 @@ async def _gather_guest(
     if job is not None and not (job.suspended and job.parked):
         return None
     found = await gather_guest(ctx, ev, target)
-    if isinstance(found, Problem):
+    if isinstance(found, FailureStatus):
         return GuestView(found)
     pool = await ctx.gather_pool(ev.meta.namespace, found.pool, 0)
     key = layout.pool_index_key(found.storage.prefix, ev.meta.namespace, found.pool)

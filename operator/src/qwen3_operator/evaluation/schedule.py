@@ -13,6 +13,7 @@ from typing import Any
 
 from qwen3_api.v1alpha1.conditions import ConditionType, Reason
 from qwen3_api.v1alpha1.evaluation import EvalSpec, EvalStatus, Verdict
+from qwen3_api.v1alpha1.failure import FailureStatus
 from qwen3_api.v1alpha1.meta import ConditionStatus
 from qwen3_api.v1alpha1.schedule import EvalSchedule, RunStatus, ScheduleStatus
 from qwen3_operator.evaluation.actions import EvalPlan
@@ -24,7 +25,7 @@ from qwen3_operator.evaluation.views import Evaluation, ReadableEvaluation, Sche
 from qwen3_operator.resources.actions import Deletion, Event, Manifest
 from qwen3_operator.resources.conditions import Conditions, format_time
 from qwen3_operator.resources.summary import Progress, Summary, write_summary
-from qwen3_operator.resources.views import Problem, parse_time
+from qwen3_operator.resources.views import parse_time
 
 LOOK_SECONDS = 3600.0
 """The longest wait: the machine's clock may be set meanwhile."""
@@ -62,7 +63,7 @@ def plan_scheduled(
     try:
         due = _decide(ev, spec, schedule, runs, told, bool(active), now)
     except CronError as error:
-        problem = Problem(Reason.INVALID_SPEC, str(error))
+        problem = FailureStatus.of(Reason.INVALID_SPEC, str(error))
         status = _build_status(
             ev, spec, told.model_copy(update={"next_time": None}), {}, problem, now
         )
@@ -163,7 +164,7 @@ def _build_status(
     spec: EvalSpec,
     schedule: ScheduleStatus,
     outcome: Mapping[str, Any],
-    problem: Problem | None,
+    problem: FailureStatus | None,
     now: datetime,
 ) -> EvalStatus:
     status = ev.status.model_copy(
@@ -189,7 +190,7 @@ def _build_status(
 
 
 def _explain(
-    spec: EvalSpec, schedule: ScheduleStatus, problem: Problem | None
+    spec: EvalSpec, schedule: ScheduleStatus, problem: FailureStatus | None
 ) -> tuple[Reason, str]:
     """Reason and message of Ready."""
     if problem is not None:

@@ -4,10 +4,10 @@ from dataclasses import dataclass
 
 from qwen3_api.serving.pool import CurrentAlias
 from qwen3_api.v1alpha1.conditions import Reason
+from qwen3_api.v1alpha1.failure import FailureStatus
 from qwen3_api.v1alpha1.finetune_status import FineTuneStatus, ServingStatus
 from qwen3_api.v1alpha1.promotion import EvaluationStatus
 from qwen3_operator.resources.actions import Deletion, Event, Manifest
-from qwen3_operator.resources.views import Problem
 
 
 @dataclass(frozen=True)
@@ -44,9 +44,9 @@ class StagePlan:
 
     reason: Reason
     message: str
-    problem: Problem | None = None
+    problem: FailureStatus | None = None
     """Set when nothing more happens without a user."""
-    warning: Problem | None = None
+    warning: FailureStatus | None = None
     """Set when a pod can't start for now."""
     apply: tuple[Manifest, ...] = ()
     lifecycle: tuple[Manifest, ...] = ()

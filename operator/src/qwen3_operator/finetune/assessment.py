@@ -8,10 +8,8 @@ from qwen3_api.v1alpha1.failure import FailureStatus
 from qwen3_operator.finetune.actions import ExportPlan, ServingPlan, TrainingPlan
 from qwen3_operator.finetune.recall import Recalled
 from qwen3_operator.finetune.views import Observed
-from qwen3_operator.resources.diagnosis import problem_of
 from qwen3_operator.resources.storage import StorageTarget
 from qwen3_operator.resources.summary import Explanation, Progress, Summary
-from qwen3_operator.resources.views import Problem
 from qwen3_operator.settings import Settings
 
 
@@ -20,7 +18,7 @@ class Assessment:
     """Everything that was found and decided about one fine-tune."""
 
     revision: str
-    problem: Problem | None
+    problem: FailureStatus | None
     storage: StorageTarget | None
     training: TrainingPlan
     serving: ServingPlan | None
@@ -55,12 +53,12 @@ class Assessment:
         return self.recalled.failure if unread else None
 
     @property
-    def blocking_problem(self) -> Problem | None:
+    def blocking_problem(self) -> FailureStatus | None:
         """The problem that has to be fixed before anything continues, of the earliest stage."""
         if self.settled:
             return None
         if self.recorded_failure is not None:
-            return problem_of(self.recorded_failure)
+            return self.recorded_failure
         return (
             self.problem
             or self.training.problem
@@ -69,7 +67,7 @@ class Assessment:
         )
 
     @property
-    def warning(self) -> Problem | None:
+    def warning(self) -> FailureStatus | None:
         """A problem that stops nothing: a pod can't start for now, or the store refuses."""
         if self.settled:
             return self.problem
@@ -81,7 +79,7 @@ def check_blocked(a: Assessment) -> Summary | None:
     problem = a.blocking_problem
     if problem is None:
         return None
-    return Summary(False, problem.reason, problem.told, Progress.STALLED)
+    return Summary(False, problem.reason, problem.advice, Progress.STALLED)
 
 
 def check_settled(a: Assessment) -> Summary | None:
@@ -104,7 +102,7 @@ def check_training(a: Assessment) -> Summary | None:
     training = a.training
     if training.committed:
         return None
-    message = training.warning.told if training.warning is not None else training.message
+    message = training.warning.advice if training.warning is not None else training.message
     suspended = training.reason is Reason.SUSPENDED
     progress = Progress.NONE if suspended else Progress.RECONCILING
     return Summary(False, training.reason, message, progress)
@@ -123,7 +121,7 @@ def check_exported(a: Assessment) -> Summary | None:
     export = a.export
     if export is None or export.done or (a.serving is not None and not a.serving.ready):
         return None
-    message = export.warning.told if export.warning is not None else export.message
+    message = export.warning.advice if export.warning is not None else export.message
     return Summary(False, export.reason, message, Progress.RECONCILING)
 
 
@@ -167,7 +165,7 @@ def degraded_unreadable(a: Assessment) -> Explanation | None:
     """The store refuses, while what serves is as asked for."""
     if not a.settled or a.problem is None:
         return None
-    return Explanation(a.problem.reason, a.problem.told)
+    return Explanation(a.problem.reason, a.problem.advice)
 
 
 def degraded_older(a: Assessment) -> Explanation | None:

@@ -9,6 +9,7 @@ from qwen3_api.job.preflight import Preflight
 from qwen3_api.job.report import Commit, Progress, TrainReport
 from qwen3_api.job.train import StartAdapter
 from qwen3_api.v1alpha1.conditions import Reason
+from qwen3_api.v1alpha1.failure import FailureStatus
 from qwen3_operator.artifacts.client import StorageProblem
 from qwen3_operator.context import Context
 from qwen3_operator.controller.errors import Waiting
@@ -39,7 +40,6 @@ from qwen3_operator.resources.storage import StorageTarget
 from qwen3_operator.resources.views import (
     JobView,
     PodView,
-    Problem,
     controller_uid,
     parse_job,
     parse_pod,
@@ -128,7 +128,7 @@ async def _gather_artifacts(
 ) -> Observed:
     folder = revision_folder(ft.meta, ft.revision, storage)
     commit = await ctx.artifacts.read_commit(folder)
-    if isinstance(commit, Problem):
+    if isinstance(commit, FailureStatus):
         return replace(observed, artifact_problem=commit)
     if commit is not None:
         observed = replace(observed, commit=commit)
@@ -194,8 +194,8 @@ async def _gather_exports(
         return observed
     wanted = wanted_exports(ft.spec)
     found = await asyncio.gather(*(ctx.artifacts.read_export(folder, commit, n) for n in wanted))
-    problem = next((f for f in found if isinstance(f, Problem)), None)
-    exports = tuple(f for f in found if f is not None and not isinstance(f, Problem))
+    problem = next((f for f in found if isinstance(f, FailureStatus)), None)
+    exports = tuple(f for f in found if f is not None and not isinstance(f, FailureStatus))
     observed = replace(observed, exports=exports, export_problem=problem)
     if len(exports) == len(wanted) or observed.export_job is not None:
         return observed
@@ -203,7 +203,7 @@ async def _gather_exports(
     return replace(observed, preflight=preflight)
 
 
-async def _gather_start(ctx: Context, ft: ReadableFineTune) -> StartAdapter | Problem | None:
+async def _gather_start(ctx: Context, ft: ReadableFineTune) -> StartAdapter | FailureStatus | None:
     """The adapter that spec.adapter.from names, by its own commit."""
     spec, wanted = ft.spec, ft.spec.adapter.start
     if wanted is None:
@@ -229,9 +229,9 @@ async def _gather_start(ctx: Context, ft: ReadableFineTune) -> StartAdapter | Pr
     )
 
 
-def missing_start(name: str, revision: str, why: str) -> Problem:
+def missing_start(name: str, revision: str, why: str) -> FailureStatus:
     """adapter.from can't be followed."""
-    return Problem(
+    return FailureStatus.of(
         Reason.START_ADAPTER_NOT_FOUND,
         f"spec.adapter.from: fine-tune {name}, revision {revision}: {why}",
         "Use a fine-tune of this namespace with the same base model and rank, and one of its "
@@ -266,7 +266,7 @@ async def _gather_serving(
 
 async def _gather_rollback(
     ctx: Context, ft: ReadableFineTune, storage: StorageTarget
-) -> Commit | Problem | None:
+) -> Commit | FailureStatus | None:
     """The verified commit that promotion.rollbackTo asks for."""
     wanted = ft.spec.promotion.rollback_to
     if wanted is None:
@@ -275,7 +275,7 @@ async def _gather_rollback(
     if commit is not None:
         return commit
     known = [r.id for r in ft.status.revisions if r.adapter_digest]
-    return Problem(
+    return FailureStatus.of(
         Reason.ROLLBACK_UNKNOWN,
         f"spec.promotion.rollbackTo: revision {wanted} has no valid adapter in the bucket",
         f"Use one of: {', '.join(known) or 'none is stored'}; or remove rollbackTo.",
@@ -292,14 +292,14 @@ async def read_verified(
     """
     folder = revision_folder(ft.meta, revision, storage)
     commit = await ctx.artifacts.read_commit(folder)
-    if commit is None or isinstance(commit, Problem):
+    if commit is None or isinstance(commit, FailureStatus):
         return None
     return commit if await verify(ctx, ft, folder, commit, asker) is None else None
 
 
 async def verify(
     ctx: Context, ft: FineTune, folder: S3Location, commit: Commit, asker: Key
-) -> Problem | None:
+) -> FailureStatus | None:
     """What is wrong with the files of a commit. Nothing, while they are read and status says that
     these very files were verified, by the operator before this one: until they are read again
     nothing that serves is touched.

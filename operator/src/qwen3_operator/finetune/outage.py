@@ -10,13 +10,14 @@ from dataclasses import replace
 from datetime import datetime
 
 from qwen3_api.v1alpha1.conditions import ConditionType, Reason
+from qwen3_api.v1alpha1.failure import FailureStatus
 from qwen3_api.v1alpha1.finetune_status import FineTuneStatus, ServingStatus
 from qwen3_api.v1alpha1.meta import Condition, ConditionStatus
 from qwen3_operator.finetune.actions import ServingPlan
 from qwen3_operator.finetune.recall import recall_serving
 from qwen3_operator.finetune.views import FineTune
 from qwen3_operator.resources.conditions import Conditions, find
-from qwen3_operator.resources.diagnosis import build_failure, is_silent, silence
+from qwen3_operator.resources.diagnosis import is_silent, silence
 from qwen3_operator.resources.summary import (
     Explanation,
     Progress,
@@ -25,14 +26,13 @@ from qwen3_operator.resources.summary import (
     write_degraded,
     write_summary,
 )
-from qwen3_operator.resources.views import Problem
 from qwen3_operator.serving.state import holds
 from qwen3_operator.serving.views import PoolPod, PoolView
 
 AWAY = "the object store doesn't answer, so nothing else is known"
 PATIENCE_SECONDS = 30.0
 """A store that answers again by then had no outage."""
-UNANSWERED = Problem(
+UNANSWERED = FailureStatus.of(
     Reason.STORAGE_UNAVAILABLE,
     "the object store doesn't answer",
     "No action is needed for the adapter in service: its pods have all files. If the outage lasts, "
@@ -130,10 +130,10 @@ def _confirm(
         summary = replace(
             summary,
             message=f"{found.message}; {UNANSWERED.message}",
-            degraded=Explanation(UNANSWERED.reason, UNANSWERED.told),
+            degraded=Explanation(UNANSWERED.reason, UNANSWERED.advice),
             headline=str(UNANSWERED.reason),
         )
-        update |= {"failure": build_failure(UNANSWERED)}
+        update |= {"failure": UNANSWERED}
     write_summary(conditions, summary)
     update |= {"stage": summary.stage, "conditions": conditions.to_list()}
     status = ft.status.model_copy(update=update)
@@ -168,14 +168,16 @@ def _without_news(ft: FineTune, now: datetime) -> FineTuneStatus | None:
         f"the object store doesn't answer; the last heartbeat of the run was at {since}"
     )
     degraded = recall_degraded(ft.status.conditions)
-    summary = Summary(False, problem.reason, problem.told, Progress.RECONCILING, degraded=degraded)
+    summary = Summary(
+        False, problem.reason, problem.advice, Progress.RECONCILING, degraded=degraded
+    )
     conditions = _same_conditions(ft, now)
     write_summary(conditions, summary)
     return ft.status.model_copy(
         update={
             "conditions": conditions.to_list(),
             "stage": summary.stage,
-            "failure": build_failure(problem),
+            "failure": problem,
         }
     )
 

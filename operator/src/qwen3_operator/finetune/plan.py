@@ -5,6 +5,7 @@ from dataclasses import replace
 from datetime import datetime
 
 from qwen3_api.v1alpha1.conditions import ConditionType, Reason
+from qwen3_api.v1alpha1.failure import FailureStatus
 from qwen3_api.v1alpha1.finetune_status import FineTuneStatus
 from qwen3_api.v1alpha1.meta import ConditionStatus
 from qwen3_api.v1alpha1.resources import DeletionPolicy
@@ -20,7 +21,6 @@ from qwen3_operator.finetune.validate import validate
 from qwen3_operator.finetune.views import FineTune, Observed, ReadableFineTune, UnreadableFineTune
 from qwen3_operator.resources.actions import Deletion, Event
 from qwen3_operator.resources.conditions import KNOWN, Conditions, find
-from qwen3_operator.resources.diagnosis import build_failure
 from qwen3_operator.resources.labels import FINALIZER
 from qwen3_operator.resources.names import pool_endpoint
 from qwen3_operator.resources.summary import (
@@ -30,7 +30,7 @@ from qwen3_operator.resources.summary import (
     recall_degraded,
     write_summary,
 )
-from qwen3_operator.resources.views import JobView, Problem
+from qwen3_operator.resources.views import JobView
 from qwen3_operator.serving.state import POLL_STEADY
 from qwen3_operator.serving.views import PoolView
 from qwen3_operator.settings import Settings
@@ -201,20 +201,21 @@ def plan_deletion(ft: FineTune, observed: Observed) -> FineTunePlan:
     )
 
 
-def with_waiting_deletion(ft: FineTune, refusal: Problem | None, now: datetime) -> FineTuneStatus:
+def with_waiting_deletion(
+    ft: FineTune, refusal: FailureStatus | None, now: datetime
+) -> FineTuneStatus:
     """The status while the artifacts can't be removed.
 
     refusal: the store's; None: it doesn't answer.
     """
-    problem = refusal or Problem(
+    problem = refusal or FailureStatus.of(
         Reason.STORAGE_UNAVAILABLE,
         "the object store doesn't answer",
         "Check that its endpoint is reachable from the operator's pod.",
         user=False,
         retriable=True,
     )
-    problem = replace(
-        problem,
+    problem = problem.with_changes(
         message=f"the artifacts can't be deleted: {problem.message}",
         hint=f"{problem.hint} Or set deletionPolicy to Retain to keep them.".strip(),
     )
@@ -223,9 +224,9 @@ def with_waiting_deletion(ft: FineTune, refusal: Problem | None, now: datetime) 
     summary = Summary(
         False,
         Reason.DELETING,
-        problem.told,
+        problem.advice,
         Progress.STALLED if refusal is not None else Progress.RECONCILING,
-        cause=Explanation(problem.reason, problem.told),
+        cause=Explanation(problem.reason, problem.advice),
     )
     write_summary(conditions, summary)
     return ft.status.model_copy(
@@ -233,7 +234,7 @@ def with_waiting_deletion(ft: FineTune, refusal: Problem | None, now: datetime) 
             "observed_generation": ft.meta.generation,
             "conditions": conditions.to_list(),
             "stage": summary.stage,
-            "failure": build_failure(problem),
+            "failure": problem,
         }
     )
 
@@ -259,10 +260,8 @@ def _plan_unreadable(ft: UnreadableFineTune, observed: Observed, now: datetime) 
             "conditions": conditions.to_list(),
             "stage": summary.stage,
             "serving": serving,
-            "failure": build_failure(
-                Problem(
-                    Reason.INVALID_SPEC, ft.error, "Correct the field and apply the object again."
-                )
+            "failure": FailureStatus.of(
+                Reason.INVALID_SPEC, ft.error, "Correct the field and apply the object again."
             ),
         }
     )
@@ -275,7 +274,7 @@ def _plan_unreadable(ft: UnreadableFineTune, observed: Observed, now: datetime) 
 
 def with_refusal(ft: FineTune, status: FineTuneStatus, why: str, now: datetime) -> FineTuneStatus:
     """The status when the API server refused a child: nothing goes on until a person acts."""
-    problem = Problem(
+    problem = FailureStatus.of(
         Reason.APPLY_REFUSED,
         why,
         "Correct what the API server's error names: a field of spec.resources, a quota, or the "
@@ -284,7 +283,7 @@ def with_refusal(ft: FineTune, status: FineTuneStatus, why: str, now: datetime) 
     summary = Summary(
         False,
         problem.reason,
-        problem.told,
+        problem.advice,
         Progress.STALLED,
         degraded=recall_degraded(status.conditions),
     )
@@ -295,7 +294,7 @@ def with_refusal(ft: FineTune, status: FineTuneStatus, why: str, now: datetime) 
         update={
             "conditions": conditions.to_list(),
             "stage": summary.stage,
-            "failure": build_failure(problem),
+            "failure": problem,
         }
     )
 
@@ -328,7 +327,7 @@ def tell_changes(ft: FineTune, status: FineTuneStatus) -> tuple[Event, ...]:
         and find(status.conditions, ConditionType.STALLED) is None
         and (known_trouble is None or known_trouble.reason != trouble.reason)
     ):
-        events.append(Event("Warning", trouble.reason, f"{trouble.message}. {trouble.hint}"))
+        events.append(Event("Warning", trouble.reason, trouble.advice))
     known = ft.status.training.adaptations if ft.status.training else []
     told = status.training.adaptations if status.training else []
     events += [Event("Warning", "OOMAdapted", line) for line in told[len(known) :]]

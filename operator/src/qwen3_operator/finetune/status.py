@@ -32,11 +32,9 @@ from qwen3_operator.finetune.training.status import (
 )
 from qwen3_operator.finetune.views import FineTune, ReadableFineTune, revision_folder
 from qwen3_operator.resources.conditions import Conditions, format_time
-from qwen3_operator.resources.diagnosis import build_failure
 from qwen3_operator.resources.names import job_name
 from qwen3_operator.resources.numbers import count, decimal
 from qwen3_operator.resources.summary import write_summary
-from qwen3_operator.resources.views import Problem
 
 MAX_REVISIONS = 20
 """What status.revisions may hold, by the CRD."""
@@ -103,13 +101,15 @@ def build_status(ft: ReadableFineTune, assessment: Assessment, now: datetime) ->
     )
 
 
-def _failure(ft: FineTune, assessment: Assessment, problem: Problem | None) -> FailureStatus | None:
-    if problem is None:
-        return None
-    log_uri = None
-    if problem.reported and problem.attempt is not None:
-        log_uri = _uri(ft, assessment, layout.ATTEMPTS, problem.attempt, layout.REPORT)
-    return build_failure(problem, log_uri)
+def _failure(
+    ft: FineTune, assessment: Assessment, problem: FailureStatus | None
+) -> FailureStatus | None:
+    """The failure, with the place of the report that its attempt left."""
+    report = assessment.observed.report
+    if problem is None or report is None or report.attempt != problem.attempt:
+        return problem
+    log_uri = _uri(ft, assessment, layout.ATTEMPTS, report.attempt, layout.REPORT)
+    return problem.with_changes(log_uri=log_uri)
 
 
 def _evaluation(ft: ReadableFineTune, assessment: Assessment) -> EvaluationStatus | None:
@@ -169,7 +169,7 @@ def _set_stages(conditions: Conditions, assessment: Assessment) -> None:
         conditions.set(ConditionType.EXPORTED, export.done, export.reason, export.message)
 
 
-def _set_known(conditions: Conditions, assessment: Assessment, problem: Problem) -> None:
+def _set_known(conditions: Conditions, assessment: Assessment, problem: FailureStatus) -> None:
     """Training isn't planned with such a problem; what earlier reads found stands."""
     known = assessment.recalled
     true, unknown = ConditionStatus.TRUE, ConditionStatus.UNKNOWN

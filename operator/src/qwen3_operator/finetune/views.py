@@ -15,6 +15,7 @@ from qwen3_api.job.preflight import Preflight
 from qwen3_api.job.report import Commit, Progress, TrainReport
 from qwen3_api.job.train import StartAdapter
 from qwen3_api.serving.pool import CurrentAlias
+from qwen3_api.v1alpha1.failure import FailureStatus
 from qwen3_api.v1alpha1.finetune import FineTuneSpec, alias_of
 from qwen3_api.v1alpha1.finetune_status import FineTuneStatus
 from qwen3_api.v1alpha1.resources import ArtifactsSpec
@@ -29,7 +30,6 @@ from qwen3_operator.resources.views import (
     Meta,
     Object,
     PodView,
-    Problem,
     explain_invalid,
     parse_meta,
     salvage,
@@ -181,7 +181,7 @@ class Observed:
     """Its pods, oldest first."""
     preflight: Preflight | None = None
     """preflight.json of the current revision."""
-    start: StartAdapter | Problem | None = None
+    start: StartAdapter | FailureStatus | None = None
     """The adapter that spec.adapter.from names, or why there is none."""
     export_job: JobView | None = None
     """The export Job of the current revision."""
@@ -189,21 +189,21 @@ class Observed:
     """Its pods, oldest first."""
     exports: tuple[Export, ...] = ()
     """Artifacts of the current revision that are asked for and complete."""
-    export_problem: Problem | None = None
+    export_problem: FailureStatus | None = None
     """An EXPORT.json that isn't what the contract says."""
     commit: Commit | None = None
     verified: bool = False
     """The commit's files were all found as it says."""
-    artifact_problem: Problem | None = None
+    artifact_problem: FailureStatus | None = None
     """What is wrong with the committed files."""
-    storage_problem: Problem | None = None
+    storage_problem: FailureStatus | None = None
     """The bucket can't be used; nothing else about it is known then."""
     progress: Progress | None = None
     """Of the newest pod that wrote any."""
     report: TrainReport | None = None
     """Of the newest finished pod."""
     alias: Alias | None = None
-    rollback: Commit | Problem | None = None
+    rollback: Commit | FailureStatus | None = None
     """The verified commit of promotion.rollbackTo, or why there is none."""
     evaluation: Evaluation | None = None
     """The fine-tune's own Qwen3Eval that decides about its current revision."""

@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import replace
 from datetime import datetime
 
 from pydantic import ValidationError
@@ -11,8 +10,8 @@ from qwen3_api.job.base import Failure
 from qwen3_api.job.exit_codes import ExitCode
 from qwen3_api.job.report import Progress, TrainReport
 from qwen3_api.v1alpha1.conditions import Reason
-from qwen3_api.v1alpha1.failure import FailureClass, FailureStatus
-from qwen3_operator.resources.views import JobView, PodView, Problem, parse_time, wire_time
+from qwen3_api.v1alpha1.failure import FailureStatus
+from qwen3_operator.resources.views import JobView, PodView, parse_time, wire_time
 
 PULL_REASONS = ("ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull")
 CREDENTIAL_REASONS = ("CreateContainerConfigError",)
@@ -39,13 +38,13 @@ def parse_termination(message: str) -> Failure | None:
         return None
 
 
-def diagnose_waiting(pods: Sequence[PodView]) -> Problem | None:
+def diagnose_waiting(pods: Sequence[PodView]) -> FailureStatus | None:
     """Why the newest pod can't start, when the kubelet or the scheduler says so."""
     if not pods:
         return None
     pod = pods[-1]
     if pod.waiting_reason in CREDENTIAL_REASONS:
-        return Problem(
+        return FailureStatus.of(
             Reason.CREDENTIALS_NOT_FOUND,
             f"pod {pod.name}: {pod.waiting_message}",
             "Create the Secret or the key that the message names: "
@@ -55,7 +54,7 @@ def diagnose_waiting(pods: Sequence[PodView]) -> Problem | None:
             retriable=True,
         )
     if pod.waiting_reason in PULL_REASONS:
-        return Problem(
+        return FailureStatus.of(
             Reason.IMAGE_PULL_FAILED,
             f"pod {pod.name}: {pod.waiting_message or pod.waiting_reason}",
             "Ask the platform team to check images.* of the chart and the imagePullSecrets in this "
@@ -65,7 +64,7 @@ def diagnose_waiting(pods: Sequence[PodView]) -> Problem | None:
         )
     if pod.unschedulable:
         labels = f" (it needs a node with {pod.node_labels})" if pod.node_labels else ""
-        return Problem(
+        return FailureStatus.of(
             Reason.UNSCHEDULABLE,
             f"pod {pod.name}{labels}: {pod.unschedulable}",
             "Request fewer GPUs, less memory or another gpuProduct in spec.resources, or wait for "
@@ -75,7 +74,9 @@ def diagnose_waiting(pods: Sequence[PodView]) -> Problem | None:
     return None
 
 
-def diagnose_silence(pod: PodView, progress: Progress | None, now: datetime) -> Problem | None:
+def diagnose_silence(
+    pod: PodView, progress: Progress | None, now: datetime
+) -> FailureStatus | None:
     """Why nothing was heard for a while of a pod that runs, since its last word or its start.
 
     Its heartbeat has a thread of its own, so a trainer that hangs is not silent: that is a stall,
@@ -96,9 +97,9 @@ def is_silent(since: str, now: datetime) -> bool:
     return (now - parse_time(since)).total_seconds() >= SILENT_SECONDS
 
 
-def silence(message: str) -> Problem:
+def silence(message: str) -> FailureStatus:
     """The bucket is away, for the trainer or for everybody. The run goes on."""
-    return Problem(
+    return FailureStatus.of(
         Reason.STORAGE_UNAVAILABLE,
         message,
         "No action is needed for the run: training continues, startup waits for ten minutes, and "
@@ -112,7 +113,7 @@ def silence(message: str) -> Problem:
 
 def diagnose_failed_job(
     job: JobView, pods: Sequence[PodView], report: TrainReport | None
-) -> Problem:
+) -> FailureStatus:
     """Why a Job failed: the report in the bucket first, then the pod's last words. A program that
     has no name for its end may have one in the pod's state: memory."""
     ended = [p for p in pods if p.exit_code is not None]
@@ -125,14 +126,14 @@ def diagnose_failed_job(
         failure = None
     unnamed = failure is None or failure.reason in UNNAMED
     if pod is not None and pod.out_of_memory and unnamed:
-        problem = Problem(
+        problem = FailureStatus.of(
             Reason.OUT_OF_MEMORY,
             "the container ran out of memory (OOMKilled)",
             "Raise spec.resources.memory or lower microBatchSize and maxSequenceLength.",
             exit_code=exit_code,
         )
     elif failure is not None:
-        problem = Problem(
+        problem = FailureStatus.of(
             failure.reason,
             failure.message,
             failure.hint,
@@ -140,7 +141,7 @@ def diagnose_failed_job(
             exit_code=exit_code,
         )
     elif pod is not None and exit_code == KILLED:
-        problem = Problem(
+        problem = FailureStatus.of(
             Reason.TRAINER_FAILED,
             _describe_kill(pod),
             f"Check the events of Job {job.name}'s pod and of its node.",
@@ -149,7 +150,7 @@ def diagnose_failed_job(
         )
     else:
         words = (pod.termination_message.strip() if pod else "") or job.failed_message
-        problem = Problem(
+        problem = FailureStatus.of(
             Reason.TRAINER_FAILED,
             words[-800:] or "the trainer exited without a termination message",
             f"Check the logs of Job {job.name}.",
@@ -157,11 +158,9 @@ def diagnose_failed_job(
             exit_code=exit_code,
         )
     attempt = pod.uid if pod else report.attempt if report else None
-    reported = report is not None and report.attempt == attempt
-    problem = replace(problem, job_uid=job.uid, attempt=attempt, reported=reported)
+    problem = problem.with_changes(job_uid=job.uid, attempt=attempt)
     if job.failed_reason == "BackoffLimitExceeded":
-        return replace(
-            problem,
+        return problem.with_changes(
             message=f"{job.failures} attempts failed; the last one: {problem.message}",
             retriable=True,
         )
@@ -179,40 +178,9 @@ def _describe_kill(pod: PodView) -> str:
 
 def recall_failure(
     told: FailureStatus | None, job: JobView, pods: Sequence[PodView]
-) -> Problem | None:
+) -> FailureStatus | None:
     """What status tells about the failure of this very Job, once the pod that it is from is gone:
     what is left would tell less. None while the pod is there, and of another Job."""
     if told is None or told.job_uid != job.uid or told.attempt is None:
         return None
-    return None if any(p.uid == told.attempt for p in pods) else problem_of(told)
-
-
-def problem_of(failure: FailureStatus) -> Problem:
-    """A recorded status.failure as a Problem."""
-    return Problem(
-        failure.reason,
-        failure.message,
-        failure.hint,
-        user=failure.failure_class is FailureClass.USER,
-        exit_code=failure.exit_code,
-        retriable=failure.retriable,
-        job_uid=failure.job_uid,
-        attempt=failure.attempt,
-        reported=failure.log_uri is not None,
-    )
-
-
-def build_failure(problem: Problem, log_uri: str | None = None) -> FailureStatus:
-    """status.failure of a problem, cut to what status may hold. `log_uri` is where the report of
-    its attempt lies."""
-    return FailureStatus(
-        reason=str(problem.reason),
-        failure_class=FailureClass.USER if problem.user else FailureClass.SYSTEM,
-        message=problem.message[:1024],
-        hint=problem.hint[:1024],
-        exit_code=problem.exit_code,
-        log_uri=log_uri,
-        retriable=problem.retriable,
-        job_uid=problem.job_uid,
-        attempt=problem.attempt,
-    )
+    return None if any(p.uid == told.attempt for p in pods) else told

@@ -15,7 +15,7 @@ from qwen3_operator.resources.diagnosis import (
     diagnose_waiting,
     recall_failure,
 )
-from qwen3_operator.resources.views import JobView, PodView, Problem
+from qwen3_operator.resources.views import JobView, PodView
 
 
 class JobState(StrEnum):
@@ -44,7 +44,7 @@ class JobAssessment:
     """What a Job shows."""
 
     state: JobState
-    problem: Problem | None = None
+    problem: FailureStatus | None = None
     """Of FAILED and BLOCKED; never None there."""
     recalled: bool = False
     """`problem` is what status recorded: its pod is deleted."""

@@ -232,26 +232,3 @@ def parse_job(body: Object) -> JobView:
         checks=body["metadata"].get("annotations", {}).get("qwen3.dev/checks", ""),
         export=body["metadata"].get("annotations", {}).get("qwen3.dev/export", ""),
     )
-
-
-@dataclass(frozen=True)
-class Problem:
-    """Something that stops an object, in the vocabulary of the API."""
-
-    reason: str
-    message: str
-    hint: str = ""
-    user: bool = True
-    exit_code: int | None = None
-    retriable: bool = False
-    job_uid: str | None = None
-    """The Job that failed."""
-    attempt: str | None = None
-    """The pod that told why."""
-    reported: bool = False
-    """It left a report.json."""
-
-    @property
-    def told(self) -> str:
-        """What happened, and what to do about it where that is known."""
-        return f"{self.message}. {self.hint}" if self.hint else self.message

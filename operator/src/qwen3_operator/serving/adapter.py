@@ -7,10 +7,10 @@ from qwen3_api.job.base import FileDigest, S3Location
 from qwen3_api.job.report import Commit, adapter_id
 from qwen3_api.serving.pool import PoolAdapter, PoolIndex
 from qwen3_api.v1alpha1.conditions import Reason
+from qwen3_api.v1alpha1.failure import FailureStatus
 from qwen3_api.v1alpha1.training import BaseModelSpec
 from qwen3_operator.finetune.views import FineTune
 from qwen3_operator.resources.storage import StorageTarget
-from qwen3_operator.resources.views import Problem
 from qwen3_operator.settings import Settings
 
 LASTING_HINT = "Apply a new evaluation."
@@ -54,17 +54,17 @@ def build_own_adapter(
 
 def check_adapter(
     rank: int, base: str, wanted: BaseModelSpec, settings: Settings
-) -> Problem | None:
+) -> FailureStatus | None:
     """Rank and base model of an adapter against its pool."""
     if base != wanted.name:
-        return Problem(
+        return FailureStatus.of(
             Reason.ARTIFACT_REFUSED,
             f"target.adapter: it was trained on {base[:120]}, but the pool serves {wanted.name}",
             f"Set the base model that it was trained on. {LASTING_HINT}",
         )
     limit = settings.serving.max_lora_rank
     if rank > limit:
-        return Problem(
+        return FailureStatus.of(
             Reason.ADAPTER_RANK_TOO_HIGH,
             f"target.adapter: its rank is {rank}, the limit of pools is {limit}",
             "Ask the platform team to raise serving.maxLoraRank, or evaluate an adapter of lower "
@@ -73,12 +73,12 @@ def check_adapter(
     return None
 
 
-def find_no_revision(name: str, revision: str, ft: FineTune | None) -> Problem:
+def find_no_revision(name: str, revision: str, ft: FineTune | None) -> FailureStatus:
     """Nothing is stored under that name."""
     known = [r.id for r in ft.status.revisions if r.adapter_digest] if ft is not None else []
     what = f"revision {revision} of {name} has no stored adapter"
     missing = f"no Qwen3FineTune {name} in this namespace"
-    return Problem(
+    return FailureStatus.of(
         Reason.ADAPTER_NOT_FOUND,
         f"target.adapter.fineTune: {what if ft is not None else missing}",
         f"Stored revisions: {', '.join(known) or 'none'}." if ft is not None else "",

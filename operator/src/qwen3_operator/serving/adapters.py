@@ -8,6 +8,7 @@ from qwen3_api.job.report import adapter_id
 from qwen3_api.serving.pool import PoolAdapter, PoolIndex
 from qwen3_api.v1alpha1.adapter_target import AdapterRevision, AdapterTarget
 from qwen3_api.v1alpha1.conditions import Reason
+from qwen3_api.v1alpha1.failure import FailureStatus
 from qwen3_api.v1alpha1.training import BaseModelSpec
 from qwen3_operator.context import Context
 from qwen3_operator.controller.errors import OperatorError, Waiting
@@ -21,7 +22,6 @@ from qwen3_operator.resources.base_model import resolve_model
 from qwen3_operator.resources.job import parse_s3_uri
 from qwen3_operator.resources.keys import EVAL
 from qwen3_operator.resources.storage import StorageTarget
-from qwen3_operator.resources.views import Problem
 from qwen3_operator.serving.adapter import (
     Guest,
     build_adapter,
@@ -64,7 +64,7 @@ async def gather_guests(
         StorageProblem, Transient: see ObjectStore.get.
     """
     known = {a.id: a for a in index.adapters} if index is not None else {}
-    found: list[Guest | Problem | None] = []
+    found: list[Guest | FailureStatus | None] = []
     for ev in evaluations:
         try:
             found.append(await _find_guest(ctx, ev, known, asker))
@@ -83,7 +83,7 @@ async def gather_guests(
 
 async def _find_guest(
     ctx: Context, ev: ReadableEvaluation, known: Mapping[str, PoolAdapter], asker: Key
-) -> Guest | Problem | None:
+) -> Guest | FailureStatus | None:
     target = wants_adapter(ev)
     if target is None:
         return None
@@ -98,7 +98,7 @@ async def _find_guest(
 
 async def gather_guest(
     ctx: Context, ev: ReadableEvaluation, target: AdapterTarget
-) -> Guest | Problem:
+) -> Guest | FailureStatus:
     """The adapter of an evaluation, or why there is none.
 
     Raises:
@@ -116,7 +116,7 @@ async def _of_revision(
     wanted: AdapterRevision,
     asker: Key,
     loaded: Collection[str] = (),
-) -> Guest | Problem:
+) -> Guest | FailureStatus:
     ft = ctx.finetune(ev.meta.namespace, wanted.name)
     if not isinstance(ft, ReadableFineTune) or ft.storage is None:
         return find_no_revision(wanted.name, wanted.revision, ft)
@@ -125,7 +125,7 @@ async def _of_revision(
     commit = await ctx.artifacts.read_commit(folder)
     if commit is None:
         return find_no_revision(wanted.name, wanted.revision, ft)
-    if isinstance(commit, Problem):
+    if isinstance(commit, FailureStatus):
         return commit
     base = ft.spec.base_model
     adapter = build_own_adapter(ft.meta.namespace, ft.meta.name, commit, storage)
@@ -154,14 +154,14 @@ async def _of_revision(
 
 async def _of_folder(
     ctx: Context, ev: ReadableEvaluation, target: AdapterTarget
-) -> Guest | Problem:
+) -> Guest | FailureStatus:
     base, storage = target.base_model, ev.storage
     if target.s3 is None or target.digest is None or base is None or ev.pool is None:
         raise LookupError("a target of type Adapter without its fields passed API validation")
     if storage is None:
         raise LookupError("an evaluation without a bucket must be rejected before its target")
     if resolve_model(base, ctx.settings) is None:
-        return Problem(
+        return FailureStatus.of(
             Reason.BASE_MODEL_NOT_FOUND,
             f"target.adapter.baseModel: {base.name} isn't in the platform's catalogue",
             "Use one from the catalogue, or set baseModel.source; then apply a new evaluation.",
@@ -172,12 +172,12 @@ async def _of_folder(
         return problem
     found = await ctx.artifacts.foreign.read(folder, target.digest)
     if found is None:
-        return Problem(
+        return FailureStatus.of(
             Reason.ADAPTER_NOT_FOUND,
             f"target.adapter.s3: {folder.uri}/ is empty",
             "Upload the adapter's files to it.",
         )
-    if isinstance(found, Problem):
+    if isinstance(found, FailureStatus):
         return found
     problem = check_adapter(found.rank, found.base_model, base, ctx.settings)
     if problem is not None:
@@ -232,13 +232,13 @@ def _guest_of_folder(
 
 def _check_place(
     namespace: str, uri: str, folder: S3Location, storage: StorageTarget
-) -> Problem | None:
+) -> FailureStatus | None:
     """The operator's credentials see every tenant's folder: it reads below the namespace's only."""
     mine = f"{layout.tenant_prefix(storage.prefix, namespace)}/"
     odd = {"", ".", ".."} & set(folder.prefix.split("/"))
     if folder.bucket == storage.bucket and folder.prefix.startswith(mine) and not odd:
         return None
-    return Problem(
+    return FailureStatus.of(
         Reason.STORAGE_DENIED,
         f"target.adapter.s3.uri: {uri[:300]} is outside s3://{storage.bucket}/{mine}",
         "Copy the adapter below that prefix, or name its bucket in output.s3; then apply a new "

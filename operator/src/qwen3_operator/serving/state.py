@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from qwen3_api.serving.pool import AgentAdapter, AgentStatus
 from qwen3_api.v1alpha1.conditions import Reason
-from qwen3_operator.resources.views import Problem
+from qwen3_api.v1alpha1.failure import FailureStatus
 from qwen3_operator.serving.views import PoolPod, PoolView
 
 POLL_STEADY = 15.0
@@ -50,14 +50,14 @@ def agreed_answer(pods: Sequence[PoolPod], alias: str) -> tuple[str, str] | None
     return (answering, digest) if digest else None
 
 
-def find_refusal(pool: PoolView, candidate: str) -> Problem | None:
+def find_refusal(pool: PoolView, candidate: str) -> FailureStatus | None:
     """What a sidecar holds against the candidate. A pod that isn't ready counts too: it has looked
     at the same files."""
     for pod in pool.pods:
         adapter = agent_adapter(pod.agent, candidate)
         if adapter is not None and adapter.state == "Failed":
             known = adapter.reason if adapter.reason in AGENT_REASONS else Reason.LOAD_FAILED
-            return Problem(
+            return FailureStatus.of(
                 known,
                 f"pod {pod.name} rejected {candidate}: {adapter.message}",
                 "The adapter in the bucket can't be served; change a training input to "

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from qwen3_api.serving.pool import AgentStatus
-from qwen3_operator.resources.views import Problem
+from qwen3_api.v1alpha1.failure import FailureStatus
 
 
 @dataclass(frozen=True)
@@ -23,5 +23,5 @@ class PoolView:
     exists: bool
     desired_replicas: int
     pods: tuple[PoolPod, ...] = ()
-    trouble: Problem | None = None
+    trouble: FailureStatus | None = None
     """Why its pods can't start, if the kubelet or the scheduler says so."""

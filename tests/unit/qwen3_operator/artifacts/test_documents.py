@@ -5,8 +5,8 @@ from typing import Any
 
 from qwen3_api.job.base import FileDigest, S3Location
 from qwen3_api.v1alpha1.conditions import Reason
+from qwen3_api.v1alpha1.failure import FailureStatus
 from qwen3_operator.artifacts.documents import Artifacts
-from qwen3_operator.resources.views import Problem
 from support.operator_world import build_commit, build_finetune
 
 FOLDER = S3Location(endpoint=None, region=None, bucket="b", prefix="p")
@@ -48,6 +48,6 @@ async def test_a_file_that_is_larger_than_its_commit_says_is_corrupt_at_once() -
 async def test_a_file_that_grows_while_it_is_read_is_not_the_one_with_the_digest() -> None:
     store: Any = Grown()
     problem = await Artifacts(store).foreign.read(FOLDER, "0" * 64)
-    assert isinstance(problem, Problem)
+    assert isinstance(problem, FailureStatus)
     assert problem.reason == Reason.ARTIFACT_CORRUPT
     assert (store.chunks, store.open) == (1, 0)

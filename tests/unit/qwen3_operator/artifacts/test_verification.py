@@ -5,12 +5,12 @@ from collections.abc import AsyncIterator, Hashable
 
 import pytest
 
+from qwen3_api.v1alpha1.failure import FailureStatus
 from qwen3_operator.artifacts.client import StorageProblem
 from qwen3_operator.artifacts.verification import AT_ONCE, REMEMBERED, Checks
 from qwen3_operator.controller.errors import Transient, Waiting
-from qwen3_operator.resources.views import Problem
 
-BAD = Problem("ArtifactCorrupt", "damaged")
+BAD = FailureStatus.of("ArtifactCorrupt", "damaged")
 
 
 class Work:
@@ -20,9 +20,9 @@ class Work:
         self.started, self.gate = asyncio.Event(), asyncio.Event()
         self.begun = 0
         self.ended = 0
-        self.outcome: Problem | Exception | None = None
+        self.outcome: FailureStatus | Exception | None = None
 
-    async def __call__(self) -> Problem | None:
+    async def __call__(self) -> FailureStatus | None:
         self.begun += 1
         self.started.set()
         try:
@@ -132,7 +132,7 @@ async def test_a_refusal_is_looked_at_again_soon_however_often_it_came(told: Tol
     clock, work = Clock(), Work()
     checks = Checks(told.put_nowait, clock=clock)
     work.gate.set()
-    work.outcome = StorageProblem(Problem("StorageDenied", "no", retriable=True))
+    work.outcome = StorageProblem(FailureStatus.of("StorageDenied", "no", retriable=True))
     for _ in range(10):
         with pytest.raises(StorageProblem):
             await checks.ask("a", work, "bot")

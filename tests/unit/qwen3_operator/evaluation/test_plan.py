@@ -8,11 +8,10 @@ from qwen3_api.job.base import Failure
 from qwen3_api.job.evaluate import EvalProgressDocument, EvalResult
 from qwen3_api.v1alpha1.conditions import Reason
 from qwen3_api.v1alpha1.evaluation import Verdict
-from qwen3_api.v1alpha1.failure import FailureClass
+from qwen3_api.v1alpha1.failure import FailureClass, FailureStatus
 from qwen3_api.v1alpha1.finetune_status import FineTuneStatus
 from qwen3_operator.finetune.views import FineTune
 from qwen3_operator.resources.labels import ANNOTATION_PARKED
-from qwen3_operator.resources.views import Problem
 from support.evaluation_world import (
     BOT,
     SERVED,
@@ -167,7 +166,7 @@ def test_an_unreadable_spec() -> None:
     assert told(found)["Stalled"] == ("True", "InvalidSpec")
 
 
-STORE_REFUSES = Problem("StorageDenied", "the object store refused", retriable=True)
+STORE_REFUSES = FailureStatus.of("StorageDenied", "the object store refused", retriable=True)
 
 
 def test_a_store_that_refuses_is_no_verdict() -> None:

@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
+from qwen3_api.v1alpha1.failure import FailureStatus
 from qwen3_operator.evaluation.actions import EvalPlan
 from qwen3_operator.evaluation.plan import EvalObserved, plan_evaluation
 from qwen3_operator.finetune.plan import plan_finetune
 from qwen3_operator.finetune.views import FineTune, Observed
-from qwen3_operator.resources.views import Problem
 from qwen3_operator.serving.views import PoolView
 from qwen3_operator.settings import Settings
 from support.evaluation_world import (
@@ -261,7 +261,7 @@ def test_a_replaced_revision_is_asked_while_the_pool_keeps_it() -> None:
     assert told(gone)["Ready"] == ("False", "TargetNotReady")
 
 
-NO_GPU = Problem("Unschedulable", "0/3 nodes are available")
+NO_GPU = FailureStatus.of("Unschedulable", "0/3 nodes are available")
 
 
 @pytest.mark.parametrize(

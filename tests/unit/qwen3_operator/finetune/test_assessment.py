@@ -7,18 +7,18 @@ from typing import Any
 import pytest
 
 from qwen3_api.v1alpha1.conditions import Reason
+from qwen3_api.v1alpha1.failure import FailureStatus
 from qwen3_api.v1alpha1.finetune_status import ServingStatus
 from qwen3_operator.finetune.actions import ExportPlan, ServingPlan, TrainingPlan
 from qwen3_operator.finetune.assessment import Assessment, summarise
 from qwen3_operator.finetune.recall import Recalled
 from qwen3_operator.finetune.views import Observed
 from qwen3_operator.resources.summary import Explanation, Progress
-from qwen3_operator.resources.views import Problem
 from support.operator_world import SETTINGS, build_finetune, storage_of
 
-BLOCKED = Problem(Reason.INVALID_SPEC, "blocked", "Correct it.")
-REFUSED = Problem(Reason.STORAGE_DENIED, "refused", "Allow it.")
-WARNING = Problem(Reason.UNSCHEDULABLE, "no node", "Wait.")
+BLOCKED = FailureStatus.of(Reason.INVALID_SPEC, "blocked", "Correct it.")
+REFUSED = FailureStatus.of(Reason.STORAGE_DENIED, "refused", "Allow it.")
+WARNING = FailureStatus.of(Reason.UNSCHEDULABLE, "no node", "Wait.")
 TRAINING = TrainingPlan(Reason.TRAINING, "step 1")
 TRAINED = TrainingPlan(Reason.COMMITTED, "trained", committed=True)
 PLANNED = TrainingPlan(Reason.PLANNED, "planned", planned=True)

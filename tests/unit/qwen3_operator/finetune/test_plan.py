@@ -10,6 +10,7 @@ from qwen3_api.job.base import Failure
 from qwen3_api.job.exit_codes import ExitCode
 from qwen3_api.job.report import TrainReport
 from qwen3_api.v1alpha1.conditions import ConditionType, Reason
+from qwen3_api.v1alpha1.failure import FailureStatus
 from qwen3_api.v1alpha1.finetune_status import FineTuneStatus, RevisionStatus
 from qwen3_api.v1alpha1.meta import ConditionStatus
 from qwen3_operator.finetune.actions import FineTunePlan
@@ -24,7 +25,6 @@ from qwen3_operator.finetune.views import FineTune, Observed
 from qwen3_operator.resources.actions import Deletion
 from qwen3_operator.resources.conditions import find
 from qwen3_operator.resources.labels import FINALIZER
-from qwen3_operator.resources.views import Problem
 from support.operator_world import (
     NOW,
     SETTINGS,
@@ -135,7 +135,7 @@ def test_trained_without_serving_is_ready() -> None:
 def test_what_was_found_damaged_has_no_digest_any_more() -> None:
     """A new operator takes what has one for good until it has read the files itself."""
     known = build_finetune(build_spec(), status_of(plan(observed=READY)))
-    damage = Problem(Reason.ARTIFACT_CORRUPT, "a file is another")
+    damage = FailureStatus.of(Reason.ARTIFACT_CORRUPT, "a file is another")
     found = plan(known, commit=COMMIT, artifact_problem=damage, alias=READY.alias, pool=READY.pool)
     assert status_of(found).revisions[0].adapter_digest is None
 
@@ -229,7 +229,7 @@ def test_a_failed_attempt_is_told_with_its_report_as_long_as_it_stands() -> None
 
 
 def test_the_bucket_is_away() -> None:
-    problem = Problem(Reason.BUCKET_NOT_FOUND, "no bucket", "Create it.")
+    problem = FailureStatus.of(Reason.BUCKET_NOT_FOUND, "no bucket", "Create it.")
     found = plan(job=build_job(FT), storage_problem=problem)
     assert told(status_of(found))["Stalled"] == ("True", "BucketNotFound")
     assert found.requeue_after is not None, "it is mended outside the cluster"
@@ -321,7 +321,7 @@ def test_a_revision_keeps_the_time_it_was_first_seen() -> None:
         Observed(job=build_job(FT), pods=(build_pod(),)),
         Observed(job=build_job(FT, failed=True)),
         READY,
-        Observed(storage_problem=Problem(Reason.STORAGE_DENIED, "no")),
+        Observed(storage_problem=FailureStatus.of(Reason.STORAGE_DENIED, "no")),
         Observed(alias_owner="elder"),
     ],
 )
@@ -345,7 +345,7 @@ def test_stalling_for_another_reason_is_told_again() -> None:
     first = status_of(plan(alias_owner="elder"))
     found = plan_finetune(
         build_finetune(status=first),
-        Observed(storage_problem=Problem(Reason.STORAGE_DENIED, "no")),
+        Observed(storage_problem=FailureStatus.of(Reason.STORAGE_DENIED, "no")),
         SETTINGS,
         NOW,
     )
@@ -432,12 +432,16 @@ def test_what_is_retained_waits_for_nothing() -> None:
 @pytest.mark.parametrize(
     ("refusal", "waits", "reason"),
     [
-        (Problem(Reason.STORAGE_DENIED, "no", "Rotate the key."), "Stalled", "StorageDenied"),
+        (
+            FailureStatus.of(Reason.STORAGE_DENIED, "no", "Rotate the key."),
+            "Stalled",
+            "StorageDenied",
+        ),
         (None, "Reconciling", "StorageUnavailable"),
     ],
 )
 def test_a_deletion_that_waits_for_the_bucket_reports_why(
-    refusal: Problem | None, waits: str, reason: str
+    refusal: FailureStatus | None, waits: str, reason: str
 ) -> None:
     ft = build_finetune(DELETE, status_of(plan(observed=READY)), **GOING)
     status = FineTuneStatus.model_validate(with_waiting_deletion(ft, refusal, NOW).to_wire())

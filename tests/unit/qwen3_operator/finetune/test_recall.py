@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 
 from qwen3_api.v1alpha1.conditions import Reason
+from qwen3_api.v1alpha1.failure import FailureStatus
 from qwen3_api.v1alpha1.finetune_status import FineTuneStatus
 from qwen3_operator.finetune.actions import FineTunePlan
 from qwen3_operator.finetune.plan import plan_finetune
 from qwen3_operator.finetune.views import FineTune, Observed, UnreadableFineTune
-from qwen3_operator.resources.views import Problem
 from qwen3_operator.serving.views import PoolPod
 from support.operator_world import (
     EVALUATION,
@@ -49,10 +49,12 @@ READY = Observed(
     pool=build_pool(ONE, TWO, replicas=2),
 )
 REFUSALS = [
-    Problem(Reason.STORAGE_DENIED, "refused: InvalidAccessKeyId", "Rotate it.", user=False),
-    Problem(Reason.STORAGE_DENIED, "refused: ExpiredToken", "Rotate it.", user=False),
-    Problem(Reason.STORAGE_DENIED, "refused: AllAccessDisabled", "Ask.", user=False),
-    Problem(Reason.BUCKET_NOT_FOUND, "bucket qwen3 doesn't exist", "Create the bucket."),
+    FailureStatus.of(
+        Reason.STORAGE_DENIED, "refused: InvalidAccessKeyId", "Rotate it.", user=False
+    ),
+    FailureStatus.of(Reason.STORAGE_DENIED, "refused: ExpiredToken", "Rotate it.", user=False),
+    FailureStatus.of(Reason.STORAGE_DENIED, "refused: AllAccessDisabled", "Ask.", user=False),
+    FailureStatus.of(Reason.BUCKET_NOT_FOUND, "bucket qwen3 doesn't exist", "Create the bucket."),
 ]
 REFUSED = REFUSALS[0]
 
@@ -81,7 +83,7 @@ def after(
     return build_any_finetune(edited or spec, status, generation=2 if edited else 1)
 
 
-def blind(*pods: PoolPod, problem: Problem = REFUSED, **world: Any) -> Observed:
+def blind(*pods: PoolPod, problem: FailureStatus = REFUSED, **world: Any) -> Observed:
     """Only the cluster and the sidecars are left."""
     return Observed(storage_problem=problem, pool=build_pool(*pods, replicas=2), **world)
 
@@ -96,7 +98,7 @@ def does_nothing(found: FineTunePlan) -> bool:
 
 
 @pytest.mark.parametrize("problem", REFUSALS, ids=lambda p: p.message)
-def test_what_serves_stays_reported_and_so_is_the_refusal(problem: Problem) -> None:
+def test_what_serves_stays_reported_and_so_is_the_refusal(problem: FailureStatus) -> None:
     before = after(READY)
     found = plan(before, blind(ONE, TWO, problem=problem, job=JOB))
     status = status_of(found)
@@ -303,7 +305,7 @@ def test_another_fine_tunes_adapter_is_not_taken_for_its_own() -> None:
 
 
 def test_what_was_found_damaged_does_not_become_ready() -> None:
-    damage = Problem(Reason.ARTIFACT_CORRUPT, "a file is another")
+    damage = FailureStatus.of(Reason.ARTIFACT_CORRUPT, "a file is another")
     damaged = replace(READY, verified=False, artifact_problem=damage)
     before = build_finetune(SPEC, status_of(plan(after(READY), damaged)))
     assert told(before.status)["Ready"] == ("False", "ArtifactCorrupt")

@@ -12,10 +12,10 @@ from qwen3_api.job.base import Failure
 from qwen3_api.job.exit_codes import ExitCode
 from qwen3_api.job.report import TrainReport
 from qwen3_api.job.train import TrainJob
+from qwen3_api.v1alpha1.failure import FailureStatus
 from qwen3_operator.controller.keys import Key
 from qwen3_operator.resources.conditions import format_time
 from qwen3_operator.resources.keys import FINE_TUNE, POOL
-from qwen3_operator.resources.views import Problem
 from support.operator_simulator import World, is_preflight
 from support.operator_world import NAMESPACE, SETTINGS, build_progress, build_spec
 from support.simulated_operator import Operator
@@ -171,12 +171,14 @@ def test_retain_is_what_the_spec_says_at_the_end(world: World, operator: Operato
     assert (world.events["ArtifactsKept"], world.events["ArtifactsDeleted"]) == (1, 0)
 
 
-REFUSED = Problem("StorageDenied", "the object store refused", "Rotate the key.", retriable=True)
+REFUSED = FailureStatus.of(
+    "StorageDenied", "the object store refused", "Rotate the key.", retriable=True
+)
 
 
 @pytest.mark.parametrize("refusal", [REFUSED, None], ids=["refused", "unanswered"])
 def test_a_deletion_that_waits_for_the_bucket_can_be_let_go(
-    world: World, operator: Operator, refusal: Problem | None
+    world: World, operator: Operator, refusal: FailureStatus | None
 ) -> None:
     serve(world, operator, "bot", artifacts={"deletionPolicy": "Delete"})
     folder = f"/{uid(world, 'bot')}/"
@@ -242,7 +244,9 @@ def test_an_edit_that_the_watch_has_not_delivered_counts(world: World, operator:
 # --- a store that refuses
 
 
-MISSING = Problem("BucketNotFound", "bucket qwen3 doesn't exist", "Create it.", retriable=True)
+MISSING = FailureStatus.of(
+    "BucketNotFound", "bucket qwen3 doesn't exist", "Create it.", retriable=True
+)
 
 
 def told(world: World, name: str = "bot") -> dict[str, tuple[str, str]]:
@@ -270,7 +274,7 @@ def look(world: World, operator: Operator) -> None:
 @pytest.mark.parametrize("restart", [False, True], ids=["", "a new operator"])
 @pytest.mark.parametrize("problem", [REFUSED, MISSING], ids=lambda p: p.reason)
 def test_what_serves_stays_reported_while_the_store_refuses(
-    world: World, operator: Operator, problem: Problem, *, restart: bool
+    world: World, operator: Operator, problem: FailureStatus, *, restart: bool
 ) -> None:
     serve(world, operator, "bot", "cat")
     before, objects = status_of(world), copy.deepcopy(world.bucket.objects)

@@ -9,8 +9,8 @@ import pytest
 
 from qwen3_api.serving.pool import PoolCanary, PoolIndex
 from qwen3_api.v1alpha1.conditions import Reason
+from qwen3_api.v1alpha1.failure import FailureStatus
 from qwen3_operator.evaluation.adapter import GuestView, find_waiting, is_lasting
-from qwen3_operator.resources.views import Problem
 from qwen3_operator.serving.actions import PoolPlan
 from qwen3_operator.serving.adapter import Guest, build_own_adapter
 from qwen3_operator.serving.manifests import PoolSpec
@@ -143,7 +143,7 @@ def full_index() -> PoolIndex:
     [
         (view(), None, "no pod of its pool is ready", None),
         (
-            view(trouble=Problem(Reason.UNSCHEDULABLE, "0/3 nodes")),
+            view(trouble=FailureStatus.of(Reason.UNSCHEDULABLE, "0/3 nodes")),
             None,
             "no pod of its pool is ready: 0/3 nodes",
             None,
@@ -163,8 +163,8 @@ def full_index() -> PoolIndex:
             False,
         ),
         (view(index=full_index()), "PoolFull", "holds 2 adapters", False),
-        (GuestView(Problem(Reason.ADAPTER_NOT_FOUND, "x")), "AdapterNotFound", "x", False),
-        (GuestView(Problem(Reason.ARTIFACT_CORRUPT, "x")), "ArtifactCorrupt", "x", True),
+        (GuestView(FailureStatus.of(Reason.ADAPTER_NOT_FOUND, "x")), "AdapterNotFound", "x", False),
+        (GuestView(FailureStatus.of(Reason.ARTIFACT_CORRUPT, "x")), "ArtifactCorrupt", "x", True),
     ],
 )
 def test_what_an_adapter_waits_for(
@@ -175,7 +175,7 @@ def test_what_an_adapter_waits_for(
         assert (found is None) is (words is None)
         assert words is None or words in str(found)
         return
-    assert isinstance(found, Problem)
+    assert isinstance(found, FailureStatus)
     assert found.reason == reason
     assert words is not None
     assert words in found.message
@@ -200,7 +200,7 @@ def test_it_is_asked_under_its_own_id_against_its_base() -> None:
 
 @pytest.mark.parametrize(("reason", "verdict"), [("ArtifactCorrupt", "Error"), ("PoolFull", None)])
 def test_only_what_lasts_is_a_verdict(reason: str, verdict: str | None) -> None:
-    problem = Problem(reason, "so it is", "Do that.")
+    problem = FailureStatus.of(reason, "so it is", "Do that.")
     first = plan(build_eval(target=TARGET), guest=GuestView(problem))
     assert first.status is not None
     assert first.status.verdict == verdict

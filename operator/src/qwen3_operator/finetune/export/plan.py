@@ -4,11 +4,10 @@ It begins when the result is committed and verified, beside whatever serving and
 Artifacts stand for good: an edit of the list makes what is new in it.
 """
 
-from dataclasses import replace
-
 from qwen3_api.job.export import Export
 from qwen3_api.v1alpha1.conditions import Reason
 from qwen3_api.v1alpha1.export import ExportStatus
+from qwen3_api.v1alpha1.failure import FailureClass, FailureStatus
 from qwen3_api.v1alpha1.finetune import Mode
 from qwen3_operator.finetune.actions import ExportPlan
 from qwen3_operator.finetune.export.manifests import build_export_job
@@ -21,7 +20,7 @@ from qwen3_operator.resources.job import build_lifecycle
 from qwen3_operator.resources.job_state import JobAssessment, JobState, assess_job
 from qwen3_operator.resources.numbers import count
 from qwen3_operator.resources.storage import StorageTarget
-from qwen3_operator.resources.views import JobView, Problem
+from qwen3_operator.resources.views import JobView
 from qwen3_operator.settings import Settings
 from qwen3_sizing.memory import weight_bytes
 
@@ -124,13 +123,12 @@ def _follow(job: JobView, state: JobAssessment, missing: list[str]) -> ExportPla
         if state.recalled:
             return ExportPlan(Reason(problem.reason), problem.message, problem=problem)
         if problem.reason == Reason.OUT_OF_MEMORY:
-            problem = replace(problem, hint=MEMORY_HINT, user=False)
-        problem = replace(
-            problem, hint=f"{problem.hint} Then delete Job {job.name} to run it again.".strip()
-        )
+            problem = problem.with_changes(hint=MEMORY_HINT, failure_class=FailureClass.SYSTEM)
+        hint = f"{problem.hint} Then delete Job {job.name} to run it again.".strip()
+        problem = problem.with_changes(hint=hint)
         return ExportPlan(Reason(problem.reason), problem.message, problem=problem)
     if state.state is JobState.NO_RESULT:
-        problem = Problem(
+        problem = FailureStatus.of(
             Reason.COMMIT_MISSING,
             f"Job {job.name} completed but {', '.join(missing)} has no EXPORT.json in the bucket",
             "Delete the Job to run it again; contact the platform team if it happens again.",
@@ -141,7 +139,7 @@ def _follow(job: JobView, state: JobAssessment, missing: list[str]) -> ExportPla
     if warning is None:
         return _exporting(f"Job {job.name} is exporting {', '.join(missing)}")
     if warning.reason == Reason.UNSCHEDULABLE:
-        warning = replace(warning, hint=ROOM_HINT)
+        warning = warning.with_changes(hint=ROOM_HINT)
     return ExportPlan(
         Reason(warning.reason),
         warning.message,

@@ -1,9 +1,8 @@
 """The preflight of a revision: start it, wait for it, understand what it says. Pure."""
 
-from dataclasses import replace
-
 from qwen3_api.job.preflight import Preflight
 from qwen3_api.v1alpha1.conditions import Reason
+from qwen3_api.v1alpha1.failure import FailureClass, FailureStatus
 from qwen3_api.v1alpha1.finetune import FineTuneSpec
 from qwen3_api.v1alpha1.finetune_status import EstimateStatus, PreflightStatus, TokenBucket
 from qwen3_operator.finetune.actions import TrainingPlan
@@ -24,7 +23,7 @@ from qwen3_operator.resources.identity import checks_digest
 from qwen3_operator.resources.job_state import JobAssessment, JobState, assess_job
 from qwen3_operator.resources.numbers import count, count_or_none, decimal
 from qwen3_operator.resources.storage import StorageTarget
-from qwen3_operator.resources.views import JobView, Problem, parse_time, wire_time
+from qwen3_operator.resources.views import JobView, parse_time, wire_time
 from qwen3_operator.settings import Settings
 
 POLL_SECONDS = 5.0
@@ -75,7 +74,7 @@ def _follow(job: JobView, state: JobAssessment) -> TrainingPlan:
             Reason(problem.reason), problem.message, problem=problem, validated=False
         )
     if state.state is JobState.NO_RESULT:
-        problem = Problem(
+        problem = FailureStatus.of(
             Reason.COMMIT_MISSING,
             f"Job {job.name} completed but preflight.json is not in the bucket",
             "Delete the Job to run it again; contact the platform team if it happens again.",
@@ -93,11 +92,11 @@ def _follow(job: JobView, state: JobAssessment) -> TrainingPlan:
     return _waiting(RUNNING)
 
 
-def _for_memory(problem: Problem) -> Problem:
+def _for_memory(problem: FailureStatus) -> FailureStatus:
     """The memory of a preflight is the platform's setting, not the run's."""
     if problem.reason != Reason.OUT_OF_MEMORY:
         return problem
-    return replace(problem, hint=MEMORY_HINT, user=False)
+    return problem.with_changes(hint=MEMORY_HINT, failure_class=FailureClass.SYSTEM)
 
 
 def _is_older(found: Preflight, job: JobView) -> bool:
@@ -116,7 +115,7 @@ def _start(
     ft: ReadableFineTune, observed: Observed, storage: StorageTarget, settings: Settings
 ) -> TrainingPlan:
     spec = ft.spec
-    start = None if isinstance(observed.start, Problem) else observed.start
+    start = None if isinstance(observed.start, FailureStatus) else observed.start
     order = resolve_preflight_job(ft, storage, settings, start)
     return TrainingPlan(
         Reason.PREFLIGHT,
@@ -131,7 +130,7 @@ def _refused(job: JobView, found: Preflight) -> TrainingPlan:
     failure = found.failure
     assert failure is not None  # noqa: S101  (the caller looked)
     known = failure.reason in REASONS
-    problem = Problem(
+    problem = FailureStatus.of(
         failure.reason if known else Reason.TRAINER_FAILED,
         failure.message,
         f"{failure.hint} If only the data changed, then delete Job {job.name} to run it again.",

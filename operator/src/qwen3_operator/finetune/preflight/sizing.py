@@ -6,10 +6,10 @@ from qwen3_api.job.preflight import Preflight
 from qwen3_api.job.report import Sizing
 from qwen3_api.job.train import MAX_EVALUATION_ROWS
 from qwen3_api.v1alpha1.conditions import Reason
+from qwen3_api.v1alpha1.failure import FailureStatus
 from qwen3_api.v1alpha1.finetune import FineTuneSpec
 from qwen3_operator.finetune.gpu import resolve_card
 from qwen3_operator.finetune.training.job_spec import is_quantized, resolve_epochs
-from qwen3_operator.resources.views import Problem
 from qwen3_operator.settings import Settings
 from qwen3_sizing.plan import (
     DoesNotFit,
@@ -36,14 +36,14 @@ class FittedRun:
 
 def fit_run(
     spec: FineTuneSpec, preflight: Preflight, settings: Settings, *, begun: bool | None = None
-) -> FittedRun | Problem:
+) -> FittedRun | FailureStatus:
     """Sizes for the card, or why none fit.
 
     begun: the revision has learnt with a base in 4 bits (True) or in 16 (False). Where the user
     names neither, that stays: what was learnt so far belongs to it.
     """
     if preflight.shape is None:
-        return Problem(
+        return FailureStatus.of(
             Reason.TRAINER_FAILED,
             "preflight.json has no model shape",
             "Trainer image and operator have different versions; contact the platform team.",
@@ -73,7 +73,7 @@ def fit_run(
     )
     plan = plan_sizing(request, card)
     if isinstance(plan, DoesNotFit):
-        return Problem(Reason.DOES_NOT_FIT, plan.message, plan.hint)
+        return FailureStatus.of(Reason.DOES_NOT_FIT, plan.message, plan.hint)
     return FittedRun(
         sizing=Sizing(
             micro_batch_size=plan.micro_batch_size,

@@ -15,12 +15,13 @@ from typing import Literal
 from qwen3_api.job.report import Commit
 from qwen3_api.serving.pool import AliasCanary, AliasRejection, CurrentAlias, Traffic
 from qwen3_api.v1alpha1.conditions import Reason
+from qwen3_api.v1alpha1.failure import FailureStatus
 from qwen3_api.v1alpha1.finetune import FineTuneSpec
 from qwen3_api.v1alpha1.serving_spec import AutoRollbackSpec, CanaryStep
 from qwen3_operator.resources.actions import Event
 from qwen3_operator.resources.conditions import format_time
 from qwen3_operator.resources.identity import short_digest
-from qwen3_operator.resources.views import Problem, parse_time
+from qwen3_operator.resources.views import parse_time
 from qwen3_operator.serving.views import PoolPod
 
 _ADVICE = (
@@ -44,7 +45,7 @@ class CanaryPlan:
     """To be swapped in: another step, or none any more."""
     done: bool = False
     """All steps are behind it: it may have the name."""
-    problem: Problem | None = None
+    problem: FailureStatus | None = None
     events: tuple[Event, ...] = ()
     requeue_after: float | None = None
 
@@ -61,17 +62,17 @@ class Watched:
 
 def rejection_of(
     current: CurrentAlias | None, revision: str, limits: AutoRollbackSpec
-) -> Problem | None:
+) -> FailureStatus | None:
     """A revision that was taken back as a canary isn't tried again by itself, unless it is asked
     for other limits by now."""
     rejection = current.rejection if current is not None else None
     if rejection is None or rejection.revision != revision:
         return None
     if rejection.limits is None:
-        return Problem(Reason.CANARY_FAILED, rejection.message, OLD_HINT)
+        return FailureStatus.of(Reason.CANARY_FAILED, rejection.message, OLD_HINT)
     if rejection.limits != limits_digest(limits):
         return None
-    return Problem(Reason.CANARY_FAILED, rejection.message, HINT)
+    return FailureStatus.of(Reason.CANARY_FAILED, rejection.message, HINT)
 
 
 def limits_digest(limits: AutoRollbackSpec) -> str:
@@ -120,7 +121,7 @@ def plan_canary(
             limits=limits_digest(limits),
         )
         pointer = current.model_copy(update={"canary": None, "rejection": rejection})
-        problem = Problem(Reason.CANARY_FAILED, message, HINT)
+        problem = FailureStatus.of(Reason.CANARY_FAILED, message, HINT)
         return CanaryPlan(message, pointer=pointer, problem=problem)
     told = _tell(step, watched, len(ready))
     left = step.hold_seconds - (now - parse_time(canary.since)).total_seconds()

@@ -12,6 +12,7 @@ from datetime import datetime
 from qwen3_api.serving.pool import CurrentAlias
 from qwen3_api.v1alpha1.conditions import ConditionType, Reason
 from qwen3_api.v1alpha1.evaluation import EvalStatus, Verdict
+from qwen3_api.v1alpha1.failure import FailureStatus
 from qwen3_api.v1alpha1.finetune import FineTuneSpec
 from qwen3_api.v1alpha1.finetune_status import FineTuneStatus
 from qwen3_api.v1alpha1.meta import ConditionStatus
@@ -33,7 +34,6 @@ from qwen3_operator.finetune.promotion.evaluation import (
 from qwen3_operator.finetune.views import FineTune, ReadableFineTune
 from qwen3_operator.resources.actions import Manifest
 from qwen3_operator.resources.conditions import Conditions, find, format_time
-from qwen3_operator.resources.views import Problem
 
 PASSING = (Verdict.PASSED, Verdict.COMPLETED)
 HISTORY = 50
@@ -63,7 +63,7 @@ class Admission:
     message: str
     move: Move | None = None
     """Set: it may, as this."""
-    problem: Problem | None = None
+    problem: FailureStatus | None = None
     """Set: it may not, until somebody changes something."""
     by_person: bool = False
     """It waits for an approval."""
@@ -154,7 +154,7 @@ def _judge(
     return Admission(
         reason,
         message,
-        problem=Problem(reason, message, hint, user=verdict is not Verdict.ERROR),
+        problem=FailureStatus.of(reason, message, hint, user=verdict is not Verdict.ERROR),
         evaluation=status,
     )
 
@@ -177,7 +177,7 @@ def asked_revision(evaluation: Evaluation) -> str | None:
     return target.revision if target is not None else None
 
 
-def is_unloaded(admission: Admission, spec: FineTuneSpec, rejection: Problem | None) -> bool:
+def is_unloaded(admission: Admission, spec: FineTuneSpec, rejection: FailureStatus | None) -> bool:
     """A refused candidate gives its place on the pool back, unless it shall be held.
 
     rejection: of a canary that was taken back; force and rollback don't care about it.

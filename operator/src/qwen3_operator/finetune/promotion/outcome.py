@@ -2,10 +2,10 @@
 
 from qwen3_api.serving.pool import CurrentAlias
 from qwen3_api.v1alpha1.conditions import Reason
+from qwen3_api.v1alpha1.failure import FailureStatus
 from qwen3_api.v1alpha1.finetune_status import ServingStatus
 from qwen3_operator.finetune.actions import ServingPlan
 from qwen3_operator.finetune.views import Alias
-from qwen3_operator.resources.views import Problem
 from qwen3_operator.serving.state import POLL_STEADY
 from qwen3_operator.serving.views import PoolView
 
@@ -26,7 +26,7 @@ def describe_served(status: ServingStatus, pool: PoolView) -> tuple[bool, str]:
     return False, "the ready pods don't all answer with the same adapter yet"
 
 
-def plan_refused(refused: Problem, status: ServingStatus, pool: PoolView) -> ServingPlan:
+def plan_refused(refused: FailureStatus, status: ServingStatus, pool: PoolView) -> ServingPlan:
     """A sidecar can't serve an adapter: nothing more happens by itself, what serves goes on."""
     served, served_message = describe_served(status, pool)
     return ServingPlan(

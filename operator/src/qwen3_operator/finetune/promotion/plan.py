@@ -14,6 +14,7 @@ from datetime import datetime
 
 from qwen3_api.serving.pool import CurrentAlias
 from qwen3_api.v1alpha1.conditions import Reason
+from qwen3_api.v1alpha1.failure import FailureStatus
 from qwen3_api.v1alpha1.finetune import alias_of
 from qwen3_api.v1alpha1.finetune_status import ServingStatus
 from qwen3_operator.finetune.actions import Promotion, ServingPlan
@@ -27,7 +28,6 @@ from qwen3_operator.finetune.promotion.rollout import plan_candidate
 from qwen3_operator.finetune.views import Alias, FineTune, Observed, ReadableFineTune
 from qwen3_operator.resources.actions import Event
 from qwen3_operator.resources.names import pool_endpoint
-from qwen3_operator.resources.views import Problem
 from qwen3_operator.serving.state import LASTING, POLL_STEADY, agreed_answer, find_refusal, holds
 from qwen3_operator.serving.views import PoolPod, PoolView
 from qwen3_operator.settings import Settings
@@ -44,7 +44,7 @@ def plan_serving(
     current = owned_alias(observed.alias, ft.meta.uid)
     status = _build_status(ft, alias, pool, ready_pods, current, settings)
     wanted = wanted_revision(spec, revision)
-    if isinstance(observed.rollback, Problem):
+    if isinstance(observed.rollback, FailureStatus):
         return plan_refused(observed.rollback, status, pool)
     commit = observed.commit if observed.verified else None
     if spec.promotion.rollback_to is not None:

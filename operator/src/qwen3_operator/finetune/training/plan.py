@@ -8,6 +8,7 @@ from datetime import datetime
 
 from qwen3_api.job.preflight import Preflight
 from qwen3_api.v1alpha1.conditions import Reason
+from qwen3_api.v1alpha1.failure import FailureStatus
 from qwen3_api.v1alpha1.finetune import Mode
 from qwen3_operator.finetune.actions import TrainingPlan
 from qwen3_operator.finetune.preflight.plan import plan_preflight
@@ -25,7 +26,7 @@ from qwen3_operator.resources.job import build_lifecycle, build_parking
 from qwen3_operator.resources.job_state import JobAssessment, JobState, assess_job
 from qwen3_operator.resources.names import job_name
 from qwen3_operator.resources.storage import StorageTarget
-from qwen3_operator.resources.views import JobView, Problem
+from qwen3_operator.resources.views import JobView
 from qwen3_operator.settings import Settings
 
 POLL_SECONDS = 10.0
@@ -86,7 +87,7 @@ def _plan_job(
         problem = found.problem
         return TrainingPlan(Reason(problem.reason), problem.message, problem=problem, admitted=True)
     if found.state is JobState.NO_RESULT:
-        problem = Problem(
+        problem = FailureStatus.of(
             Reason.COMMIT_MISSING,
             f"Job {job.name} completed but COMMIT.json is not in the bucket",
             "Delete the Job to retrain; contact the platform team if it happens again.",
@@ -128,11 +129,11 @@ def _plan_start(
         return found
     name = job_name(ft.meta.name, revision)
     run = fit_run(spec, found, settings, begun=begun_in_4_bits(ft.status, revision))
-    if isinstance(run, Problem):
+    if isinstance(run, FailureStatus):
         return TrainingPlan(Reason(run.reason), run.message, problem=run, validated=False)
     if spec.mode is Mode.PLAN:
         return TrainingPlan(Reason.PLANNED, run.message, planned=True)
-    start = None if isinstance(observed.start, Problem) else observed.start
+    start = None if isinstance(observed.start, FailureStatus) else observed.start
     order = resolve_train_job(ft, storage, settings, run.sizing, start, planned_length=run.longest)
     manifest = build_train_job(ft.meta, spec, order, storage, settings)
     return TrainingPlan(
@@ -215,7 +216,7 @@ def _plan_held(ft: ReadableFineTune, job: JobView) -> TrainingPlan:
     )
 
 
-def _plan_running(observed: Observed, blocked: Problem | None, now: datetime) -> TrainingPlan:
+def _plan_running(observed: Observed, blocked: FailureStatus | None, now: datetime) -> TrainingPlan:
     pods, progress = observed.pods, observed.progress
     live = [p for p in pods if p.live]
     running = live[-1] if live and live[-1].running else None

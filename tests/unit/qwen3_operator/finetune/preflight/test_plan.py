@@ -8,6 +8,7 @@ import pytest
 from qwen3_api.job.base import Failure
 from qwen3_api.job.train import TrainJob
 from qwen3_api.v1alpha1.conditions import Reason
+from qwen3_api.v1alpha1.failure import FailureStatus
 from qwen3_operator.finetune.actions import TrainingPlan
 from qwen3_operator.finetune.gpu import resolve_card, resolve_price
 from qwen3_operator.finetune.plan import plan_finetune
@@ -19,7 +20,6 @@ from qwen3_operator.resources.actions import Deletion
 from qwen3_operator.resources.identity import checks_digest
 from qwen3_operator.resources.labels import ANNOTATION_ORDER
 from qwen3_operator.resources.names import preflight_name
-from qwen3_operator.resources.views import Problem
 from qwen3_operator.settings import Settings
 from support.operator_world import (
     NOW,
@@ -297,7 +297,7 @@ A100_40 = "NVIDIA-A100-SXM4-40GB"
 
 def fitted(
     size: str, card: str, type_: str | None = None, begun: bool | None = None, gpus: int = 1
-) -> FittedRun | Problem:
+) -> FittedRun | FailureStatus:
     resources = {"gpuProduct": card, "gpus": gpus}
     ft = build_finetune(build_spec(resources=resources, adapter={"type": type_}))
     found = build_preflight(ft, shape=SHAPES[size])
@@ -344,8 +344,8 @@ def test_4_bits_are_advised_where_they_help(
     card: str, type_: str | None, begun: bool | None, advised: bool
 ) -> None:
     problem = fitted("32B", card, type_, begun)
-    assert isinstance(problem, Problem)
-    assert problem.reason is Reason.DOES_NOT_FIT
+    assert isinstance(problem, FailureStatus)
+    assert problem.reason == Reason.DOES_NOT_FIT
     assert ("QLoRA" in problem.hint) == advised
 
 

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from qwen3_api.v1alpha1.conditions import Reason
+from qwen3_api.v1alpha1.failure import FailureStatus
 from qwen3_api.v1alpha1.finetune_status import FineTuneStatus
 from qwen3_api.v1alpha1.promotion import EvaluationStatus, HistoryEntry, Move
 from qwen3_operator.evaluation.views import Evaluation
@@ -19,7 +20,6 @@ from qwen3_operator.finetune.promotion.gates import (
 )
 from qwen3_operator.finetune.promotion.plan import plan_serving
 from qwen3_operator.finetune.views import FineTune, Observed
-from qwen3_operator.resources.views import Problem
 from support.operator_world import (
     EVALUATION,
     NOW,
@@ -263,7 +263,7 @@ def test_a_rollback_moves_back_and_stays() -> None:
 
 
 def test_a_rollback_to_nothing_moves_nothing() -> None:
-    problem = Problem(Reason.ROLLBACK_UNKNOWN, "there is none")
+    problem = FailureStatus.of(Reason.ROLLBACK_UNKNOWN, "there is none")
     found = serve(build(BACK), rollback=problem)
     assert found.problem is problem
     assert found.promote is None

@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 
 from qwen3_api.v1alpha1.conditions import Reason
+from qwen3_api.v1alpha1.failure import FailureStatus
 from qwen3_operator.finetune.actions import ServingPlan
 from qwen3_operator.finetune.promotion.plan import plan_serving
 from qwen3_operator.finetune.views import Alias, FineTune, Observed
-from qwen3_operator.resources.views import Problem
 from qwen3_operator.serving.views import PoolPod
 from support.operator_world import (
     NOW,
@@ -259,7 +259,7 @@ def test_the_older_revision_serves_while_the_new_one_trains() -> None:
 
 
 def test_a_pod_in_trouble_is_told() -> None:
-    trouble = Problem(Reason.UNSCHEDULABLE, "0/3 nodes")
+    trouble = FailureStatus.of(Reason.UNSCHEDULABLE, "0/3 nodes")
     for found in (
         steady(trouble=trouble),
         candidate(trouble=trouble),

@@ -7,6 +7,7 @@ import pytest
 
 from qwen3_api.job import layout
 from qwen3_api.v1alpha1.conditions import Reason
+from qwen3_api.v1alpha1.failure import FailureStatus
 from qwen3_operator.finetune.actions import TrainingPlan
 from qwen3_operator.finetune.plan import plan_finetune
 from qwen3_operator.finetune.training.job_spec import revision_folder
@@ -21,7 +22,7 @@ from qwen3_operator.finetune.views import FineTune, Observed
 from qwen3_operator.resources.actions import Deletion
 from qwen3_operator.resources.identity import resources_digest
 from qwen3_operator.resources.labels import ANNOTATION_PARKED
-from qwen3_operator.resources.views import Problem, parse_pod
+from qwen3_operator.resources.views import parse_pod
 from support.operator_world import (
     NOW,
     SETTINGS,
@@ -157,7 +158,7 @@ def test_a_job_is_forgotten_only_after_its_result() -> None:
 
 
 def test_damaged_artifacts_stop_it() -> None:
-    damage = Problem(Reason.ARTIFACT_CORRUPT, "x has 3 bytes")
+    damage = FailureStatus.of(Reason.ARTIFACT_CORRUPT, "x has 3 bytes")
     found = plan(job=build_job(FT, complete=True), artifact_problem=damage)
     assert found.problem is damage
     assert not found.apply, "never trains over a result, not even a damaged one"
