@@ -20,7 +20,7 @@ import pytest
 from qwen3_api.job.base import S3Location
 from qwen3_api.job.evaluate import EvalJob, EvalProgressDocument, EvalReport, EvalSample
 from qwen3_api.pod.failure import FailureError
-from qwen3_evaluator.endpoint.client import Patience
+from qwen3_evaluator.endpoint.client import RetryPolicy
 from qwen3_evaluator.report.documents import parse_samples
 from qwen3_evaluator.run import run_evaluation
 from qwen3_evaluator.store import Store
@@ -266,7 +266,7 @@ async def test_an_unknown_model_is_named(world: World) -> None:
         update={"target": job.target.model_copy(update={"model": "team-a.bot.99999999"})}
     )
     with pytest.raises(FailureError, match=r"doesn't know the model .*does not exist") as caught:
-        await run_evaluation(job, Patience(model_unknown=0.1))
+        await run_evaluation(job, RetryPolicy(model_unknown=0.1))
     assert caught.value.exit_code == 42
     report = await read_report(job)
     assert report is not None

@@ -20,7 +20,7 @@ from qwen3_api.pod.failure import FailureError, Retry
 from qwen3_api.v1alpha1.conditions import Reason
 from qwen3_evaluator.benchmarks.evalscope import EvalScope
 from qwen3_evaluator.endpoint.chat import open_session
-from qwen3_evaluator.endpoint.client import Asker, Patience
+from qwen3_evaluator.endpoint.client import EndpointClient, RetryPolicy
 from qwen3_evaluator.holdout import check_holdout
 from qwen3_evaluator.judge.judgements import Judgement, check_judges, plan_judgements
 from qwen3_evaluator.judge.jury import Jury
@@ -46,7 +46,7 @@ _HTML = "text/html; charset=utf-8"
 _T = TypeVar("_T")
 
 
-async def run_evaluation(job: EvalJob, patience: Patience = Patience()) -> None:  # noqa: B008
+async def run_evaluation(job: EvalJob, retry_policy: RetryPolicy = RetryPolicy()) -> None:  # noqa: B008
     """Evaluate, or find that it was done before.
 
     Raises FailureError; a user error has left a Failed report. Raises CancelledError when told
@@ -65,7 +65,7 @@ async def run_evaluation(job: EvalJob, patience: Patience = Patience()) -> None:
             await track_earlier(job, report, store)
             return
         try:
-            await _evaluate(job, store, evalscope, weave_scorers, patience, started)
+            await _evaluate(job, store, evalscope, weave_scorers, retry_policy, started)
         except FailureError as error:
             if error.exit_code is ExitCode.USER_ERROR:
                 report = build_failed_report(job, error.failure, started=started, finished=now())
@@ -86,7 +86,7 @@ async def _evaluate(
     store: Store,
     evalscope: EvalScope,
     weave_scorers: WeaveScorers,
-    patience: Patience,
+    retry_policy: RetryPolicy,
     started: str,
 ) -> None:
     sets = await _read_all(job, store, evalscope)
@@ -94,18 +94,18 @@ async def _evaluate(
     check_judges(job, sets)
     units = plan_units(job, sets)
     async with open_session(job.concurrency) as http:
-        interview = Interview(job, http, patience, evalscope, weave_scorers)
+        evaluation = EvaluationRun(job, http, retry_policy, evalscope, weave_scorers)
         recorder = Recorder(
             job,
             store,
             collect_digests(sets),
             units,
             plan_judgements(job, units),
-            list(interview.juries.values()),
+            list(evaluation.juries.values()),
         )
         await recorder.resume()
         try:
-            await interview.run(units, recorder)
+            await evaluation.run(units, recorder)
         finally:
             await recorder.flush()
     await recorder.write_progress()
@@ -114,7 +114,7 @@ async def _evaluate(
         job,
         sets,
         samples,
-        judge=recorder.usage if interview.juries else None,
+        judge=recorder.usage if evaluation.juries else None,
         holdout=holdout,
         started=started,
         finished=now(),
@@ -162,7 +162,7 @@ def _log_report(report: EvalReport) -> None:
     log.info("verdict: %s", report.verdict)
 
 
-class Interview:
+class EvaluationRun:
     """Everybody who is asked.
 
     Raises FailureError when made: a schema can't be used, a key is missing.
@@ -172,7 +172,7 @@ class Interview:
         self,
         job: EvalJob,
         http: aiohttp.ClientSession,
-        patience: Patience,
+        retry_policy: RetryPolicy,
         evalscope: EvalScope,
         weave_scorers: WeaveScorers,
     ) -> None:
@@ -180,9 +180,11 @@ class Interview:
         self._evalscope = evalscope
         self._weave_scorers = weave_scorers
         self._scorers = {suite.name: Scorer(suite) for suite in job.suites}
-        self._askers = {e.name: Asker(e, http, patience) for e in (job.target, *job.baselines)}
+        self._askers = {
+            e.name: EndpointClient(e, http, retry_policy) for e in (job.target, *job.baselines)
+        }
         self.juries = {
-            suite.name: Jury(suite.judge, http, patience) for suite in job.suites if suite.judge
+            suite.name: Jury(suite.judge, http, retry_policy) for suite in job.suites if suite.judge
         }
 
     async def run(self, units: Sequence[Unit], recorder: Recorder) -> None:

@@ -39,7 +39,7 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Patience:
+class RetryPolicy:
     """How long a request is repeated before the evaluation gives up. All in seconds."""
 
     endpoint_away: float = 600
@@ -82,17 +82,17 @@ class _RefusedError(Exception):
         self.status = status
 
 
-class Asker:
+class EndpointClient:
     """One endpoint. Raises FailureError when made: its API key is missing."""
 
     def __init__(
-        self, endpoint: EvalEndpoint, http: aiohttp.ClientSession, patience: Patience
+        self, endpoint: EvalEndpoint, http: aiohttp.ClientSession, retry_policy: RetryPolicy
     ) -> None:
         self._endpoint = endpoint
         self._url = f"{endpoint.base_url.rstrip('/')}/chat/completions"
         self._key = read_api_key(endpoint)
         self._http = http
-        self._patience = patience
+        self._retry_policy = retry_policy
         self._takes_template_fields = True
 
     async def ask(
@@ -210,7 +210,7 @@ class Asker:
 
     async def _complete(self, body: Body, where: str) -> Completion:
         failing_since: float | None = None
-        pause = self._patience.first_pause
+        pause = self._retry_policy.first_pause
         where = f"{where} at {self._url}"
         while True:
             try:
@@ -219,16 +219,16 @@ class Asker:
                 now = time.monotonic()
                 failing_since = now if failing_since is None else failing_since
                 limit = (
-                    self._patience.model_unknown
+                    self._retry_policy.model_unknown
                     if error.model_unknown
-                    else self._patience.endpoint_away
+                    else self._retry_policy.endpoint_away
                 )
                 if now - failing_since >= limit:
                     raise _give_up(error, where, now - failing_since) from error
                 wait = error.after or random.uniform(pause / 2, pause)  # noqa: S311  # jitter
                 log.warning("asking again in %.1f s: %s: %s", wait, where, error)
                 await asyncio.sleep(wait)
-                pause = min(pause * 2, self._patience.longest_pause)
+                pause = min(pause * 2, self._retry_policy.longest_pause)
 
     async def _post(self, body: Body, where: str) -> Completion:
         headers = {"Authorization": f"Bearer {self._key}"} if self._key else {}
@@ -252,7 +252,8 @@ class Asker:
             raise _TransientError(f"404: {said}", model_unknown=True)
         if response.status in (408, 409, 425, 429) or response.status >= 500:
             raise _TransientError(
-                f"{response.status}: {said}", after=_retry_after(response.headers, self._patience)
+                f"{response.status}: {said}",
+                after=_retry_after(response.headers, self._retry_policy),
             )
         raise _RefusedError(response.status, said)
 
@@ -261,9 +262,9 @@ class Asker:
         return text.replace(self._key, "…") if self._key else text
 
 
-def _retry_after(headers: Mapping[str, str], patience: Patience) -> float | None:
+def _retry_after(headers: Mapping[str, str], retry_policy: RetryPolicy) -> float | None:
     seconds = headers.get("Retry-After", "")
-    return min(float(seconds), patience.longest_pause) if seconds.isdecimal() else None
+    return min(float(seconds), retry_policy.longest_pause) if seconds.isdecimal() else None
 
 
 def _give_up(error: _TransientError, where: str, seconds: float) -> FailureError:

@@ -1,4 +1,4 @@
-"""One judge over HTTP: plain chat completions, with patience, a cap and a bill.
+"""One judge over HTTP: plain chat completions, with retry_policy, a cap and a bill.
 
 Only what every OpenAI-compatible endpoint takes is sent: model, messages and temperature 0. No
 limit of tokens: its name differs between servers, and a judge that thinks needs what it needs.
@@ -24,7 +24,7 @@ from qwen3_api.v1alpha1.conditions import Reason
 from qwen3_evaluator.endpoint.chat import describe_error, read_api_key
 
 if TYPE_CHECKING:
-    from qwen3_evaluator.endpoint.client import Patience
+    from qwen3_evaluator.endpoint.client import RetryPolicy
 
 log = logging.getLogger(__name__)
 
@@ -149,7 +149,7 @@ class JudgeClient:
         self,
         endpoint: EvalEndpoint,
         http: aiohttp.ClientSession,
-        patience: "Patience",
+        retry_policy: "RetryPolicy",
         meter: Meter,
         price: JudgePrice | None = None,
     ) -> None:
@@ -157,7 +157,7 @@ class JudgeClient:
         self._model = endpoint.model
         self._url = f"{endpoint.base_url.rstrip('/')}/chat/completions"
         self._http = http
-        self._patience = patience
+        self._retry_policy = retry_policy
         self._meter = meter
         self._price = price
         self._key = read_api_key(endpoint)
@@ -170,10 +170,10 @@ class JudgeClient:
         """Send the messages until there is a reply.
 
         Raises FailureError: JudgeUnavailable when it is away for longer than
-        `patience.endpoint_away` or refuses; the requests or the money are used up.
+        `retry_policy.endpoint_away` or refuses; the requests or the money are used up.
         """
         failing_since: float | None = None
-        pause = self._patience.first_pause
+        pause = self._retry_policy.first_pause
         while True:
             await self._wait_turn()
             began = time.monotonic()
@@ -185,7 +185,7 @@ class JudgeClient:
                 jitter = random.uniform(pause / 2, pause)  # noqa: S311
                 wait = max(error.after, jitter)
                 failing = time.monotonic() - failing_since
-                if failing + wait > self._patience.endpoint_away:
+                if failing + wait > self._retry_policy.endpoint_away:
                     raise self._give_up(error, failing) from error
                 log.warning("asking again in %.1f s: %s: %s", wait, self, error)
                 if error.after > 0:
@@ -193,18 +193,18 @@ class JudgeClient:
                     self._not_before = max(self._not_before, time.monotonic() + wait)
                 else:
                     await asyncio.sleep(wait)
-                pause = min(pause * 2, self._patience.longest_pause)
+                pause = min(pause * 2, self._retry_policy.longest_pause)
 
     async def _wait_turn(self) -> None:
         """Return when the judge may be asked; apart from the others who waited."""
         while (left := self._not_before - time.monotonic()) > 0:  # noqa: ASYNC110  # it may move
-            await asyncio.sleep(left + random.uniform(0, self._patience.first_pause))  # noqa: S311
+            await asyncio.sleep(left + random.uniform(0, self._retry_policy.first_pause))  # noqa: S311
 
     async def _post(self, messages: list[dict[str, str]]) -> Reply:
         body = {"model": self._model, "messages": messages, "temperature": 0}
         headers = {"Authorization": f"Bearer {self._key}"} if self._key else {}
         # A reply that takes as long as the judge may be away is none.
-        timeout = aiohttp.ClientTimeout(total=self._patience.endpoint_away, sock_connect=10)
+        timeout = aiohttp.ClientTimeout(total=self._retry_policy.endpoint_away, sock_connect=10)
         try:
             async with self._http.post(
                 self._url, json=body, headers=headers, timeout=timeout, allow_redirects=False

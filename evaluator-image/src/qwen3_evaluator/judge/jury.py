@@ -18,7 +18,7 @@ from qwen3_evaluator.judge.prompt import Matter, Verdict, build_messages, parse_
 from qwen3_evaluator.questions import Question
 
 if TYPE_CHECKING:
-    from qwen3_evaluator.endpoint.client import Patience
+    from qwen3_evaluator.endpoint.client import RetryPolicy
 
 log = logging.getLogger(__name__)
 
@@ -35,10 +35,12 @@ class Jury:
     FailureError when made: the key of a judge is missing.
     """
 
-    def __init__(self, judge: EvalJudge, http: aiohttp.ClientSession, patience: "Patience") -> None:
+    def __init__(
+        self, judge: EvalJudge, http: aiohttp.ClientSession, retry_policy: "RetryPolicy"
+    ) -> None:
         self._meter = Meter(judge.max_requests, judge.max_cost)
         self._judges = [
-            JudgeClient(endpoint, http, patience, self._meter, price)
+            JudgeClient(endpoint, http, retry_policy, self._meter, price)
             for endpoint, price in zip_longest(judge.endpoints, judge.prices)
         ]
         self._rubric = judge.rubric

@@ -17,7 +17,7 @@ _COLUMNS = (
 
 
 @dataclass(frozen=True)
-class Asked:
+class EvaluatedSuite:
     """One suite put to one model: an evaluation at Weave."""
 
     suite: str
@@ -81,7 +81,9 @@ def build_table(
     ]
 
 
-def build_asked(job: EvalJob, report: EvalReport, samples: Sequence[EvalSample]) -> Iterator[Asked]:
+def build_evaluated(
+    job: EvalJob, report: EvalReport, samples: Sequence[EvalSample]
+) -> Iterator[EvaluatedSuite]:
     """Every suite put to every model, the target first."""
     by_suite: dict[tuple[str, str], list[EvalSample]] = {}
     for sample in samples:
@@ -101,7 +103,7 @@ def build_asked(job: EvalJob, report: EvalReport, samples: Sequence[EvalSample])
         ]
         for endpoint in (job.target, *job.baselines):
             found = by_suite.get((suite.name, endpoint.name), [])
-            yield Asked(
+            yield EvaluatedSuite(
                 suite=suite.name,
                 model=endpoint.name,
                 model_id=endpoint.model,

@@ -11,7 +11,7 @@ from typing import Any
 from qwen3_api.job import layout
 from qwen3_api.job.evaluate import EvalWeave, TrackedModel
 from qwen3_evaluator.trackers.messages import Channel, Logged, Lost, Results, Sent
-from qwen3_evaluator.trackers.views import Asked, build_asked
+from qwen3_evaluator.trackers.views import EvaluatedSuite, build_evaluated
 
 
 class Complaints(logging.Handler):
@@ -45,7 +45,7 @@ def main(folder: Path) -> None:
         if client.project != project.project:
             # Weave's own way of saying no: it goes on with a client that sends nothing.
             raise RuntimeError(complaints.first or "server and client don't fit together")
-        for asked in build_asked(results.job, results.report, results.samples):
+        for asked in build_evaluated(results.job, results.report, results.samples):
             url = _log(weave, results, asked)
             where = TrackedModel(suite=asked.suite, model=asked.model, url=url)
             channel.tell(Logged(evaluation=where))
@@ -63,7 +63,7 @@ def _project_path(weave: EvalWeave) -> str:
     return weave.project if weave.entity is None else f"{weave.entity}/{weave.project}"
 
 
-def _log(weave: Any, results: Results, asked: Asked) -> str:
+def _log(weave: Any, results: Results, asked: EvaluatedSuite) -> str:
     """One evaluation; returns its address. Equal questions are the same version of a dataset."""
     job = results.job
     attributes = {

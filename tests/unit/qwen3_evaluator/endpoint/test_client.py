@@ -13,15 +13,15 @@ from qwen3_api.data_sources import FileData
 from qwen3_api.job.evaluate import EvalEndpoint, EvalSample, EvalSuite
 from qwen3_api.pod.failure import FailureError
 from qwen3_evaluator.endpoint.chat import open_session
-from qwen3_evaluator.endpoint.client import Asker, Patience
+from qwen3_evaluator.endpoint.client import EndpointClient, RetryPolicy
 from qwen3_evaluator.metrics import Scorer
 from qwen3_evaluator.questions import Question
 from support.chat_server import serve_chat
 from support.web_server import serve_app
 
-PATIENT = Patience(first_pause=0.01, longest_pause=0.05)
+PATIENT = RetryPolicy(first_pause=0.01, longest_pause=0.05)
 # For servers that stay away: with it a stall of this process ends an attempt just the same.
-QUICK = Patience(endpoint_away=0.5, model_unknown=0.2, first_pause=0.01, longest_pause=0.05)
+QUICK = RetryPolicy(endpoint_away=0.5, model_unknown=0.2, first_pause=0.01, longest_pause=0.05)
 QUESTION = Question(7, "2+2?", "4", category="sums", system="Be brief.")
 
 
@@ -68,22 +68,22 @@ async def serve(*script: Callable[[], web.StreamResponse]) -> AsyncIterator[Serv
 
 @asynccontextmanager
 async def asker(
-    url: str, patience: Patience = PATIENT, key_env: str | None = None
-) -> AsyncIterator[Asker]:
+    url: str, retry_policy: RetryPolicy = PATIENT, key_env: str | None = None
+) -> AsyncIterator[EndpointClient]:
     endpoint = EvalEndpoint(name="target", base_url=url, model="a.b.12345678", api_key_env=key_env)
     async with open_session(2) as http:
-        yield Asker(endpoint, http, patience)
+        yield EndpointClient(endpoint, http, retry_policy)
 
 
 async def ask(
     url: str,
     *metrics: str,
-    patience: Patience = PATIENT,
+    retry_policy: RetryPolicy = PATIENT,
     key_env: str | None = None,
     sample: int = 0,
     **fields: Any,
 ) -> EvalSample:
-    async with asker(url, patience, key_env) as one:
+    async with asker(url, retry_policy, key_env) as one:
         suite = build_suite(*metrics, **fields)
         return await one.ask(suite, QUESTION, sample, Scorer(suite))
 
@@ -205,19 +205,19 @@ async def test_a_server_that_comes_up_late_is_waited_for() -> None:
 async def test_what_ends_an_evaluation(
     reply: Callable[[], web.Response], code: int, words: str
 ) -> None:
-    patience = QUICK if code == 1 else PATIENT
+    retry_policy = QUICK if code == 1 else PATIENT
     async with serve(reply) as server:
         with pytest.raises(FailureError, match=words) as caught:
-            await ask(server.url, "ExactMatch", patience=patience)
+            await ask(server.url, "ExactMatch", retry_policy=retry_policy)
     assert caught.value.failure.reason == "EvaluatorFailed"
     assert caught.value.exit_code == code
 
 
 async def test_an_unknown_model_is_not_waited_for_as_long_as_a_restart() -> None:
-    patience = Patience(endpoint_away=3600, model_unknown=0.2, first_pause=0.01)
+    retry_policy = RetryPolicy(endpoint_away=3600, model_unknown=0.2, first_pause=0.01)
     async with serve(lambda: error(404, "The model `x` does not exist.")) as server:
         with pytest.raises(FailureError, match=r"doesn't know the model .*`x`") as caught:
-            await asyncio.wait_for(ask(server.url, "ExactMatch", patience=patience), 30)
+            await asyncio.wait_for(ask(server.url, "ExactMatch", retry_policy=retry_policy), 30)
     assert caught.value.exit_code == 42
     assert len(server.bodies) > 1
 
@@ -226,7 +226,7 @@ async def test_nobody_at_the_address_is_retriable(caplog: pytest.LogCaptureFixtu
     async with serve(scored) as server:
         url = server.url
     with pytest.raises(FailureError, match="no answer for ") as caught:
-        await ask(url, "ExactMatch", patience=QUICK)
+        await ask(url, "ExactMatch", retry_policy=QUICK)
     assert caught.value.exit_code == 1
     # In every try but the last, if just that one met a stall.
     assert "ClientConnectorError" in caplog.text + str(caught.value)

@@ -12,14 +12,14 @@ from aiohttp import web
 
 from qwen3_api.job.evaluate import EvalEndpoint, EvalJudge, JudgeOpinion
 from qwen3_api.pod.failure import FailureError
-from qwen3_evaluator.endpoint.client import Patience
+from qwen3_evaluator.endpoint.client import RetryPolicy
 from qwen3_evaluator.judge.jury import Jury
 from qwen3_evaluator.questions import Question
 from support.judge_server import JudgeServer, error, fair, serve_judge
 
-PATIENT = Patience(first_pause=0.01, longest_pause=0.05)
+PATIENT = RetryPolicy(first_pause=0.01, longest_pause=0.05)
 # For judges that stay away: with it a stall of this process ends an attempt just the same.
-QUICK = Patience(endpoint_away=0.5, first_pause=0.01, longest_pause=0.05)
+QUICK = RetryPolicy(endpoint_away=0.5, first_pause=0.01, longest_pause=0.05)
 QUESTION = Question(7, "2+2?", "4")
 KEY_ENV = "QWEN3_KEY_JUDGE_0_0"
 KEY = "sk-very-secret-0123456789"
@@ -31,18 +31,18 @@ def order(url: str, api_key_env: str | None = None) -> EvalJudge:
 
 
 async def score(
-    url: str, *answers: str, key_env: str | None = None, patience: Patience = PATIENT
+    url: str, *answers: str, key_env: str | None = None, retry_policy: RetryPolicy = PATIENT
 ) -> list[list[JudgeOpinion]]:
     async with aiohttp.ClientSession() as http:
-        jury = Jury(order(url, key_env), http, patience)
+        jury = Jury(order(url, key_env), http, retry_policy)
         return await asyncio.gather(*(jury.score(QUESTION, a) for a in answers or ("4",)))
 
 
 async def refused(
-    server: JudgeServer, key_env: str | None = None, patience: Patience = PATIENT
+    server: JudgeServer, key_env: str | None = None, retry_policy: RetryPolicy = PATIENT
 ) -> FailureError:
     with pytest.raises(FailureError) as caught:
-        await asyncio.wait_for(score(server.url, key_env=key_env, patience=patience), 30)
+        await asyncio.wait_for(score(server.url, key_env=key_env, retry_policy=retry_policy), 30)
     assert caught.value.failure.reason == "JudgeUnavailable"
     assert caught.value.failure.message.startswith(f"judge wise (m at {server.url}/chat/")
     return caught.value
@@ -61,9 +61,9 @@ async def test_a_judge_that_fails_is_asked_again() -> None:
 
 
 async def test_a_judge_that_stays_away_ends_the_attempt_and_not_the_evaluation() -> None:
-    patience = Patience(endpoint_away=2, first_pause=0.01, longest_pause=0.2)
+    retry_policy = RetryPolicy(endpoint_away=2, first_pause=0.01, longest_pause=0.2)
     async with serve_judge(fair, *[lambda: error(503, "no GPU left")] * 1000) as server:
-        failure = await refused(server, patience=patience)
+        failure = await refused(server, retry_policy=retry_policy)
     assert failure.exit_code == 1
     assert "the last try: 503: no GPU left" in str(failure)
     assert "judge wise runs" in failure.failure.hint
@@ -71,9 +71,9 @@ async def test_a_judge_that_stays_away_ends_the_attempt_and_not_the_evaluation()
 
 
 async def test_pauses_grow_up_to_the_longest() -> None:
-    patience = Patience(first_pause=0.01, longest_pause=0.2)
+    retry_policy = RetryPolicy(first_pause=0.01, longest_pause=0.2)
     async with serve_judge(fair, *[lambda: error(503)] * 8) as server:
-        await score(server.url, patience=patience)
+        await score(server.url, retry_policy=retry_policy)
     gaps = [b.at - a.at for a, b in zip(server.asked, server.asked[1:], strict=False)]
     # At least half of 10, 20, 40, ... ms; how long a gap is beyond its pause, the machine tells.
     assert all(gap >= min(0.005 * 2**i, 0.1) for i, gap in enumerate(gaps))
@@ -83,7 +83,7 @@ async def test_pauses_grow_up_to_the_longest() -> None:
 async def test_nobody_at_the_address(caplog: pytest.LogCaptureFixture) -> None:
     async with serve_judge(fair) as server:
         pass
-    failure = await refused(server, patience=QUICK)
+    failure = await refused(server, retry_policy=QUICK)
     assert failure.exit_code == 1
     # In every try but the last, if just that one met a stall.
     assert "ClientConnectorError" in caplog.text + str(failure)
@@ -91,7 +91,7 @@ async def test_nobody_at_the_address(caplog: pytest.LogCaptureFixture) -> None:
 
 async def test_a_judge_that_never_answers_is_away() -> None:
     async with serve_judge(fair, held=asyncio.Event()) as server:
-        failure = await refused(server, patience=QUICK)
+        failure = await refused(server, retry_policy=QUICK)
     assert failure.exit_code == 1
     assert "no answer in time" in str(failure)
     assert len(server.asked) <= 1, "it is asked again"
@@ -100,7 +100,7 @@ async def test_a_judge_that_never_answers_is_away() -> None:
 async def test_a_slow_judge_is_waited_for() -> None:
     held = asyncio.Event()
     async with serve_judge(fair, held=held) as server:
-        asking = asyncio.create_task(score(server.url, patience=Patience()))
+        asking = asyncio.create_task(score(server.url, retry_policy=RetryPolicy()))
         await asyncio.wait([asking], timeout=0.2)
         assert not asking.done()
         held.set()

@@ -12,7 +12,7 @@ from aiohttp import web
 from qwen3_api.data_sources import FileData
 from qwen3_api.job.evaluate import EvalEndpoint, EvalJudge, EvalSuite
 from qwen3_api.pod.failure import FailureError
-from qwen3_evaluator.endpoint.client import Patience
+from qwen3_evaluator.endpoint.client import RetryPolicy
 from qwen3_evaluator.judge.jury import Jury, count_requests, is_blank
 from qwen3_evaluator.questions import Question
 from support.judge_server import (
@@ -26,7 +26,7 @@ from support.judge_server import (
     serve_judge,
 )
 
-PATIENT = Patience(endpoint_away=30, first_pause=0.01, longest_pause=0.05)
+PATIENT = RetryPolicy(endpoint_away=30, first_pause=0.01, longest_pause=0.05)
 QUESTION = Question(7, "2+2?", "4", system="Be brief.")
 SPELT = Question(7, "2+2?", "four")
 """For attacks, which repeat fences: those have digits."""

@@ -14,7 +14,7 @@ from qwen3_evaluator.trackers.environment import (
     wandb_environment,
     weave_environment,
 )
-from qwen3_evaluator.trackers.views import MOST_ROWS, build_asked, build_summary, build_table
+from qwen3_evaluator.trackers.views import MOST_ROWS, build_evaluated, build_summary, build_table
 from support.eval_reports import build_job, build_report, build_samples
 from support.evaluations import build_job as small_job
 from support.evaluations import build_sample
@@ -128,7 +128,7 @@ def test_models_are_asked_the_same_rows() -> None:
         for n in (0, 1)
         for model in ("target", "base")
     ]
-    target, base = build_asked(job, build_report(job, samples), samples)
+    target, base = build_evaluated(job, build_report(job, samples), samples)
     assert target.rows == base.rows
     assert [row["line"] for row in target.rows] == [3, 1]
     assert [(a.row, a.scores["ExactMatch"]) for a in base.answers] == [
@@ -143,7 +143,7 @@ def test_what_is_too_much_is_counted() -> None:
     job = small_job("ExactMatch", baselines=(), gates=[])
     samples = [build_sample("target", n) for n in range(1, MOST_ROWS + 3)]
     report = build_report(job, [build_sample("target", 1, scores={"ExactMatch": 1.0})])
-    (asked,) = build_asked(job, report, samples)
+    (asked,) = build_evaluated(job, report, samples)
     assert (len(asked.answers), asked.left_out) == (MOST_ROWS, 2)
 
 
