@@ -6,13 +6,12 @@ from qwen3_api.serving.pool import PoolIndex
 from qwen3_api.v1alpha1.conditions import Reason
 from qwen3_api.v1alpha1.failure import FailureStatus
 from qwen3_operator.evaluation.target import explain_loading
-from qwen3_operator.serving.adapter import LASTING_HINT, Guest, capacity, is_full
-from qwen3_operator.serving.state import LASTING, find_refusal
-from qwen3_operator.serving.views import PoolView
+from qwen3_operator.serving.adapter import PERMANENT_HINT, Guest, capacity, is_full
+from qwen3_operator.serving.views import PERMANENT, PoolView, find_refusal
 from qwen3_operator.settings import Settings
 
-PASSING = (Reason.ADAPTER_NOT_FOUND, Reason.POOL_FULL)
-"""Problems that go by themselves, or when somebody does something elsewhere."""
+TRANSIENT = (Reason.ADAPTER_NOT_FOUND, Reason.POOL_FULL)
+"""Problems that resolve without a change of the evaluation."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +32,7 @@ def find_waiting(view: GuestView, settings: Settings) -> FailureStatus | str | N
     adapter = guest.adapter
     refused = find_refusal(view.pool, adapter.id) if view.pool is not None else None
     if refused is not None:
-        return refused.with_changes(hint=f"This adapter can't be served. {LASTING_HINT}")
+        return refused.with_changes(hint=f"This adapter can't be served. {PERMANENT_HINT}")
     if is_full(view.index, adapter.id, settings):
         return FailureStatus.of(
             Reason.POOL_FULL,
@@ -45,8 +44,8 @@ def find_waiting(view: GuestView, settings: Settings) -> FailureStatus | str | N
     return explain_loading(adapter.id, view.pool, adapter.id, adapter.digest)
 
 
-def is_lasting(problem: FailureStatus) -> bool:
+def is_permanent(problem: FailureStatus) -> bool:
     """Nothing changes while evaluation and files stay as they are."""
-    if problem.reason in PASSING:
+    if problem.reason in TRANSIENT:
         return False
-    return problem.user or problem.reason in LASTING
+    return problem.user or problem.reason in PERMANENT

@@ -21,7 +21,7 @@ from qwen3_api.v1alpha1.evaluation import (
 from qwen3_api.v1alpha1.failure import FailureClass, FailureStatus
 from qwen3_api.v1alpha1.meta import ConditionStatus
 from qwen3_operator.evaluation.actions import EvalPlan
-from qwen3_operator.evaluation.adapter import GuestView, find_waiting, is_lasting
+from qwen3_operator.evaluation.adapter import GuestView, find_waiting, is_permanent
 from qwen3_operator.evaluation.holdout import (
     find_training,
     set_holdout_condition,
@@ -220,7 +220,7 @@ def _plan_loading(guest: GuestView | None, settings: Settings) -> _Step | None:
     """What an adapter that is loaded for the evaluation waits for; None when it may be asked."""
     waiting = find_waiting(guest, settings) if guest is not None else None
     if isinstance(waiting, FailureStatus):
-        again = None if is_lasting(waiting) else WAIT_SECONDS
+        again = None if is_permanent(waiting) else WAIT_SECONDS
         return _Step(Reason(waiting.reason), waiting.message, waiting, requeue_after=again)
     if waiting is not None:
         return _Step(Reason.TARGET_NOT_READY, waiting, requeue_after=POLL_SECONDS)

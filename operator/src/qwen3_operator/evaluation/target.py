@@ -18,8 +18,7 @@ from qwen3_operator.finetune.views import FineTune, ReadableFineTune
 from qwen3_operator.resources.conditions import find
 from qwen3_operator.resources.names import pool_endpoint
 from qwen3_operator.serving.adapter import Guest
-from qwen3_operator.serving.state import holds
-from qwen3_operator.serving.views import PoolView
+from qwen3_operator.serving.views import PoolView, holds
 from qwen3_operator.settings import Settings
 
 TARGET = "target"

@@ -26,8 +26,7 @@ from qwen3_operator.resources.summary import (
     write_degraded,
     write_summary,
 )
-from qwen3_operator.serving.state import holds
-from qwen3_operator.serving.views import PoolPod, PoolView
+from qwen3_operator.serving.views import PoolPod, PoolView, holds
 
 AWAY = "the object store doesn't answer, so nothing else is known"
 PATIENCE_SECONDS = 30.0

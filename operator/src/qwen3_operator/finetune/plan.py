@@ -31,8 +31,7 @@ from qwen3_operator.resources.summary import (
     write_summary,
 )
 from qwen3_operator.resources.views import JobView
-from qwen3_operator.serving.state import POLL_STEADY
-from qwen3_operator.serving.views import PoolView
+from qwen3_operator.serving.views import POLL_STEADY, PoolView
 from qwen3_operator.settings import Settings
 
 ARTIFACTS_RETAINED = Event(

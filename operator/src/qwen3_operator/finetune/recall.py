@@ -19,8 +19,7 @@ from qwen3_operator.finetune.promotion.outcome import describe_served
 from qwen3_operator.finetune.views import FineTune, Observed, ReadableFineTune
 from qwen3_operator.resources.conditions import find
 from qwen3_operator.resources.identity import wanted_exports
-from qwen3_operator.serving.state import POLL_STEADY, agreed_answer
-from qwen3_operator.serving.views import PoolView
+from qwen3_operator.serving.views import POLL_STEADY, PoolView, agreed_answer
 
 
 @dataclass(frozen=True)

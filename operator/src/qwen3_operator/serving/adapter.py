@@ -13,7 +13,7 @@ from qwen3_operator.finetune.views import FineTune
 from qwen3_operator.resources.storage import StorageTarget
 from qwen3_operator.settings import Settings
 
-LASTING_HINT = "Apply a new evaluation."
+PERMANENT_HINT = "Apply a new evaluation."
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ def check_adapter(
         return FailureStatus.of(
             Reason.ARTIFACT_REFUSED,
             f"target.adapter: it was trained on {base[:120]}, but the pool serves {wanted.name}",
-            f"Set the base model that it was trained on. {LASTING_HINT}",
+            f"Set the base model that it was trained on. {PERMANENT_HINT}",
         )
     limit = settings.serving.max_lora_rank
     if rank > limit:

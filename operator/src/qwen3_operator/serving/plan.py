@@ -12,8 +12,7 @@ from qwen3_operator.resources.views import parse_time
 from qwen3_operator.serving.actions import PoolPlan
 from qwen3_operator.serving.adapter import Guest, capacity
 from qwen3_operator.serving.manifests import PoolSpec, build_pool_objects
-from qwen3_operator.serving.state import agent_adapter
-from qwen3_operator.serving.views import PoolPod
+from qwen3_operator.serving.views import PoolPod, agent_adapter
 from qwen3_operator.settings import Settings
 
 POOL_KINDS = (

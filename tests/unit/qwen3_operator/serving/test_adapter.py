@@ -10,7 +10,7 @@ import pytest
 from qwen3_api.serving.pool import PoolCanary, PoolIndex
 from qwen3_api.v1alpha1.conditions import Reason
 from qwen3_api.v1alpha1.failure import FailureStatus
-from qwen3_operator.evaluation.adapter import GuestView, find_waiting, is_lasting
+from qwen3_operator.evaluation.adapter import GuestView, find_waiting, is_permanent
 from qwen3_operator.serving.actions import PoolPlan
 from qwen3_operator.serving.adapter import Guest, build_own_adapter
 from qwen3_operator.serving.manifests import PoolSpec
@@ -179,7 +179,7 @@ def test_what_an_adapter_waits_for(
     assert found.reason == reason
     assert words is not None
     assert words in found.message
-    assert is_lasting(found) is lasting
+    assert is_permanent(found) is lasting
 
 
 TARGET = {"type": "Adapter", "adapter": {"fineTune": {"name": "bot", "revision": "0a1b2c3d"}}}

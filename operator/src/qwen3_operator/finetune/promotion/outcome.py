@@ -6,8 +6,7 @@ from qwen3_api.v1alpha1.failure import FailureStatus
 from qwen3_api.v1alpha1.finetune_status import ServingStatus
 from qwen3_operator.finetune.actions import ServingPlan
 from qwen3_operator.finetune.views import Alias
-from qwen3_operator.serving.state import POLL_STEADY
-from qwen3_operator.serving.views import PoolView
+from qwen3_operator.serving.views import POLL_STEADY, PoolView
 
 
 def owned_alias(alias: Alias | None, uid: str) -> CurrentAlias | None:

@@ -28,8 +28,15 @@ from qwen3_operator.finetune.promotion.rollout import plan_candidate
 from qwen3_operator.finetune.views import Alias, FineTune, Observed, ReadableFineTune
 from qwen3_operator.resources.actions import Event
 from qwen3_operator.resources.names import pool_endpoint
-from qwen3_operator.serving.state import LASTING, POLL_STEADY, agreed_answer, find_refusal, holds
-from qwen3_operator.serving.views import PoolPod, PoolView
+from qwen3_operator.serving.views import (
+    PERMANENT,
+    POLL_STEADY,
+    PoolPod,
+    PoolView,
+    agreed_answer,
+    find_refusal,
+    holds,
+)
 from qwen3_operator.settings import Settings
 
 
@@ -129,7 +136,7 @@ def _plan_steady(
     served, served_message = describe_served(status, pool)
     poll = settings.serving.poll_seconds
     refused = find_refusal(pool, current.id)
-    if refused is not None and current.revision == revision and refused.reason in LASTING:
+    if refused is not None and current.revision == revision and refused.reason in PERMANENT:
         # A pod that must hold it can't: it won't get ready by itself.
         return plan_refused(refused, status, pool)
     if not ready:

@@ -17,8 +17,7 @@ from qwen3_operator.finetune.promotion.outcome import describe_served, owned_ali
 from qwen3_operator.finetune.views import Alias, Observed, ReadableFineTune
 from qwen3_operator.resources.actions import Event
 from qwen3_operator.resources.conditions import format_time
-from qwen3_operator.serving.state import POLL_STEADY, find_refusal, holds
-from qwen3_operator.serving.views import PoolView
+from qwen3_operator.serving.views import POLL_STEADY, PoolView, find_refusal, holds
 from qwen3_operator.settings import Settings
 
 
