@@ -20,20 +20,21 @@ from support.evaluation_world import build_bot, build_eval, build_eval_job, hold
 from support.golden_text import render_document
 from support.golden_world import ImpossibleError
 from support.operator_world import NOW, SETTINGS, build_pod, build_pool
+from support.projection import project_manifest, project_status
 
 HERE = Path(__file__).parent / "evaluations"
 CASES = sorted(path.stem for path in (HERE / "input").glob("*.yaml"))
 KEYS = {"bot", "holds", "job", "pod", "progress", "report", "storage", "runs"}
 
 
-def render(plan: EvalPlan) -> str:
-    """The plan as YAML, without what it doesn't ask for."""
+def render(plan: EvalPlan, before: EvalStatus) -> str:
+    """The plan's projection as YAML, without what it doesn't ask for."""
     return render_document(
         {
-            "apply": [dict(m) for m in plan.apply],
+            "apply": [project_manifest(m) for m in plan.apply],
             "lifecycle": [dict(m) for m in plan.lifecycle],
             "delete": [f"{d.kind}/{d.name}" for d in plan.delete],
-            "status": plan.status.to_wire() if plan.status else None,
+            "status": project_status(before, plan.status),
             "events": [asdict(e) for e in plan.events],
             "requeueAfter": plan.requeue_after,
         }
@@ -89,17 +90,24 @@ def _progress(progress: Mapping[str, Any] | None) -> EvalProgressDocument | None
 
 
 def plan_case(name: str) -> EvalPlan:
-    """Read a case and decide."""
+    """Reads a case and decides."""
+    return read_case(name)[1]
+
+
+def read_case(name: str) -> tuple[EvalStatus, EvalPlan]:
+    """The status that a case starts from, and the decision about it."""
     case = yaml.safe_load((HERE / "input" / f"{name}.yaml").read_text())
     told = case.get("status")
     status = EvalStatus.model_validate(told) if told else None
     ev = build_eval(**(case.get("spec") or {}), status=status)
-    return plan_evaluation(ev, build_observed(case.get("world") or {}), SETTINGS, NOW)
+    observed = build_observed(case.get("world") or {})
+    return ev.status, plan_evaluation(ev, observed, SETTINGS, NOW)
 
 
 @pytest.mark.parametrize("name", CASES)
 def test_golden(name: str, request: pytest.FixtureRequest) -> None:
-    found = render(plan_case(name))
+    before, plan = read_case(name)
+    found = render(plan, before)
     expected = HERE / "output" / f"{name}.yaml"
     if request.config.getoption("--update-golden", default=False):
         expected.write_text(found)

@@ -7,28 +7,30 @@ from typing import Any
 import pytest
 import yaml
 
+from qwen3_api.v1alpha1.finetune_status import FineTuneStatus
 from qwen3_operator.finetune.actions import FineTunePlan
 from qwen3_operator.finetune.plan import plan_finetune
 from qwen3_operator.finetune.views import ReadableFineTune, parse_finetune
 from support.golden_text import render_document
 from support.golden_world import ImpossibleError, build_observed
 from support.operator_world import NOW, build_body, build_finetune, build_settings, build_spec
+from support.projection import project_manifest, project_status
 
 HERE = Path(__file__).parent
 CASES = sorted(path.stem for path in (HERE / "input").glob("*.yaml"))
 
 
-def render(plan: FineTunePlan) -> str:
-    """The plan as YAML, without what it doesn't ask for."""
+def render(plan: FineTunePlan, before: FineTuneStatus) -> str:
+    """The plan's projection as YAML, without what it doesn't ask for."""
     promote = plan.promote
     document = {
         "delete": [f"{d.kind}/{d.name}" for d in plan.delete],
-        "apply": [dict(m) for m in plan.apply],
+        "apply": [project_manifest(m) for m in plan.apply],
         "lifecycle": [dict(m) for m in plan.lifecycle],
         "promote": promote and {"etag": promote.etag, **promote.alias.model_dump()},
         "finalizer": plan.finalizer,
         "deleteArtifacts": plan.delete_artifacts or None,
-        "status": plan.status.to_wire() if plan.status else None,
+        "status": project_status(before, plan.status),
         "events": [asdict(e) for e in plan.events],
         "wakePool": plan.wake_pool,
         "requeueAfter": plan.requeue_after,
@@ -37,14 +39,22 @@ def render(plan: FineTunePlan) -> str:
 
 
 def plan_case(name: str) -> FineTunePlan:
-    """Read a case and decide. `${revision}` is the revision that its spec asks for."""
+    """Reads a case and decides."""
+    return read_case(name)[1]
+
+
+def read_case(name: str) -> tuple[FineTuneStatus, FineTunePlan]:
+    """The status that a case starts from, and the decision about it. `${revision}` is the revision
+    that its spec describes."""
     text = (HERE / "input" / f"{name}.yaml").read_text()
     first = yaml.safe_load(text)
     settings = build_settings(first.get("settings") or {})
     ft = parse_finetune(_body(first), settings)
     revision = ft.revision if isinstance(ft, ReadableFineTune) else ""
     case = yaml.safe_load(text.replace("${revision}", revision))
-    return plan_finetune(ft, build_observed(ft, case.get("world") or {}), settings, NOW)
+    ft = parse_finetune(_body(case), settings)
+    observed = build_observed(ft, case.get("world") or {})
+    return ft.status, plan_finetune(ft, observed, settings, NOW)
 
 
 def _body(case: dict[str, Any]) -> dict[str, Any]:
@@ -56,7 +66,8 @@ def _body(case: dict[str, Any]) -> dict[str, Any]:
 
 @pytest.mark.parametrize("name", CASES)
 def test_golden(name: str, request: pytest.FixtureRequest) -> None:
-    found = render(plan_case(name))
+    before, plan = read_case(name)
+    found = render(plan, before)
     expected = HERE / "output" / f"{name}.yaml"
     if request.config.getoption("--update-golden", default=False):
         expected.write_text(found)
