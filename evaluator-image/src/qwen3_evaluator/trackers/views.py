@@ -132,7 +132,8 @@ def _scores(job: EvalJob, sample: EvalSample, metrics: Sequence[Metric]) -> dict
 
 def _score_name(metric: Metric, baseline: str | None) -> str:
     """Weave takes letters, digits and underscores, and drops the rest."""
-    return metric if baseline is None else f"{metric}_{baseline.replace('-', '_')}"
+    # A plain str: W&B refuses columns of a subclass, as members of an enum are.
+    return metric.value if baseline is None else f"{metric}_{baseline.replace('-', '_')}"
 
 
 def _summary(report: EvalReport, suite: str, model: str) -> dict[str, Any]:

@@ -118,6 +118,7 @@ def test_a_table_has_a_column_per_score() -> None:
         "AssistantLoss",
     ]
     assert {len(row) for row in rows} == {len(columns)}
+    assert {type(column) for column in columns} == {str}, "W&B refuses subclasses"
 
 
 def test_models_are_asked_the_same_rows() -> None:
