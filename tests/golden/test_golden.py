@@ -27,7 +27,8 @@ def render(plan: FineTunePlan, before: FineTuneStatus) -> str:
         "delete": [f"{d.kind}/{d.name}" for d in plan.delete],
         "apply": [project_manifest(m) for m in plan.apply],
         "lifecycle": [dict(m) for m in plan.lifecycle],
-        "promote": promote and {"etag": promote.etag, **promote.alias.model_dump(exclude_defaults=True)},
+        "promote": promote
+        and {"etag": promote.etag, **promote.alias.model_dump(exclude_defaults=True)},
         "finalizer": plan.finalizer,
         "deleteArtifacts": plan.delete_artifacts or None,
         "status": project_status(before, plan.status),
