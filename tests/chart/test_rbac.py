@@ -4,7 +4,7 @@ import pytest
 from chart.rendering import Manifest, of_kind, only, render_case
 
 from qwen3_operator.controller.kind import Kind
-from qwen3_operator.resources.kinds import CUSTOM_KINDS, EVALUATION, KINDS
+from qwen3_operator.resources.kinds import EVALUATION, KINDS
 
 READ = {"get", "list", "watch"}
 FORBIDDEN_RESOURCES = {
@@ -48,7 +48,7 @@ def test_everything_cached_can_be_read(case: str, kind: Kind) -> None:
     assert verbs_on(render_case(case), kind.group, kind.plural) >= READ
 
 
-@pytest.mark.parametrize("kind", CUSTOM_KINDS, ids=lambda kind: kind.plural)
+@pytest.mark.parametrize("kind", KINDS.custom, ids=lambda kind: kind.plural)
 def test_what_is_written_of_custom_resources(kind: Kind) -> None:
     """Fine-tunes are the users'; evaluations are made too, for the fine-tunes that ask for one."""
     manifests = render_case("production")

@@ -1,8 +1,6 @@
 """An unexpected failure harms its own object only, and is reported there."""
 
-import asyncio
 import copy
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -19,18 +17,6 @@ from support.simulated_operator import Operator, PoisonError
 from support.simulated_turns import ready, serve, turn, uid
 
 BOT, CAT = Key(FINE_TUNE, NAMESPACE, "bot"), Key(FINE_TUNE, NAMESPACE, "cat")
-
-
-@pytest.fixture(scope="module")
-def loop() -> Iterator[asyncio.AbstractEventLoop]:
-    loop = asyncio.new_event_loop()
-    yield loop
-    loop.close()
-
-
-@pytest.fixture
-def world(loop: asyncio.AbstractEventLoop) -> World:
-    return World(loop)
 
 
 @pytest.fixture

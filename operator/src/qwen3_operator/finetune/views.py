@@ -91,12 +91,6 @@ class ReadableFineTune:
         """The spec asks for serving by a pool."""
         return self.spec.serving.mode is ServingMode.SHARED_BASE
 
-    def folder(self, revision: str) -> S3Location | None:
-        """Where everything of a revision is stored; None without a bucket."""
-        if self.storage is None:
-            return None
-        return revision_folder(self.meta, revision, self.storage)
-
 
 FineTune = ReadableFineTune | UnreadableFineTune
 

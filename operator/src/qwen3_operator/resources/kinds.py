@@ -26,7 +26,6 @@ NETWORK_POLICY = Kind("NetworkPolicy", "networking.k8s.io", "v1", "networkpolici
 FINE_TUNE = Kind(finetune.KIND, GROUP, VERSION, finetune.PLURAL)
 EVALUATION = Kind(evaluation.KIND, GROUP, VERSION, evaluation.PLURAL)
 
-CUSTOM_KINDS = (FINE_TUNE, EVALUATION)
 KINDS = Kinds(
     custom={FINE_TUNE: keys.FINE_TUNE, EVALUATION: keys.EVAL},
     children=(JOB, POD, DEPLOYMENT, SERVICE, CONFIG_MAP),

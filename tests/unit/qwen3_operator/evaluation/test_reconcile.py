@@ -1,9 +1,7 @@
 """Evaluations in the simulated world: a candidate is asked before it has a name, then gets it."""
 
-import asyncio
 import contextlib
 import json
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -19,23 +17,6 @@ from support.operator_world import EVALUATION, MODEL, SETTINGS, build_spec, sha2
 from support.simulated_operator import Crash, Operator
 
 EVAL = "Qwen3Eval"
-
-
-@pytest.fixture(scope="module")
-def loop() -> Iterator[asyncio.AbstractEventLoop]:
-    loop = asyncio.new_event_loop()
-    yield loop
-    loop.close()
-
-
-@pytest.fixture
-def world(loop: asyncio.AbstractEventLoop) -> World:
-    return World(loop)
-
-
-@pytest.fixture
-def operator(world: World) -> Operator:
-    return Operator(world)
 
 
 def turn(world: World, operator: Operator, times: int = 12) -> None:

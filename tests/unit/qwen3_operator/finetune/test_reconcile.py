@@ -2,7 +2,6 @@
 
 import asyncio
 import copy
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -22,23 +21,6 @@ from support.simulated_operator import Operator
 from support.simulated_turns import ready, serve, turn, uid
 
 BOT = Key(FINE_TUNE, NAMESPACE, "bot")
-
-
-@pytest.fixture(scope="module")
-def loop() -> Iterator[asyncio.AbstractEventLoop]:
-    loop = asyncio.new_event_loop()
-    yield loop
-    loop.close()
-
-
-@pytest.fixture
-def world(loop: asyncio.AbstractEventLoop) -> World:
-    return World(loop)
-
-
-@pytest.fixture
-def operator(world: World) -> Operator:
-    return Operator(world)
 
 
 def test_the_last_member_takes_the_pool_with_it(world: World, operator: Operator) -> None:

@@ -1,5 +1,7 @@
 """The orders that training pods read: every default resolved, nothing left to decide in the pod."""
 
+from typing import Any
+
 from qwen3_api.job.export import ExportJob
 from qwen3_api.job.preflight import PreflightChecks, PreflightJob
 from qwen3_api.job.report import Commit, Sizing
@@ -39,16 +41,11 @@ def resolve_preflight_job(
     start: StartAdapter | None,
 ) -> PreflightJob:
     """The order of the preflight of one revision."""
-    meta, spec = ft.meta, ft.spec
+    spec = ft.spec
     checks = spec.dataset.checks
     return PreflightJob(
-        namespace=meta.namespace,
-        name=meta.name,
-        uid=meta.uid,
-        revision=ft.revision,
-        spec_hash=ft.digest,
+        **_shared_fields(ft, storage, settings),
         method=spec.method.type,
-        base_model=_resolve_base(spec, storage, settings),
         dataset=_resolve_dataset(spec.dataset, storage),
         assistant_only_loss=_assistant_only_loss(spec),
         start=start,
@@ -58,7 +55,6 @@ def resolve_preflight_job(
             max_duplicate_percent=checks.max_duplicate_percent,
             fail_on_leakage=checks.fail_on_leakage,
         ),
-        output=revision_folder(meta, ft.revision, storage),
     )
 
 
@@ -73,17 +69,12 @@ def resolve_train_job(
 ) -> TrainJob:
     """The order of one revision. `sizing`, `planned_length` (tokens of the longest row that it is
     for) and `start` come out of the preflight and the bucket."""
-    meta, spec = ft.meta, ft.spec
+    spec = ft.spec
     wandb = spec.tracking.wandb
     return TrainJob(
-        namespace=meta.namespace,
-        name=meta.name,
-        uid=meta.uid,
-        revision=ft.revision,
-        spec_hash=ft.digest,
+        **_shared_fields(ft, storage, settings),
         method=spec.method.type,
         **job_sections(spec.method),
-        base_model=_resolve_base(spec, storage, settings),
         dataset=_resolve_dataset(spec.dataset, storage),
         adapter=JobAdapter(
             quantized=sizing.quantized,
@@ -109,7 +100,6 @@ def resolve_train_job(
         ),
         wandb=resolve_wandb(wandb) if wandb else None,
         gpus=spec.resources.gpus,
-        output=revision_folder(meta, ft.revision, storage),
         progress_seconds=settings.training.progress_seconds,
         image=settings.images.trainer,
     )
@@ -119,14 +109,9 @@ def resolve_export_job(
     ft: ReadableFineTune, commit: Commit, storage: StorageTarget, settings: Settings
 ) -> ExportJob:
     """The order of the export of one revision's result."""
-    meta, spec = ft.meta, ft.spec
+    spec = ft.spec
     return ExportJob(
-        namespace=meta.namespace,
-        name=meta.name,
-        uid=meta.uid,
-        revision=ft.revision,
-        spec_hash=ft.digest,
-        base_model=_resolve_base(spec, storage, settings),
+        **_shared_fields(ft, storage, settings),
         base_commit=commit.provenance.base_commit,
         adapter=StartAdapter(
             location=storage.location(commit.prefix), files=commit.files, digest=commit.digest
@@ -134,7 +119,6 @@ def resolve_export_job(
         merged=spec.serving.mode is ServingMode.MERGED,
         gguf=list(spec.export.gguf) if spec.export else [],
         thinking=spec.dataset.chat_template.thinking.value,
-        output=revision_folder(meta, ft.revision, storage),
     )
 
 
@@ -142,6 +126,21 @@ def is_quantized(spec: FineTuneSpec) -> bool | None:
     """The base is kept in 4 bits by the user's choice; None where that is left to the plan."""
     chosen = spec.adapter.type
     return None if chosen is None else chosen is AdapterType.QLORA
+
+
+def _shared_fields(
+    ft: ReadableFineTune, storage: StorageTarget, settings: Settings
+) -> dict[str, Any]:
+    """Fields of every job spec of a revision: whose it is, its base model, where it writes."""
+    return {
+        "namespace": ft.meta.namespace,
+        "name": ft.meta.name,
+        "uid": ft.meta.uid,
+        "revision": ft.revision,
+        "spec_hash": ft.digest,
+        "base_model": _resolve_base(ft.spec, storage, settings),
+        "output": revision_folder(ft.meta, ft.revision, storage),
+    }
 
 
 def _resolve_base(spec: FineTuneSpec, storage: StorageTarget, settings: Settings) -> JobBaseModel:
